@@ -1,0 +1,82 @@
+# Everything this repository can do from a clean clone. A target installs what it needs, once.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+PORT ?= 8080
+FEED ?=
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+RUN_READY := $(VENV)/.ready-to-run
+DEV_READY := $(VENV)/.ready-to-develop
+NODE_READY := tests/node/node_modules/.ready
+
+# The tests find the Node of the virtual environment, where there is one, before any other.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help run setup test test-all bench lint format types imports check clean
+
+help: ## list the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+
+run: $(RUN_READY) ## start the server with its page on http://127.0.0.1:8080/ (PORT=, FEED='SPEC SPEC')
+	@echo "run: http://127.0.0.1:$(PORT)/ (Ctrl-C stops it)"
+	@exec $(BIN)/marketstream serve --dev --port $(PORT) $(foreach spec,$(FEED),--feed '$(spec)')
+
+setup: $(DEV_READY) $(NODE_READY) ## install what the tests and checks need
+	@.ci/chromium >/dev/null
+
+test: setup ## run the tests (ARGS= goes to pytest; MARKETSTREAM_TAPES= names recorded tapes)
+	@CHROMIUM="$$(.ci/chromium)" $(BIN)/python -m pytest -m 'not slow' $(ARGS)
+
+test-all: setup ## run the tests, the slow ones too
+	@CHROMIUM="$$(.ci/chromium)" $(BIN)/python -m pytest $(ARGS)
+
+bench: $(DEV_READY) $(NODE_READY) ## measure; nothing here passes or fails
+	@$(BIN)/python -m pytest tests/benchmarks --benchmark-only $(ARGS)
+
+lint: $(DEV_READY) ## check style and format
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: $(DEV_READY) ## format, and mend what can be mended
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+types: $(DEV_READY) ## check types
+	@$(BIN)/mypy
+
+imports: $(DEV_READY) ## check that imports point down the line only
+	@$(BIN)/lint-imports
+
+check: lint types imports test ## all of the checks and the tests
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) tests/node/node_modules dist build .benchmarks .hypothesis .import_linter_cache
+	rm -rf .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@.ci/venv $(PYTHON) $(VENV)
+
+$(RUN_READY): pyproject.toml | $(BIN)/python
+	@echo "setup: installing marketstream and what it needs into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+# A venv starts with the pip of its Python; `--group` needs 25.1.
+$(DEV_READY): $(RUN_READY)
+	@echo "setup: installing the tools of the tests into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip>=25.1'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev
+	@touch $@
+
+$(NODE_READY): tests/node/package-lock.json tests/node/package.json | $(BIN)/python
+	@.ci/node $(VENV)
+	@echo "setup: installing the Node packages of the tests"
+	@cd tests/node && npm ci --silent
+	@touch $@

@@ -1,0 +1,251 @@
+"""The composition root: settings become objects, objects become a running server, a signal ends it.
+
+Every task of the process belongs to the one task group in `Server.run`.
+"""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from functools import partial
+
+import aiofastnet
+import structlog
+import uvloop
+from aiohttp import web
+
+from marketstream.bus.memory import MemoryBus
+from marketstream.core.symbols import SymbolRegistry
+from marketstream.engine.aggregator import Aggregator
+from marketstream.engine.drain import drain
+from marketstream.engine.heartbeat import Heartbeat
+from marketstream.engine.node import Delivery, Node
+from marketstream.engine.publisher import Publisher
+from marketstream.engine.stats import Stats
+from marketstream.engine.supervisor import Supervisor
+from marketstream.errors import ConfigurationError
+from marketstream.feeds.spec import build_feed
+from marketstream.observability.clock import SystemClock
+from marketstream.observability.metrics import build_registry
+from marketstream.ports import Feed
+from marketstream.security.jwt import TokenVerifier, sign_token
+from marketstream.settings import Settings, load_plans, load_registry
+from marketstream.transports import answer
+from marketstream.transports import web as page
+from marketstream.transports.address import AddressReader
+from marketstream.transports.credentials import Credentials
+from marketstream.transports.origin import OriginPolicy
+from marketstream.transports.rest.admin import Admin
+from marketstream.transports.rest.dev import Development
+from marketstream.transports.rest.guard import Guard
+from marketstream.transports.rest.health import Health
+from marketstream.transports.rest.market import Publishing
+from marketstream.transports.socketio.namespace import MarketServer, build_socketio
+from marketstream.transports.sse import EventStream
+
+log = structlog.get_logger(__name__)
+
+BACKLOG = 4_096
+"""Connections the kernel may hold while the process is busy: a reconnect storm comes in one moment."""
+
+LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
+    # Measured in docs/performance.md: aiofastnet's transports on uvloop's loop write cheapest.
+    "auto": aiofastnet.loop_factory(uvloop.new_event_loop),
+    "uvloop": uvloop.new_event_loop,
+    "asyncio": asyncio.new_event_loop,
+}
+
+
+def run(settings: Settings) -> int:
+    """Runs a server until a signal ends it.
+
+    Args:
+        settings: What it was told to be.
+
+    Returns:
+        The exit code of the process.
+
+    Raises:
+        ConfigurationError: Something that only shows when the parts are made cannot work.
+    """
+    with asyncio.Runner(loop_factory=LOOPS[settings.server.loop]) as runner:
+        return runner.run(Server(settings).run())
+
+
+class Server:
+    """One process with all its parts.
+
+    Attributes:
+        node: The engine.
+        publisher: Where best prices become frames.
+        aggregator: Where quotes meet.
+        socketio: python-socketio's server, for `emit` and its like.
+        app: The aiohttp application.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._clock = SystemClock()
+        self._stop = asyncio.Event()
+        self._feeds: list[tuple[str, Feed]] = []
+        plans = load_plans(settings.auth.plans_file)
+        registry = load_registry(settings)
+        stats = Stats()
+        auth = settings.auth
+        self._verifier = TokenVerifier(
+            plans=plans,
+            default_plan=auth.default_plan,
+            clock=self._clock,
+            secret=auth.secret.get_secret_value() if auth.secret else None,
+            jwks=auth.jwks,
+            algorithms=auth.algorithms,
+            audience=auth.audience,
+            issuer=auth.issuer,
+            leeway=auth.leeway,
+        )
+        self._bus = MemoryBus(clock=self._clock)
+        self.node = Node(
+            clock=self._clock,
+            bus=self._bus,
+            verifier=self._verifier,
+            registry=registry,
+            plans=plans.values(),
+            stats=stats,
+            delivery=_delivery(settings),
+        )
+        self.publisher = Publisher(bus=self._bus, stats=stats)
+        self.aggregator = Aggregator(
+            publisher=self.publisher, clock=self._clock, stats=stats, stale_after=settings.feeds.stale_after
+        )
+        self._supervisor = Supervisor(aggregator=self.aggregator, node=self.node, clock=self._clock)
+        self._register_feeds()
+        self.socketio: MarketServer
+        self.app = self._build_app(registry, frozenset(plans))
+
+    async def run(self) -> int:
+        """Serves until a signal, then drains.
+
+        Returns:
+            The exit code of the process.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        runner = web.AppRunner(self.app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        await runner.setup()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self.node.spawn = tasks.create_task
+                own = [tasks.create_task(Heartbeat(node=self.node, aggregator=self.aggregator).run())]
+                own.append(tasks.create_task(self._verifier.run()))
+                await self._listen(runner)
+                own += [tasks.create_task(self._supervisor.run(feed, name)) for name, feed in self._feeds]
+                await self._stop.wait()
+                log.info("server_draining", connections=len(self.node.connections))
+                await drain(self.node, self._settings.server.drain_timeout)
+                for task in own:
+                    task.cancel()
+        finally:
+            self.node.flusher.stop()
+            await runner.cleanup()
+        log.info("server_stopped")
+        return 0
+
+    async def _listen(self, runner: web.AppRunner) -> None:
+        server = self._settings.server
+        try:
+            await web.TCPSite(runner, server.host, server.port, backlog=BACKLOG).start()
+        except OSError as error:
+            text = f"cannot listen on {server.host} port {server.port}: {error.strerror or error}"
+            raise ConfigurationError("server.port", text) from error
+        host, port = runner.addresses[0][:2]
+        url = f"http://{host}:{port}/"
+        log.info("server_started", url=url, feeds=list(self._settings.feeds.specs), loop=server.loop)
+        if self._settings.dev:
+            log.warning(
+                "development_mode",
+                warning="anyone on this machine gets a token from /dev/token: never serve like this",
+            )
+
+    def _register_feeds(self) -> None:
+        for spec in self._settings.feeds.specs:
+            feed = build_feed(spec, clock=self._clock)
+            if feed is not None:
+                self._feeds.append((self._supervisor.register(feed), feed))
+
+    def _build_app(self, registry: SymbolRegistry, plans: frozenset[str]) -> web.Application:
+        settings = self._settings
+        origins = OriginPolicy(settings.server.cors_origins)
+        credentials = Credentials(allow_query_token=settings.auth.allow_query_token)
+        addresses = AddressReader(settings.server.trusted_proxies)
+        guard = Guard(verifier=self._verifier, credentials=credentials)
+        app = web.Application(
+            middlewares=[answer.middleware(origins)], client_max_size=settings.server.max_body
+        )
+        self.socketio = build_socketio(
+            node=self.node,
+            credentials=credentials,
+            origins=origins,
+            addresses=addresses,
+            ping_interval=settings.socketio.ping_interval,
+            ping_timeout=settings.socketio.ping_timeout,
+            max_payload=settings.socketio.max_payload,
+            lowat=settings.delivery.notsent_lowat,
+        )
+        self.socketio.attach(app, settings.socketio.path.strip("/"))
+        EventStream(
+            node=self.node,
+            credentials=credentials,
+            origins=origins,
+            addresses=addresses,
+            retry_ms=settings.sse.retry_ms,
+            comment_interval=settings.sse.comment_interval,
+            lowat=settings.delivery.notsent_lowat,
+        ).attach(app)
+        Publishing(
+            guard=guard,
+            registry=registry,
+            aggregator=self.aggregator,
+            publisher=self.publisher,
+            clock=self._clock,
+            stats=self.node.stats,
+        ).attach(app)
+        figures = build_registry(
+            node=self.node, supervisor=self._supervisor, bus_connected=lambda: self._bus.connected
+        )
+        Health(node=self.node, bus=self._bus, supervisor=self._supervisor, figures=figures).attach(app)
+        Admin(guard=guard, node=self.node).attach(app)
+        if settings.dev and settings.auth.secret is not None:
+            sign = partial(_sign, settings.auth.secret.get_secret_value(), self._clock)
+            Development(sign=sign, plans=plans, symbols=self.publisher.symbols).attach(app)
+            page.add_page(app)
+        return app
+
+
+def _sign(
+    secret: str, clock: SystemClock, tenant: str, user: str, plan: str, scopes: tuple[str, ...], ttl: int
+) -> str:
+    return sign_token(
+        secret=secret,
+        tenant=tenant,
+        user=user,
+        plan=plan,
+        scopes=scopes,
+        symbols=(),
+        ttl=ttl,
+        at_ms=clock.wall_ms(),
+    )
+
+
+def _delivery(settings: Settings) -> Delivery:
+    given = settings.delivery
+    return Delivery(
+        heartbeat_interval=given.heartbeat_interval,
+        idle_timeout=given.idle_timeout,
+        slow_timeout=given.slow_timeout,
+        connect_timeout=given.connect_timeout,
+        token_warning=given.token_warning,
+        max_delay=given.flush_max_delay_ms / 1000,
+        lane_capacity=given.every_queue,
+        control_capacity=given.control_queue,
+        max_messages=given.max_messages_per_second,
+    )

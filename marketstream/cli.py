@@ -1,0 +1,238 @@
+"""The command line: it reads arguments, calls what does the work, and turns errors into sentences.
+
+Exit code 0 is good, 1 means that something given to `publish` was bad or did not arrive, 2 that the command
+or the configuration cannot be used. Errors are one line on stderr, never a traceback.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+from pydantic import SecretStr
+
+from marketstream import __version__
+from marketstream.errors import ConfigurationError, MarketstreamError
+from marketstream.observability.logging import MASK, configure, mask
+from marketstream.publish import publish as publish_lines
+from marketstream.security.jwt import sign_token
+from marketstream.settings import Settings, leaves, load_plans, load_registry, load_settings
+from marketstream.settings.loading import DEV_MODE
+
+_BAD_INPUT = 1
+_BAD_USAGE = 2
+
+app = typer.Typer(
+    help="Real-time market data: quotes of many sources in, one best price per symbol out.",
+    epilog="Settings: config/default.toml, then --config, then MARKETSTREAM_SECTION__KEY, then flags.",
+    add_completion=False,
+    # A traceback of typer's shows local variables, and among them would be secrets.
+    pretty_exceptions_enable=False,
+)
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        help="TOML file of settings, over the shipped ones.", envvar="MARKETSTREAM_CONFIG", metavar="FILE"
+    ),
+]
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    """Shows the version or, without a command, the help."""
+    if version:
+        typer.echo(f"marketstream {__version__}")
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+@app.command()
+def serve(
+    *,
+    host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.", show_default="8080")] = None,
+    role: Annotated[
+        str | None,
+        typer.Option(
+            help="all, gateway, feed or jobs; all does everything in one process.",
+            metavar="ROLE",
+            show_default="all",
+        ),
+    ] = None,
+    feed: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A source of quotes, such as synthetic?symbols=EUR/USD,AAPL&rate=10; repeatable.",
+            metavar="SPEC",
+        ),
+    ] = None,
+    bus: Annotated[
+        str | None, typer.Option(help="How processes meet.", metavar="URL", show_default="memory://")
+    ] = None,
+    config: Config = None,
+    dev: Annotated[
+        bool,
+        typer.Option(
+            "--dev", help="Try it out: synthetic feed, generated secret, GET /dev/token; loopback only."
+        ),
+    ] = False,
+) -> None:
+    """Run a server."""
+    given = {
+        "server.host": host,
+        "server.port": port,
+        "server.role": role,
+        "feeds.specs": feed,
+        "bus.url": bus,
+        "dev": dev or None,
+    }
+    with _plain_errors():
+        settings = load_settings(given, config, os.environ).settings
+        _check_servable(settings)
+        configure(settings.log.level, settings.log.format)
+        from marketstream.app import run  # noqa: PLC0415 - the other commands start without the server
+
+        raise typer.Exit(run(settings))
+
+
+@app.command()
+def token(
+    *,
+    tenant: Annotated[str, typer.Option(help="Tenant the user belongs to (claim tenantId).")],
+    user: Annotated[str, typer.Option(help="User the token is for (claim sub).")],
+    plan: Annotated[
+        str | None, typer.Option(help="Plan by name.", show_default="the server's default")
+    ] = None,
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Right: market:read, market:publish, admin; repeatable.", show_default="market:read"
+        ),
+    ] = None,
+    symbols: Annotated[
+        list[str] | None,
+        typer.Option(help="Glob that narrows what the plan allows; repeatable.", metavar="GLOB"),
+    ] = None,
+    ttl: Annotated[int, typer.Option(help="Seconds until it ends.", min=1)] = 3600,
+    config: Config = None,
+) -> None:
+    """Print one token, signed with the server's secret (MARKETSTREAM_JWT_SECRET)."""
+    with _plain_errors():
+        loaded = load_settings({}, config, os.environ)
+        auth = loaded.settings.auth
+        if auth.secret is None or loaded.origins["auth.secret"] == DEV_MODE:
+            raise ConfigurationError("auth.secret", "there is none to sign with; set MARKETSTREAM_JWT_SECRET")
+        if plan is not None and plan not in (plans := load_plans(auth.plans_file)):
+            raise ConfigurationError(
+                "--plan", f"there is no plan {plan}; there are {', '.join(sorted(plans))}"
+            )
+        for flag, name in (("--tenant", tenant), ("--user", user)):
+            if not name.strip() or not name.isprintable():
+                raise ConfigurationError(flag, "it must be a name")
+        claims = {"aud": auth.audience, "iss": auth.issuer}
+        signed = sign_token(
+            secret=auth.secret.get_secret_value(),
+            tenant=tenant,
+            user=user,
+            plan=plan,
+            scopes=scope or (),
+            symbols=symbols or (),
+            ttl=ttl,
+            at_ms=time.time_ns() // 1_000_000,
+            **{claim: value for claim, value in claims.items() if value is not None},
+        )
+        typer.echo(signed)
+
+
+@app.command()
+def publish(
+    *,
+    url: Annotated[str, typer.Option(help="Address of the server.")] = "http://127.0.0.1:8080",
+    token: Annotated[
+        str | None,
+        typer.Option(
+            help="Token with the scope market:publish.", envvar="MARKETSTREAM_TOKEN", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Publish quotes or best prices, read as JSON lines from stdin.
+
+    Bad lines are reported on stderr by number and skipped; the exit code is then 1.
+    """
+    with _plain_errors():
+        if not token:
+            raise ConfigurationError(
+                "--token", "publishing takes a token; give one, or set MARKETSTREAM_TOKEN"
+            )
+        tally = publish_lines(url, token, 0, lambda text: typer.echo(text, err=True))
+    if tally.bad:
+        raise typer.Exit(_BAD_INPUT)
+
+
+@app.command()
+def check_config(*, config: Config = None) -> None:
+    """Print the settings that count, secrets masked, and where each one comes from."""
+    with _plain_errors():
+        loaded = load_settings({}, config, os.environ)
+        plans = load_plans(loaded.settings.auth.plans_file)
+        if loaded.settings.auth.default_plan not in plans:
+            raise ConfigurationError(
+                "auth.default_plan", f"there is no plan {loaded.settings.auth.default_plan}"
+            )
+        load_registry(loaded.settings)
+    rows = [(f"{path} = {_shown(value)}", loaded.origins[path]) for path, value in leaves(loaded.settings)]
+    width = max(len(left) for left, _ in rows)
+    for left, origin in rows:
+        typer.echo(f"{left:<{width}}  # {origin}")
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "(not set)"
+    if isinstance(value, SecretStr):
+        return MASK
+    if isinstance(value, tuple):
+        return f"[{', '.join(_shown(item) for item in value)}]"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, int | float) else f'"{mask(str(value))}"'
+
+
+def _check_servable(settings: Settings) -> None:
+    """Refuses what the settings can say and this version cannot do."""
+    if settings.server.role != "all":
+        text = f"this version runs everything in one process: role all, not {settings.server.role}"
+        raise ConfigurationError("server.role", text)
+    if not settings.bus.url.startswith("memory://"):
+        kind = settings.bus.url.partition("://")[0]
+        text = f"this version runs in one process, whose bus is memory://; {kind}:// is not supported"
+        raise ConfigurationError("bus.url", text)
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    try:
+        yield
+    except ConfigurationError as error:
+        _end(error, _BAD_USAGE)
+    except MarketstreamError as error:
+        _end(error, _BAD_INPUT)
+
+
+def _end(error: MarketstreamError, code: int) -> NoReturn:
+    typer.echo(f"marketstream: {mask(str(error))}", err=True)
+    raise typer.Exit(code) from error

@@ -1,0 +1,1 @@
+"""What the server knows and decides, without a clock, a socket, a task or a log."""

@@ -1,0 +1,156 @@
+"""What a client can ask for, whatever dialect it speaks, and what it is told in return.
+
+A dialect parses bytes into a command and renders a reply into bytes; nothing in between knows of either.
+"""
+
+from dataclasses import dataclass
+
+from marketstream.core.entitlements import Mode
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """Watch symbols and listen to channels.
+
+    Attributes:
+        symbols: As the client wrote them.
+        mode: `latest` or `every`.
+        max_rate: Updates a second and symbol the client wants at most; 0 means no limit.
+        channels: Channels to listen to; None when the client did not speak of channels.
+    """
+
+    symbols: tuple[str, ...]
+    mode: Mode = "latest"
+    max_rate: float = 0
+    channels: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    """Stop watching symbols and listening to channels."""
+
+    symbols: tuple[str, ...]
+    channels: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListSubscriptions:
+    """Say what the connection watches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Say that the server is there."""
+
+
+@dataclass(frozen=True, slots=True)
+class GetQuote:
+    """Say once what a symbol costs."""
+
+    symbol: str
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticate:
+    """Go on with a newer token."""
+
+    token: str
+
+
+Command = Subscribe | Unsubscribe | ListSubscriptions | Ping | GetQuote | Authenticate
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribed:
+    """Answer to `Subscribe`: what is watched now of what was asked, and what was not possible."""
+
+    symbols: tuple[str, ...]
+    channels: tuple[str, ...] | None
+    errors: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribed:
+    """Answer to `Unsubscribe`: what is certainly not watched any more."""
+
+    symbols: tuple[str, ...]
+    channels: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """How one symbol is watched."""
+
+    symbol: str
+    mode: Mode
+    max_rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Subscriptions:
+    """Answer to `ListSubscriptions`."""
+
+    symbols: tuple[Subscription, ...]
+    channels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pong:
+    """Answer to `Ping`, with the server's time in epoch milliseconds."""
+
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Quoted:
+    """Answer to `GetQuote`: the quote's JSON, already encoded."""
+
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """Answer to `Authenticate`: how long the connection may last now, epoch milliseconds."""
+
+    expires_at_ms: int
+
+
+Reply = Subscribed | Unsubscribed | Subscriptions | Pong | Quoted | Authenticated
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Effect: start delivering a symbol like this."""
+
+    subscription: Subscription
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Effect: stop delivering a symbol."""
+
+    symbol: str
+
+
+@dataclass(frozen=True, slots=True)
+class JoinChannel:
+    """Effect: start delivering a channel."""
+
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveChannel:
+    """Effect: stop delivering a channel."""
+
+    channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendSnapshot:
+    """Effect: send the current value of symbols that have been joined before."""
+
+    symbols: tuple[str, ...]
+
+
+Effect = Join | Leave | JoinChannel | LeaveChannel | SendSnapshot

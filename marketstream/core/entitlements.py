@@ -1,0 +1,89 @@
+"""Who a client is and what its plan lets it see: plans are data, this only reads them."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from fnmatch import translate
+from typing import Literal
+
+Mode = Literal["latest", "every"]
+
+
+def compile_globs(globs: Iterable[str]) -> re.Pattern[str]:
+    """One pattern that matches what any of the globs matches; no glob at all matches nothing."""
+    return re.compile("|".join(translate(glob) for glob in globs) or r"(?!)")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a paying customer bought, as written in `config/plans.toml`.
+
+    Attributes:
+        name: Name that tokens use.
+        max_subscriptions: Symbols one connection may hold.
+        max_connections: Connections one user may hold at once; 0 means unlimited.
+        rate_capacity: Calls a connection may make in a burst.
+        rate_refill: Calls a second that come back.
+        symbols: Globs of the symbols that may be seen.
+        channels: Globs of the channels that may be heard.
+        max_rate: Updates a second and symbol; 0 means unlimited.
+        delay: Seconds that prices are held back; 0 means live.
+        modes: Delivery modes that may be asked for.
+    """
+
+    name: str
+    max_subscriptions: int = 100
+    max_connections: int = 0
+    rate_capacity: float = 100
+    rate_refill: float = 10
+    symbols: tuple[str, ...] = ("*",)
+    channels: tuple[str, ...] = ("*",)
+    max_rate: float = 0
+    delay: float = 0
+    modes: tuple[Mode, ...] = ("latest", "every")
+    _symbols: re.Pattern[str] = field(init=False, repr=False, compare=False)
+    _channels: re.Pattern[str] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_symbols", compile_globs(glob.upper() for glob in self.symbols))
+        object.__setattr__(self, "_channels", compile_globs(self.channels))
+
+    def allows_symbol(self, symbol: str) -> bool:
+        """Whether the plan covers a symbol."""
+        return self._symbols.match(symbol) is not None
+
+    def allows_channel(self, channel: str) -> bool:
+        """Whether the plan covers a channel."""
+        return self._channels.match(channel) is not None
+
+    def effective_rate(self, requested: float) -> float:
+        """The stricter of what a client asks for and what the plan grants, updates a second; 0 is unlimited."""
+        limits = [rate for rate in (requested, self.max_rate) if rate > 0]
+        return min(limits, default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """A verified caller.
+
+    Attributes:
+        user: The token's `sub`.
+        tenant: The token's `tenantId`.
+        plan: What the caller may do.
+        scopes: Rights such as `market:read`, `market:publish`, `admin`.
+        symbols: Pattern that narrows the plan's symbols; None when the token does not narrow them.
+        expires_at_ms: Epoch milliseconds at which the token ends.
+    """
+
+    user: str
+    tenant: str
+    plan: Plan
+    scopes: frozenset[str]
+    symbols: re.Pattern[str] | None
+    expires_at_ms: int
+
+    def allows_symbol(self, symbol: str) -> bool:
+        """Whether both the plan and the token cover a symbol."""
+        return self.plan.allows_symbol(symbol) and (
+            self.symbols is None or self.symbols.match(symbol) is not None
+        )

@@ -1,0 +1,183 @@
+"""The waiting room between fast prices and one slow reader.
+
+An `Outbox` belongs to one connection and holds at most one frame per key, a bounded number of ordered
+messages, and a bounded lane for each symbol with special delivery, so its size follows what the client
+subscribed to, never how fast the market moves. It does no I/O and starts no task.
+"""
+
+from collections import deque
+from typing import Generic, TypeVar
+
+from marketstream.core.frame import Frame
+
+CONTROL_CAPACITY = 1_000
+CONTROL_BYTES = 4 * 1024 * 1024
+LANE_CAPACITY = 1_000
+LANE_BATCH = 256
+
+OwnerT = TypeVar("OwnerT")
+
+
+class Lane:
+    """One symbol of one client that is not simply `latest`: every value, a highest rate, or both.
+
+    Attributes:
+        key: The symbol.
+        lossless: True in mode `every`: overflow is counted in `missed` and must be told to the client.
+        interval: Seconds between two values; 0 means as they come.
+        due: Monotonic seconds before which nothing may be taken.
+        missed: Values lost since they were last reported.
+    """
+
+    __slots__ = ("due", "interval", "key", "lossless", "missed", "waiting")
+
+    def __init__(
+        self, key: str, *, lossless: bool, max_rate: float = 0, capacity: int = LANE_CAPACITY
+    ) -> None:
+        self.key = key
+        self.lossless = lossless
+        self.interval = 1 / max_rate if max_rate > 0 else 0.0
+        self.due = 0.0
+        self.missed = 0
+        self.waiting: deque[Frame] = deque(maxlen=capacity if lossless else 1)
+
+    def offer(self, frame: Frame) -> None:
+        """Puts a value behind the others; when the lane is full the oldest goes."""
+        if self.lossless and len(self.waiting) == self.waiting.maxlen:
+            self.missed += 1
+        self.waiting.append(frame)
+
+    def take(self, now: float, room: int) -> list[Frame]:
+        """Up to `room` values that may go out now, oldest first."""
+        if now < self.due or not self.waiting:
+            return []
+        if self.interval:
+            # Paced from the time the value was due, so that a late flush does not lower the rate.
+            self.due = max(self.due + self.interval, now)
+            return [self.waiting.popleft()]
+        waiting = self.waiting
+        return [waiting.popleft() for _ in range(min(room, len(waiting)))]
+
+
+class Outbox(Generic[OwnerT]):
+    """What one connection has not been sent yet.
+
+    Attributes:
+        owner: Whoever writes for this outbox.
+        tenant: Tenant of the client; frames of another tenant never come here.
+        slots: The newest frame of each key, oldest key first. The hub writes here directly.
+        dirty: True while the outbox is in the list of those with something to send.
+        lanes: Special deliveries by symbol.
+        wake_at: After `take`: monotonic seconds at which more can be taken; None when nothing waits.
+        alarm_at: Monotonic seconds at which the flusher looks at it again unasked; None when it does not.
+    """
+
+    __slots__ = (
+        "alarm_at",
+        "control",
+        "control_bytes",
+        "control_capacity",
+        "dirty",
+        "lanes",
+        "owner",
+        "slots",
+        "tenant",
+        "wake_at",
+    )
+
+    def __init__(self, owner: OwnerT, *, tenant: str = "", control_capacity: int = CONTROL_CAPACITY) -> None:
+        self.owner = owner
+        self.tenant = tenant
+        self.slots: dict[str, Frame] = {}
+        self.control: list[Frame] = []
+        self.control_bytes = 0
+        self.control_capacity = control_capacity
+        self.lanes: dict[str, Lane] | None = None
+        self.dirty = False
+        self.wake_at: float | None = None
+        self.alarm_at: float | None = None
+
+    def __len__(self) -> int:
+        """Frames waiting."""
+        return len(self.control) + self.replaceable()
+
+    def replaceable(self) -> int:
+        """Frames waiting that are not ordered messages: in slots and lanes."""
+        return len(self.slots) + (sum(len(lane.waiting) for lane in self.lanes.values()) if self.lanes else 0)
+
+    def push(self, frame: Frame) -> bool:
+        """Adds a message that must not be replaced.
+
+        Returns:
+            False when the client let so many of them wait that there is no room: it must be closed.
+        """
+        self.control_bytes += len(frame.body)
+        if len(self.control) >= self.control_capacity or self.control_bytes > CONTROL_BYTES:
+            return False
+        self.control.append(frame)
+        return True
+
+    def open_lane(self, lane: Lane) -> None:
+        """Gives a symbol special delivery from now on."""
+        if self.lanes is None:
+            self.lanes = {}
+        self.lanes[lane.key] = lane
+
+    def forget(self, keys: tuple[str, ...]) -> int:
+        """Drops what waits under some keys, their lanes included.
+
+        Returns:
+            How many frames were dropped.
+        """
+        dropped = 0
+        for key in keys:
+            dropped += self.slots.pop(key, None) is not None
+            if self.lanes and (lane := self.lanes.pop(key, None)):
+                dropped += len(lane.waiting)
+        return dropped
+
+    def supersede(self, key: str) -> int:
+        """Makes room for a snapshot of a key, so that nothing older follows it.
+
+        Values in a lossless lane are not thrown away: they become ordered messages, before the snapshot.
+
+        Returns:
+            How many frames left their slot or lane.
+        """
+        moved = int(self.slots.pop(key, None) is not None)
+        lane = self.lanes.get(key) if self.lanes else None
+        if lane:
+            moved += len(lane.waiting)
+            if lane.lossless:
+                self.control.extend(lane.waiting)
+            lane.waiting.clear()
+        return moved
+
+    def take(self, now: float) -> tuple[list[Frame], list[Lane]]:
+        """Everything that may go out now, in order, and the lanes that have a loss to report.
+
+        What a lane holds beyond one batch, or before it is due, stays; `wake_at` then says when to come back.
+        """
+        frames = self.control
+        if frames:
+            self.control = []
+            self.control_bytes = 0
+        if self.slots:
+            frames = [*frames, *self.slots.values()] if frames else list(self.slots.values())
+            self.slots.clear()
+        self.wake_at = None
+        if not self.lanes:
+            return frames, []
+        lagging = [lane for lane in self.lanes.values() if lane.missed]
+        frames = list(frames)
+        room = LANE_BATCH
+        for lane in self.lanes.values():
+            if not lane.waiting:
+                continue
+            taken = lane.take(now, room)
+            room -= len(taken)
+            frames += taken
+            if lane.waiting:
+                at = max(lane.due, now)
+                self.wake_at = at if self.wake_at is None else min(self.wake_at, at)
+        return frames, lagging

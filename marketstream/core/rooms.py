@@ -1,0 +1,25 @@
+"""The names of rooms: the one place that knows how they are written.
+
+Back ends emit to these names from outside, so they are part of the protocol.
+"""
+
+
+def symbol_room(symbol: str, delay: float = 0) -> str:
+    """Room of everyone who watches a symbol, live or held back by a number of seconds."""
+    return f"delayed:{delay:g}:{symbol}" if delay else f"symbol:{symbol}"
+
+
+def tenant_room(tenant: str) -> str:
+    """Room of everyone of a tenant."""
+    return f"tenant:{tenant}"
+
+
+def channel_room(channel: str) -> str:
+    """Room of everyone who listens to a channel such as `indices`."""
+    return f"channel:{channel}"
+
+
+def symbol_of(room: str) -> str | None:
+    """The symbol of a live symbol room; None for any other room."""
+    kind, _, name = room.partition(":")
+    return name if kind == "symbol" and name else None

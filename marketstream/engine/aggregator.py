@@ -1,0 +1,126 @@
+"""Quotes of all feeds meet here and leave as best prices.
+
+There is one aggregation for everybody, and one for each tenant that brings quotes of its own.
+"""
+
+from collections.abc import Callable, Sequence
+
+from marketstream.core.aggregate import Aggregation
+from marketstream.core.model import BestPrice, Quote
+from marketstream.engine.node import Node
+from marketstream.engine.publisher import Publisher
+from marketstream.engine.stats import Stats
+from marketstream.errors import LateQuoteError
+from marketstream.ports import Clock, QuoteSink
+
+MAX_TENANTS = 1_000
+"""Tenants with quotes of their own; the one unused for longest makes room for the next."""
+
+
+class Aggregator:
+    """See the module.
+
+    Args:
+        publisher: Where best prices go.
+        clock: Time.
+        stats: Counters to keep.
+        stale_after: Seconds after which a silent source leaves the best price.
+    """
+
+    def __init__(
+        self, *, publisher: Publisher, clock: Clock, stats: Stats, stale_after: float = 30.0
+    ) -> None:
+        self._publisher = publisher
+        self._clock = clock
+        self._stats = stats
+        self._stale_after = stale_after
+        self._public = Aggregation(stale_after)
+        self._private: dict[str, Aggregation] = {}
+
+    def offer(self, quotes: Sequence[Quote], feed: str) -> None:
+        """Takes what a feed read; a late quote is counted and left out."""
+        now = self._clock.now()
+        self._stats.quotes[feed] += len(quotes)
+        apply = self._public.apply
+        changed: list[BestPrice] = []
+        for quote in quotes:
+            try:
+                best = apply(quote, now, feed=feed)
+            except LateQuoteError:
+                self._stats.rejected["late_quote"] += 1
+                continue
+            if best is not None:
+                changed.append(best)
+        self._publish(self._public, changed, None)
+
+    def offer_one(self, quote: Quote, feed: str, tenant: str | None = None) -> None:
+        """Takes one quote of somebody who waits for an answer.
+
+        Raises:
+            LateQuoteError: It is older than the newest of its source and symbol.
+        """
+        aggregation = self._public if tenant is None else self._of(tenant)
+        best = aggregation.apply(quote, self._clock.now(), feed=feed)
+        self._stats.quotes[feed] += 1
+        self._publish(aggregation, [best] if best else [], tenant)
+
+    def expire(self) -> None:
+        """Called about once a second: silent sources leave."""
+        now, at_ms = self._clock.now(), self._clock.wall_ms()
+        self._publish(self._public, self._public.expire(now, at_ms), None)
+        for tenant, aggregation in self._private.items():
+            self._publish(aggregation, aggregation.expire(now, at_ms), tenant)
+
+    def finish(self, feed: str) -> None:
+        """Notes that a feed came to its regular end."""
+        self._public.finish(feed, self._clock.wall_ms())
+        self._publish(self._public, [], None)
+
+    def _of(self, tenant: str) -> Aggregation:
+        aggregation = self._private.pop(tenant, None) or Aggregation(self._stale_after)
+        self._private[tenant] = aggregation
+        if len(self._private) > MAX_TENANTS:
+            del self._private[next(iter(self._private))]
+        return aggregation
+
+    def _publish(self, aggregation: Aggregation, changed: Sequence[BestPrice], tenant: str | None) -> None:
+        if changed:
+            self._publisher.publish(changed, tenant)
+        changes = aggregation.drain_transitions()
+        if changes:
+            self._publisher.announce(changes, tenant)
+
+
+class FeedSink:
+    """What one feed sees of the line.
+
+    Args:
+        name: Name of the feed.
+        aggregator: Where its quotes go.
+        node: Knows who watches, and who is behind.
+        on_quotes: Called with every offer, so that the feed's state is known.
+    """
+
+    def __init__(
+        self, *, name: str, aggregator: Aggregator, node: Node, on_quotes: Callable[[], None]
+    ) -> None:
+        self._name = name
+        self._aggregator = aggregator
+        self._node = node
+        self._on_quotes = on_quotes
+
+    def offer(self, quotes: Sequence[Quote]) -> None:
+        """See `ports.QuoteSink.offer`."""
+        self._aggregator.offer(quotes, self._name)
+        self._on_quotes()
+
+    async def ready(self) -> None:
+        """See `ports.QuoteSink.ready`."""
+        await self._node.caught_up()
+
+    async def wanted(self, symbols: frozenset[str]) -> None:
+        """See `ports.QuoteSink.wanted`."""
+        await self._node.wanted(symbols)
+
+
+_: type[QuoteSink] = FeedSink

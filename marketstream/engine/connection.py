@@ -1,0 +1,158 @@
+"""One client's connection as the engine sees it: an outbox, a place to write to, and a session.
+
+It exists from the first byte; only when its client is admitted does it get a session and become a
+member of rooms. Calls that have to wait are kept in order here, without a task while nothing waits.
+"""
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Protocol
+
+from marketstream.core.closing import CloseReason
+from marketstream.core.frame import Frame
+from marketstream.core.outbox import Outbox
+from marketstream.core.session import Session
+from marketstream.wire.dialect import Dialect
+
+MAX_CALLS_WAITING = 1_000
+
+Call = Callable[[], Awaitable[None] | None]
+
+
+class Sink(Protocol):
+    """The writing end of a transport.
+
+    Attributes:
+        dialect: How frames are written on it.
+        keepalive: What to send when nothing else must be; None when the transport needs nothing.
+        keepalive_interval: Seconds between two of them.
+        listens: True when the client is expected to send something now and then.
+        snapshots: True when current values go out as one `snapshot`, False when as a `price` each.
+    """
+
+    dialect: Dialect
+    keepalive: Frame | None
+    keepalive_interval: float
+    listens: bool
+    snapshots: bool
+
+    @property
+    def writable(self) -> bool:
+        """False while the transport holds bytes that the client has not taken.
+
+        The transport calls `Node.resume` when it can be written again.
+        """
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Hands bytes to the transport; never blocks; may raise OSError or RuntimeError when it is dead."""
+        ...
+
+    def backlog(self) -> int:
+        """Bytes the transport holds that the client has not taken."""
+        ...
+
+    def close(self, reason: CloseReason) -> None:
+        """Ends the transport, telling the client why as far as the transport can."""
+        ...
+
+
+class Connection:
+    """See the module.
+
+    Attributes:
+        id: Public name of the connection.
+        transport: Name for logs and metrics: websocket, polling, sse.
+        sink: Where to write; replaced when a client moves from polling to websocket.
+        outbox: What is waiting to be written.
+        address: Where the client is, for the log.
+        session: None until the client is admitted.
+        opened_at: Monotonic seconds of the first contact.
+        heard_at: Monotonic seconds at which the client was last heard.
+        expires_at: Monotonic seconds at which its token ends.
+        warned: Whether the client was told that its token ends soon.
+        keepalive_at: Monotonic seconds of the next keepalive.
+        heartbeat_at: Monotonic seconds of the next `heartbeat` event.
+        blocked_since: Monotonic seconds since which the client takes nothing; None while it does.
+        blocked_bytes: Backlog when that was last looked at.
+        since: Cursor of the newest price the client has from before; older current values are not sent again.
+        rooms: Rooms of a back end's own that it is in.
+        closed: True once the connection has left the node.
+    """
+
+    __slots__ = (
+        "_calls",
+        "address",
+        "blocked_bytes",
+        "blocked_since",
+        "closed",
+        "expires_at",
+        "heard_at",
+        "heartbeat_at",
+        "id",
+        "keepalive_at",
+        "opened_at",
+        "outbox",
+        "rooms",
+        "session",
+        "since",
+        "sink",
+        "transport",
+        "warned",
+    )
+
+    def __init__(self, ident: str, transport: str, sink: Sink, now: float, *, control_capacity: int) -> None:
+        self.id = ident
+        self.transport = transport
+        self.sink = sink
+        self.outbox: Outbox[Connection] = Outbox(self, control_capacity=control_capacity)
+        self.address = ""
+        self.session: Session | None = None
+        self.opened_at = now
+        self.heard_at = now
+        self.expires_at = float("inf")
+        self.warned = False
+        self.keepalive_at = now + sink.keepalive_interval
+        self.heartbeat_at = float("inf")
+        self.blocked_since: float | None = None
+        self.blocked_bytes = 0
+        self.since = 0
+        self.rooms: tuple[str, ...] = ()
+        self.closed = False
+        self._calls: deque[Call] | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call of the client is waiting for something."""
+        return self._calls is not None
+
+    def submit(self, call: Call, spawn: Callable[[Coroutine[None, None, None]], object]) -> bool:
+        """Runs a call of the client after all its earlier calls.
+
+        Args:
+            call: Does the work and answers; returns an awaitable when it has to wait.
+            spawn: Starts a task; used only when a call waits.
+
+        Returns:
+            False when too many calls wait: the connection must be closed.
+        """
+        if self._calls is not None:
+            self._calls.append(call)
+            return len(self._calls) <= MAX_CALLS_WAITING
+        waiting = call()
+        if waiting is not None:
+            self._calls = deque()
+            spawn(self._finish(waiting))
+        return True
+
+    async def _finish(self, waiting: Awaitable[None]) -> None:
+        calls = self._calls
+        assert calls is not None  # noqa: S101  # set by `submit` just before
+        try:
+            await waiting
+            while calls and not self.closed:
+                later = calls.popleft()()
+                if later is not None:
+                    await later
+        finally:
+            self._calls = None

@@ -1,0 +1,175 @@
+"""The one loop that writes: what waits in the outboxes becomes one write per client.
+
+Pace by duty cycle. While the process is idle a flush follows at the end of the same turn of the event
+loop, so light load has no added delay. After a flush that took t seconds the next one waits about as
+long, at most `max_delay`: under heavy load more prices share a write and the cost of each falls.
+
+A client whose transport still holds bytes is passed over; its outbox goes on conflating and it comes
+back through `resume`. A client that is dead costs the others nothing.
+"""
+
+import asyncio
+import heapq
+from collections.abc import Callable, Sequence
+from itertools import count
+
+from marketstream.core.frame import Frame
+from marketstream.core.hub import Hub
+from marketstream.core.outbox import Lane, Outbox
+from marketstream.engine.connection import Connection
+from marketstream.engine.stats import Stats
+from marketstream.ports import Clock
+from marketstream.wire.event import lagged
+
+
+class Flusher:
+    """Writes for all connections of a process.
+
+    Args:
+        hub: Whose dirty outboxes are written.
+        clock: Time.
+        stats: Counters to keep.
+        on_dead: Called for a connection whose transport refused a write.
+        max_delay: Seconds a price may wait at most for others to share its write.
+    """
+
+    def __init__(
+        self,
+        *,
+        hub: Hub[Connection],
+        clock: Clock,
+        stats: Stats,
+        on_dead: Callable[[Connection], None],
+        max_delay: float = 0.02,
+    ) -> None:
+        self._hub = hub
+        self._clock = clock
+        self._stats = stats
+        self._on_dead = on_dead
+        self._max_delay = max_delay
+        self._scheduled: asyncio.Handle | None = None
+        self._next_at = 0.0
+        self._alarms: list[tuple[float, int, Outbox[Connection]]] = []
+        self._order = count()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._fresh: list[Frame] = []
+
+    def wake(self, frames: Sequence[Frame] = ()) -> None:
+        """Sees to it that a flush follows; `frames` are observed for their latency when it is done."""
+        if frames:
+            self._fresh += frames
+        if self._scheduled is not None or not self._hub.dirty:
+            return
+        loop = asyncio.get_running_loop()
+        delay = self._next_at - self._clock.now()
+        self._idle.clear()
+        self._scheduled = loop.call_soon(self.flush) if delay <= 0 else loop.call_later(delay, self.flush)
+
+    async def idle(self) -> None:
+        """Returns when nothing is waiting to be written to a client that can take it."""
+        await self._idle.wait()
+
+    def flush(self) -> None:
+        """Writes what waits now."""
+        started = self._clock.now()
+        if self._scheduled is not None:
+            self._scheduled.cancel()
+            self._scheduled = None
+        dirty, self._hub.dirty = self._hub.dirty, []
+        dead: list[Connection] = []
+        for outbox in dirty:
+            outbox.dirty = False
+            if outbox.owner.sink.writable and not self._write(outbox, started):
+                dead.append(outbox.owner)
+        self._observe()
+        for connection in dead:
+            self._on_dead(connection)
+        ended = self._clock.now()
+        self._stats.flushes += 1
+        self._next_at = ended + min(ended - started, self._max_delay)
+        self._idle.set()
+        self.wake()
+
+    def finish(self, connection: Connection) -> None:
+        """Writes what waits for one client right away, before it is closed."""
+        if connection.sink.writable:
+            self._write(connection.outbox, self._clock.now())
+
+    def _write(self, outbox: Outbox[Connection], now: float) -> bool:
+        ordered = len(outbox.control)
+        frames, lagging = outbox.take(now)
+        self._stats.taken += len(frames) - ordered
+        if lagging:
+            frames = [*self._losses(lagging), *frames]
+        if outbox.wake_at is not None:
+            self._wake_later(outbox, outbox.wake_at)
+        if not frames:
+            return True
+        sink = outbox.owner.sink
+        try:
+            sink.write(sink.dialect.render(frames))
+        except (OSError, RuntimeError):
+            # A transport may say so only here, in the middle of everybody's flush.
+            self._stats.dead_writes += 1
+            return False
+        self._stats.writes += 1
+        self._stats.delivered += len(frames)
+        return True
+
+    def _losses(self, lagging: list[Lane]) -> list[Frame]:
+        told = []
+        for lane in lagging:
+            told.append(lagged(lane.key, lane.missed))
+            self._stats.lagged += lane.missed
+            lane.missed = 0
+        return told
+
+    def _observe(self) -> None:
+        if not self._fresh:
+            return
+        wall_ms = self._clock.wall_ms()
+        observe = self._stats.latency.observe
+        for frame in self._fresh:
+            if frame.at_ms:
+                observe(max(0, wall_ms - frame.at_ms))
+        self._fresh = []
+
+    def _wake_later(self, outbox: Outbox[Connection], at: float) -> None:
+        if at <= self._clock.now():
+            self._hub.mark(outbox)
+        elif outbox.alarm_at is None or at < outbox.alarm_at:
+            outbox.alarm_at = at
+            heapq.heappush(self._alarms, (at, next(self._order), outbox))
+            self._arm()
+
+    def _arm(self) -> None:
+        if not self._alarms:
+            return
+        at = self._alarms[0][0]
+        if self._timer is not None:
+            if self._timer_at <= at:
+                return
+            self._timer.cancel()
+        self._timer_at = at
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, at - self._clock.now()), self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        now = self._clock.now()
+        while self._alarms and self._alarms[0][0] <= now:
+            at, _, outbox = heapq.heappop(self._alarms)
+            if outbox.alarm_at == at:
+                outbox.alarm_at = None
+                self._hub.mark(outbox)
+        self._arm()
+        self.wake()
+
+    def stop(self) -> None:
+        """Forgets what is scheduled."""
+        for handle in (self._scheduled, self._timer):
+            if handle is not None:
+                handle.cancel()
+        self._scheduled = self._timer = None

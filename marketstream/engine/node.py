@@ -1,0 +1,479 @@
+"""The heart of one process: connections come and go, commands become memberships, frames reach rooms.
+
+Joining comes first, then the snapshot, both in one turn of the event loop, so that no price falls in
+between and none that follows is older. What a client may have is decided by its session; this module
+only carries it out.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass
+from inspect import isawaitable
+
+import structlog
+
+from marketstream.core import closing, rooms
+from marketstream.core.closing import CloseReason
+from marketstream.core.commands import (
+    Authenticate,
+    Authenticated,
+    Command,
+    Effect,
+    GetQuote,
+    Join,
+    JoinChannel,
+    Leave,
+    LeaveChannel,
+    Quoted,
+    Reply,
+    SendSnapshot,
+    Subscribe,
+    Subscribed,
+)
+from marketstream.core.entitlements import Plan, Principal
+from marketstream.core.frame import Frame
+from marketstream.core.hub import Hub
+from marketstream.core.model import Status
+from marketstream.core.outbox import Lane
+from marketstream.core.session import Session
+from marketstream.core.symbols import SymbolRegistry
+from marketstream.engine.connection import Connection, Sink
+from marketstream.engine.delay import DelayLine
+from marketstream.engine.flusher import Flusher
+from marketstream.engine.quotes import Quotes
+from marketstream.engine.stats import Stats
+from marketstream.errors import ConnectionLimitError, MarketstreamError
+from marketstream.ports import Bus, Clock, Verifier
+from marketstream.wire import event
+
+log = structlog.get_logger(__name__)
+
+Answer = Callable[[Reply | MarketstreamError], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How connections are treated; all times in seconds.
+
+    Attributes:
+        heartbeat_interval: Between two `heartbeat` events.
+        idle_timeout: A client that says nothing for so long is closed.
+        slow_timeout: A client that takes nothing for so long is closed.
+        connect_timeout: A connection that is not admitted by then is closed.
+        token_warning: Before its token ends a client is told so.
+        max_delay: A price may wait so long for others to share its write.
+        lane_capacity: Values of mode `every` that may wait, per symbol.
+        control_capacity: Ordered messages that may wait.
+        max_messages: Messages a second that a client may send.
+    """
+
+    heartbeat_interval: float = 30
+    idle_timeout: float = 120
+    slow_timeout: float = 30
+    connect_timeout: float = 45
+    token_warning: float = 60
+    max_delay: float = 0.02
+    lane_capacity: int = 1_000
+    control_capacity: int = 1_000
+    max_messages: int = 1_000
+
+
+class Node:
+    """See the module.
+
+    Attributes:
+        hub: The rooms.
+        stats: The counters.
+        connections: Every open connection by id, admitted or not.
+        bus_lag_ms: Milliseconds between publishing and receiving, of the newest frame.
+        spawn: Starts a task in the process's task group; set when there is one.
+        draining: True once the process is going down: nobody is admitted any more.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        bus: Bus,
+        verifier: Verifier,
+        registry: SymbolRegistry,
+        plans: Iterable[Plan],
+        stats: Stats,
+        delivery: Delivery,
+    ) -> None:
+        self.clock = clock
+        self.delivery = delivery
+        self.stats = stats
+        self.hub: Hub[Connection] = Hub()
+        self.connections: dict[str, Connection] = {}
+        self.spawn: Callable[[Coroutine[None, None, None]], object] = asyncio.ensure_future
+        self.draining = False
+        self.bus_lag_ms = 0.0
+        self.flusher = Flusher(
+            hub=self.hub,
+            clock=clock,
+            stats=stats,
+            on_dead=lambda connection: self.close(connection, closing.CLIENT_LEFT),
+            max_delay=delivery.max_delay,
+        )
+        self._bus = bus
+        self._verifier = verifier
+        self._registry = registry
+        self._quotes = Quotes(bus=bus, clock=clock)
+        self._users: Counter[tuple[str, str]] = Counter()
+        self._lines = {delay: DelayLine(delay) for delay in {plan.delay for plan in plans} if delay > 0}
+        self._demand = asyncio.Event()
+        bus.attach(self.receive)
+
+    # Connections
+
+    def open(self, ident: str, transport: str, sink: Sink, address: str = "") -> Connection:
+        """Registers a new connection that is not admitted yet."""
+        connection = Connection(
+            ident, transport, sink, self.clock.now(), control_capacity=self.delivery.control_capacity
+        )
+        connection.address = address
+        self.connections[ident] = connection
+        return connection
+
+    def verify(self, token: str) -> Principal | Awaitable[Principal]:
+        """See `ports.Verifier.verify`."""
+        return self._verifier.verify(token)
+
+    def admit(self, connection: Connection, principal: Principal) -> Session:
+        """Makes a verified client a member of its tenant.
+
+        Raises:
+            ConnectionLimitError: The user holds as many connections as the plan allows.
+        """
+        user = (principal.tenant, principal.user)
+        limit = principal.plan.max_connections
+        if limit and self._users[user] >= limit:
+            raise ConnectionLimitError(f"{limit} connections are open for this user")
+        self._users[user] += 1
+        session = connection.session = Session(principal, self._registry)
+        connection.outbox.tenant = principal.tenant
+        now = self.clock.now()
+        connection.heartbeat_at = now + self.delivery.heartbeat_interval
+        connection.expires_at = self._monotonic(principal.expires_at_ms)
+        self.hub.join(rooms.tenant_room(principal.tenant), connection.outbox)
+        self.stats.connections[connection.transport] += 1
+        self.stats.opened[connection.transport] += 1
+        log.info(
+            "websocket_connection_established",
+            connection=connection.id,
+            transport=connection.transport,
+            tenant=principal.tenant,
+            plan=principal.plan.name,
+            address=connection.address,
+        )
+        return session
+
+    def refuse(self, code: str) -> None:
+        """Counts a handshake that was refused."""
+        self.stats.refused[code] += 1
+
+    def moved(self, connection: Connection, transport: str, sink: Sink) -> None:
+        """Goes on with a connection on another transport; what waits goes out there."""
+        if connection.session is not None:
+            self.stats.connections[connection.transport] -= 1
+            self.stats.connections[transport] += 1
+        connection.transport = transport
+        connection.sink = sink
+        self.resume(connection)
+
+    def close(self, connection: Connection, reason: CloseReason, *farewell: Frame) -> None:
+        """Ends a connection from this side, after what waits for it and a last word."""
+        if connection.closed:
+            return
+        for frame in farewell:
+            connection.outbox.push(frame)
+        self.flusher.finish(connection)
+        self.leave(connection, reason)
+        connection.sink.close(reason)
+
+    def leave(self, connection: Connection, reason: CloseReason) -> None:
+        """Forgets a connection that is gone or about to be; calling it again changes nothing."""
+        if connection.closed:
+            return
+        connection.closed = True
+        self.connections.pop(connection.id, None)
+        session = connection.session
+        if session is None:
+            return
+        principal, outbox = session.principal, connection.outbox
+        for symbol in session.subscriptions:
+            self.hub.leave(rooms.symbol_room(symbol, principal.plan.delay), outbox)
+        for channel in session.channels:
+            self.hub.leave(rooms.channel_room(channel), outbox)
+        for room in (rooms.tenant_room(principal.tenant), *connection.rooms):
+            self.hub.leave(room, outbox)
+        self.stats.discarded += outbox.replaceable()
+        user = (principal.tenant, principal.user)
+        self._users[user] -= 1
+        if self._users[user] <= 0:
+            del self._users[user]
+        self.stats.connections[connection.transport] -= 1
+        self.stats.closed[reason.code] += 1
+        log.info(
+            "websocket_connection_closed",
+            connection=connection.id,
+            transport=connection.transport,
+            tenant=principal.tenant,
+            reason=reason.code,
+            seconds=round(self.clock.now() - connection.opened_at, 3),
+        )
+
+    def enter(self, connection: Connection, room: str) -> None:
+        """Makes a client a member of a room of a back end's own."""
+        connection.rooms = (*(r for r in connection.rooms if r != room), room)
+        self.hub.join(room, connection.outbox)
+
+    def exit(self, connection: Connection, room: str) -> None:
+        """Ends such a membership."""
+        connection.rooms = tuple(r for r in connection.rooms if r != room)
+        self.hub.leave(room, connection.outbox)
+
+    def pause(self, connection: Connection) -> None:
+        """Notes that a client stopped taking what was written."""
+        connection.blocked_since = self.clock.now()
+        connection.blocked_bytes = connection.sink.backlog()
+
+    def resume(self, connection: Connection) -> None:
+        """Goes on writing to a client that can take something again."""
+        connection.blocked_since = None
+        if len(connection.outbox):
+            self.hub.mark(connection.outbox)
+            self.flusher.wake()
+
+    def wait_for(self, work: Coroutine[None, None, None]) -> None:
+        """Runs what one client's call has to wait for; its failure harms nobody else."""
+        self.spawn(_guarded(work))
+
+    # Commands
+
+    def execute(self, connection: Connection, command: Command, answer: Answer) -> Awaitable[None] | None:
+        """Carries out what an admitted client asks, and answers it before anything that follows from it.
+
+        Returns:
+            None when it is done; an awaitable when something has to be waited for.
+        """
+        session = connection.session
+        assert session is not None  # noqa: S101  # edges let nobody in before `admit`
+        now = self.clock.now()
+        try:
+            match command:
+                case Authenticate(token):
+                    found = self._verifier.verify(token)
+                    if isawaitable(found):
+                        return self._renew_later(connection, session, found, answer)
+                    self._renew(connection, session, found, answer)
+                case GetQuote(raw):
+                    session.spend(now)
+                    body = self._quotes.get(
+                        session.require_symbol(raw), session.principal, self._line_of(session)
+                    )
+                    self._say(answer, Quoted(body))
+                case _:
+                    reply, effects = session.handle(command, now, self.clock.wall_ms())
+                    self._say(answer, reply)
+                    self._apply(connection, session, effects)
+                    if isinstance(command, Subscribe):
+                        self._note_subscribed(connection, reply)
+        except MarketstreamError as error:
+            self._fail(answer, error)
+        self.settle()
+        return None
+
+    def _say(self, answer: Answer, reply: Reply) -> None:
+        self.stats.commands["ok"] += 1
+        answer(reply)
+
+    def _fail(self, answer: Answer, error: MarketstreamError) -> None:
+        self.stats.commands[error.code] += 1
+        answer(error)
+
+    def _note_subscribed(self, connection: Connection, reply: Reply) -> None:
+        assert isinstance(reply, Subscribed)  # noqa: S101  # the session answers a Subscribe with it
+        self.stats.subscriptions += len(reply.symbols)
+        log.info("subscription_processed", connection=connection.id, symbols_count=len(reply.symbols))
+        if reply.symbols:
+            self._demand.set()
+            self._demand.clear()
+
+    async def _renew_later(
+        self, connection: Connection, session: Session, found: Awaitable[Principal], answer: Answer
+    ) -> None:
+        try:
+            self._renew(connection, session, await found, answer)
+        except MarketstreamError as error:
+            self._fail(answer, error)
+        self.settle()
+
+    def _renew(self, connection: Connection, session: Session, principal: Principal, answer: Answer) -> None:
+        before = session.principal.plan.delay
+        effects = session.renew(principal)
+        self._apply(connection, session, effects, delay=before)
+        if principal.plan.delay != before:
+            self._move_rooms(connection, session, before)
+        connection.expires_at = self._monotonic(principal.expires_at_ms)
+        connection.warned = False
+        self._say(answer, Authenticated(principal.expires_at_ms))
+
+    def _move_rooms(self, connection: Connection, session: Session, before: float) -> None:
+        for held in session.subscriptions.values():
+            self.hub.leave(rooms.symbol_room(held.symbol, before), connection.outbox)
+            self._apply(connection, session, [Join(held)])
+
+    def _apply(
+        self, connection: Connection, session: Session, effects: Sequence[Effect], delay: float | None = None
+    ) -> None:
+        outbox = connection.outbox
+        held_back = session.principal.plan.delay if delay is None else delay
+        for effect in effects:
+            match effect:
+                case Join(held):
+                    lane = None
+                    self.stats.discarded += outbox.supersede(held.symbol)
+                    self.stats.discarded += outbox.forget((held.symbol,))
+                    if held.mode == "every" or held.max_rate:
+                        lane = Lane(
+                            held.symbol,
+                            lossless=held.mode == "every",
+                            max_rate=held.max_rate,
+                            capacity=self.delivery.lane_capacity,
+                        )
+                        outbox.open_lane(lane)
+                    self.hub.join(rooms.symbol_room(held.symbol, held_back), outbox, lane)
+                case Leave(symbol):
+                    self.hub.leave(rooms.symbol_room(symbol, held_back), outbox)
+                    self.stats.discarded += outbox.forget((symbol, event.status_key(symbol)))
+                case JoinChannel(channel):
+                    self.hub.join(rooms.channel_room(channel), outbox)
+                case LeaveChannel(channel):
+                    self.hub.leave(rooms.channel_room(channel), outbox)
+                case SendSnapshot(symbols):
+                    self._send_snapshot(connection, session, symbols)
+
+    def _send_snapshot(self, connection: Connection, session: Session, symbols: Sequence[str]) -> None:
+        outbox, tenant, line = connection.outbox, session.principal.tenant, self._line_of(session)
+        for symbol in symbols:
+            self.stats.discarded += outbox.supersede(symbol)
+        prices = line.last(symbols, tenant) if line else self._bus.last(symbols, tenant)
+        if connection.sink.snapshots:
+            self.hub.send(outbox, event.snapshot(prices))
+        else:
+            for frame in prices:
+                if frame.cursor > connection.since:
+                    self.hub.send(outbox, frame)
+        for frame in self._states(symbols, tenant, delayed=line is not None):
+            self.hub.send(outbox, frame)
+
+    def _states(self, symbols: Sequence[str], tenant: str, *, delayed: bool) -> list[Frame]:
+        """What a new member must know of symbols that are not live for it."""
+        if delayed:
+            since = self.clock.wall_ms()
+            return [event.status(Status(symbol, "delayed", None, since)) for symbol in symbols]
+        known = self._bus.last([event.status_key(symbol) for symbol in symbols], tenant)
+        return [frame for frame in known if not event.is_live(frame)]
+
+    def _line_of(self, session: Session) -> DelayLine | None:
+        return self._lines.get(session.principal.plan.delay)
+
+    # Frames
+
+    def receive(self, frames: Sequence[Frame]) -> None:
+        """Takes what the bus brings and offers it to the rooms."""
+        hub = self.hub
+        for frame in frames:
+            if frame.event == "price":
+                hub.deliver(f"symbol:{frame.symbol}", frame)
+            else:
+                hub.post(rooms.symbol_room(frame.symbol), frame)
+        for line in self._lines.values():
+            line.put(frame for frame in frames if frame.event == "price")
+        self.bus_lag_ms = max(0.0, self.clock.wall_ms() - frames[-1].cursor / 1000) if frames else 0.0
+        self.flusher.wake(frames)
+
+    def release_delayed(self) -> None:
+        """Called once a second: lets the delay lines give out what is old enough."""
+        now = self.clock.now()
+        for line in self._lines.values():
+            for frame in line.release(now):
+                self.hub.deliver(rooms.symbol_room(frame.symbol, line.delay), frame)
+        self.flusher.wake()
+
+    def emit(self, room: str, frame: Frame, skip: frozenset[Connection] = frozenset()) -> int:
+        """Gives an event of a back end to everyone in a room.
+
+        Returns:
+            How many clients it went to.
+        """
+        self.stats.broadcasts += 1
+        if frame.key is not None:
+            count = self.hub.deliver(room, frame)
+        else:
+            count = self.hub.broadcast(room, frame, skip)
+        self.settle()
+        return count
+
+    def send(self, connection: Connection, frame: Frame) -> None:
+        """Gives one client a message of its own."""
+        self.hub.send(connection.outbox, frame)
+
+    def settle(self) -> None:
+        """Closes clients that had no room for a message, and sees to it that the rest is written."""
+        while self.hub.overflowed:
+            self.close(self.hub.overflowed.pop(), closing.SLOW_CONSUMER)
+        self.flusher.wake()
+
+    def conflated(self) -> int:
+        """Prices that were replaced by newer ones before their client took them, since the start.
+
+        Counted without a step on the way of a price: what was offered is delivered, dropped, still
+        waiting, or replaced.
+        """
+        waiting = sum(connection.outbox.replaceable() for connection in self.connections.values())
+        return max(
+            0, self.hub.offered - self.stats.taken - self.stats.discarded - self.stats.lagged - waiting
+        )
+
+    # Waiting for clients
+
+    async def caught_up(self, patience: float = 5.0) -> None:
+        """Returns when everything is written and no client in mode `every` is far behind.
+
+        Args:
+            patience: Seconds to wait for such a client at most: nobody waits for the slowest for ever.
+        """
+        await self.flusher.idle()
+        give_up_at = self.clock.now() + patience
+        while self._far_behind() and self.clock.now() < give_up_at:
+            await asyncio.sleep(0.005)
+            await self.flusher.idle()
+
+    def _far_behind(self) -> bool:
+        half = self.delivery.lane_capacity // 2
+        return any(
+            lane.lossless and len(lane.waiting) > half
+            for connection in self.connections.values()
+            if connection.outbox.lanes
+            for lane in connection.outbox.lanes.values()
+        )
+
+    async def wanted(self, symbols: frozenset[str]) -> None:
+        """Returns when a client watches one of the symbols."""
+        names = [rooms.symbol_room(symbol) for symbol in symbols]
+        while not any(name in self.hub for name in names):
+            await self._demand.wait()
+
+    def _monotonic(self, at_ms: int) -> float:
+        return self.clock.now() + (at_ms - self.clock.wall_ms()) / 1000
+
+
+async def _guarded(work: Coroutine[None, None, None]) -> None:
+    try:
+        await work
+    except Exception as error:  # noqa: BLE001  # the task group must not end the process over one client's call
+        log.warning("client_call_failed", error=repr(error))

@@ -1,0 +1,59 @@
+"""The quote of one symbol on request, from the newest best price.
+
+The only reader of a price's JSON inside the server: asked for by one client at a time, never on the
+way of a price to the many.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from marketstream.core.entitlements import Principal
+from marketstream.engine.delay import DelayLine
+from marketstream.errors import UnknownSymbolError
+from marketstream.ports import Bus, Clock
+from marketstream.wire.json import dumps, loads
+
+
+class Quotes:
+    """Answers `get_quote`."""
+
+    def __init__(self, *, bus: Bus, clock: Clock) -> None:
+        self._bus = bus
+        self._clock = clock
+
+    def get(self, symbol: str, principal: Principal, line: DelayLine | None = None) -> bytes:
+        """JSON of a symbol's quote as the protocol writes it.
+
+        Args:
+            symbol: A symbol the caller may see.
+            principal: The caller, whose tenant may have prices of its own.
+            line: Where prices are held back, for a caller that may not see them live.
+
+        Raises:
+            UnknownSymbolError: No price of it is known.
+        """
+        found = (line or self._bus).last([symbol], principal.tenant)
+        if not found:
+            raise UnknownSymbolError(f"{symbol}: no price is known")
+        return dumps(self._quote(loads(found[0].body)))
+
+    def _quote(self, best: dict[str, Any]) -> dict[str, Any]:
+        sides = [best[side] for side in ("bestBid", "bestAsk") if best[side]]
+        single = sides[0]["price"] if sides else None
+        at_ms = best["timestamp"]
+        return {
+            "symbol": best["symbol"],
+            "price": best["midPrice"] if best["midPrice"] is not None else single,
+            # The change of a day needs a close of yesterday, which no best price has.
+            "change": None,
+            "changePercent": None,
+            "volume": None,
+            "bid": best["bestBid"] and best["bestBid"]["price"],
+            "ask": best["bestAsk"] and best["bestAsk"]["price"],
+            "timestamp": at_ms,
+            "data_source": "+".join(dict.fromkeys(side["source"] for side in sides)) or None,
+            "status": "ok",
+            "last_updated": datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds"),
+            "age_seconds": round(max(0.0, (self._clock.wall_ms() - at_ms) / 1000), 3),
+            "retry_attempts": 0,
+        }

@@ -1,0 +1,77 @@
+"""Plain counters of the engine; whoever shows them reads them, nothing here waits or locks."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+LATENCY_BUCKETS_MS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
+
+
+@dataclass(slots=True)
+class Histogram:
+    """Counts of observations up to each bound, as Prometheus wants them.
+
+    Attributes:
+        bounds: Upper bounds, rising.
+        counts: Observations per bound (not cumulative); one more for everything above the last.
+        total: Sum of all observations.
+    """
+
+    bounds: tuple[int, ...] = LATENCY_BUCKETS_MS
+    counts: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BUCKETS_MS) + 1))
+    total: float = 0.0
+
+    def observe(self, value: float) -> None:
+        """Counts one value."""
+        self.total += value
+        for index, bound in enumerate(self.bounds):
+            if value <= bound:
+                self.counts[index] += 1
+                return
+        self.counts[-1] += 1
+
+
+@dataclass(slots=True)
+class Stats:
+    """What happened since the process started.
+
+    Attributes:
+        connections: Admitted connections right now, by transport.
+        opened: Admitted connections ever, by transport.
+        closed: Ended connections by reason code.
+        refused: Refused handshakes by error code.
+        subscriptions: Symbols subscribed ever.
+        commands: Client calls by outcome: `ok` or an error code.
+        published: Frames given to the bus.
+        quotes: Quotes offered by feeds, by feed.
+        rejected: Quotes and prices refused, by reason.
+        broadcasts: Events sent to rooms by back ends.
+        delivered: Frames written to clients.
+        taken: Prices and other replaceable frames taken out of outboxes to be written.
+        discarded: Frames dropped because the client left or unsubscribed.
+        lagged: Values of mode `every` that were lost to overflow.
+        writes: Writes to client connections.
+        flushes: Rounds of the flusher.
+        dead_writes: Writes that failed because the connection was gone.
+        latency: Milliseconds from source time to the end of the flush that wrote it.
+        rate: Frames delivered in the last whole second.
+    """
+
+    connections: Counter[str] = field(default_factory=Counter)
+    opened: Counter[str] = field(default_factory=Counter)
+    closed: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    subscriptions: int = 0
+    commands: Counter[str] = field(default_factory=Counter)
+    published: int = 0
+    quotes: Counter[str] = field(default_factory=Counter)
+    rejected: Counter[str] = field(default_factory=Counter)
+    broadcasts: int = 0
+    delivered: int = 0
+    taken: int = 0
+    discarded: int = 0
+    lagged: int = 0
+    writes: int = 0
+    flushes: int = 0
+    dead_writes: int = 0
+    latency: Histogram = field(default_factory=Histogram)
+    rate: int = 0

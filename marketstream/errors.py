@@ -1,0 +1,174 @@
+"""Everything that can go wrong by name.
+
+    MarketstreamError
+    +-- RequestError                the caller can do something about it; its text may be shown
+    |   +-- InvalidMessageError     400  INVALID_MESSAGE
+    |   +-- UnknownEventError       404  UNKNOWN_EVENT
+    |   +-- UnknownSymbolError      404  UNKNOWN_SYMBOL
+    |   +-- LateQuoteError          409  LATE_QUOTE
+    |   +-- PayloadTooLargeError    413  PAYLOAD_TOO_LARGE
+    |   +-- RateLimitedError        429  RATE_LIMITED
+    |   +-- ConnectionLimitError    429  CONNECTION_LIMIT
+    |   +-- AuthError
+    |       +-- UnauthorizedError   401  UNAUTHORIZED    no token was given
+    |       +-- AuthFailedError     401  AUTH_FAILED     the token is not good
+    |       +-- TokenExpiredError   401  TOKEN_EXPIRED
+    |       +-- NotEntitledError    403  NOT_ENTITLED
+    +-- UnavailableError            503  UNAVAILABLE     a part of the server is not able to answer now
+    +-- FeedError                        a source of quotes cannot go on
+    +-- BusError                         frames cannot travel between processes
+    +-- ConfigurationError               the server must not start like this
+
+Edges read only the class attributes `code`, `status`, `retryable` and `public`, in one mapping
+function an edge. Closing a client is not an error: see `core.closing`.
+"""
+
+from typing import ClassVar
+
+
+class MarketstreamError(Exception):
+    """Root of the tree; by itself an internal fault whose text stays inside."""
+
+    code: ClassVar[str] = "INTERNAL"
+    status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+    public: ClassVar[bool] = False
+
+
+class RequestError(MarketstreamError):
+    """A caller asked for something that cannot be done as asked."""
+
+    code = "INVALID_MESSAGE"
+    status = 400
+    public = True
+
+
+class InvalidMessageError(RequestError):
+    """A message is not of the shape the protocol promises.
+
+    Attributes:
+        path: Where in the message the fault lies, such as `quotes[3].bid`; empty for the whole.
+    """
+
+    def __init__(self, text: str, *, path: str = "") -> None:
+        super().__init__(text)
+        self.path = path
+
+
+class UnknownEventError(RequestError):
+    """A client named an event that the protocol does not have."""
+
+    code = "UNKNOWN_EVENT"
+    status = 404
+
+
+class UnknownSymbolError(RequestError):
+    """Nothing is known of a symbol that is otherwise well formed."""
+
+    code = "UNKNOWN_SYMBOL"
+    status = 404
+
+
+class LateQuoteError(RequestError):
+    """A value is older than one already taken from the same source for the same symbol."""
+
+    code = "LATE_QUOTE"
+    status = 409
+
+
+class PayloadTooLargeError(RequestError):
+    """A body or message is larger than the edge takes."""
+
+    code = "PAYLOAD_TOO_LARGE"
+    status = 413
+
+
+class RateLimitedError(RequestError):
+    """A caller asks more often than its plan allows.
+
+    Attributes:
+        retry_after_ms: Milliseconds until the next call can be taken.
+    """
+
+    code = "RATE_LIMITED"
+    status = 429
+    retryable = True
+
+    def __init__(self, retry_after_ms: int) -> None:
+        super().__init__("Rate limit exceeded")
+        self.retry_after_ms = retry_after_ms
+
+
+class ConnectionLimitError(RequestError):
+    """A user holds as many connections as the plan allows."""
+
+    code = "CONNECTION_LIMIT"
+    status = 429
+    retryable = True
+
+
+class AuthError(RequestError):
+    """Who the caller is, or what it may do, stands in the way."""
+
+    code = "AUTH_FAILED"
+    status = 401
+
+
+class UnauthorizedError(AuthError):
+    """No token was given at all."""
+
+    code = "UNAUTHORIZED"
+
+
+class AuthFailedError(AuthError):
+    """The token cannot be trusted; the text never says more than why in general."""
+
+
+class TokenExpiredError(AuthError):
+    """The token was good and is over."""
+
+    code = "TOKEN_EXPIRED"
+
+
+class NotEntitledError(AuthError):
+    """The caller is known and may not do this."""
+
+    code = "NOT_ENTITLED"
+    status = 403
+
+
+class UnavailableError(MarketstreamError):
+    """A part of the server cannot answer at the moment."""
+
+    code = "UNAVAILABLE"
+    status = 503
+    retryable = True
+    public = True
+
+
+class FeedError(MarketstreamError):
+    """A source of quotes cannot go on; the supervisor decides what happens then."""
+
+    code = "FEED_FAILED"
+
+
+class BusError(MarketstreamError):
+    """Frames cannot travel between processes."""
+
+    code = "BUS_UNAVAILABLE"
+    status = 503
+    retryable = True
+
+
+class ConfigurationError(MarketstreamError):
+    """A setting is missing, unknown or impossible.
+
+    Attributes:
+        path: Dotted path of the setting, such as `auth.secret`.
+    """
+
+    code = "CONFIGURATION"
+
+    def __init__(self, path: str, text: str) -> None:
+        super().__init__(f"{path}: {text}" if path else text)
+        self.path = path

@@ -1,0 +1,387 @@
+"""A market that never closes: believable quotes from nothing but a seed.
+
+Each symbol has one fair value, a walk that is pulled back to where it started, so that a week of it ends
+within a few percent. Sources quote around it in turn, each with its own bias and noise, around a spread
+that breathes. The same seed and symbols give the same sequence of prices, whatever the machine's timing.
+
+It promises that every quote changes the best price of its symbol: the source that quotes is best on at
+least one side afterwards, joining the best price with a larger size where its own price would not do, and
+never repeats the sizes it showed before. So a client sees exactly `rate` changes a second of each symbol,
+with any number of sources and even several in one millisecond.
+
+It does not check its arguments (`feeds.spec` does), does not wait for its sink, and refuses to make up for
+more than a second: what a stalled process missed is skipped, not flooded.
+"""
+
+import asyncio
+import math
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from marketstream.core.model import Quote
+from marketstream.ports import Clock, Feed, QuoteSink
+
+Shape = Literal["burst", "spread"]
+SHAPES: tuple[Shape, ...] = get_args(Shape)
+
+_DAY_MS = 86_400_000
+# A timer below a millisecond fires at once on some loops: waiting less would spin instead of sleep.
+_SHORTEST_SLEEP = 0.001
+_LONGEST_SLEEP = 60.0
+_GIVE_UP_BEHIND = 1.0
+# Quotes made between two looks at the loop when catching up: about a millisecond of work.
+_CHUNK = 256
+# Seconds in which the fair value forgets where it was, and in which the spread does.
+_MEMORY = 3 * 86_400.0
+_BREATH_MEMORY = 5.0
+# The difference of two uniform numbers has a variance of 1/6: this makes it 1.
+_UNIT = math.sqrt(6.0)
+# Parts of the usual spread: how far it breathes, how far the market moves while all sources quote once, the
+# least the spread becomes, how far the middles of the two most different sources lie apart, and how far one
+# source wavers from quote to quote.
+_BREATH = 0.25
+_STRIDE = 0.5
+_THINNEST = 0.4
+_BIAS = 0.25
+_WAVER = 0.3
+_TRADE_CHANCE = 0.3
+# How often a source does not notice that another one's price already stands in the way.
+_CROSS_CHANCE = 0.1
+_NO_ASK = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class _Instrument:
+    """How one symbol trades; prices are counted in ticks, sizes in lots, both whole numbers.
+
+    Attributes:
+        price: Where it starts and returns to.
+        decimals: Decimals of a price; one tick is one unit of the last.
+        spread: Usual distance of bid and ask, ticks.
+        volatility: Deviation of the price over one second, as a part of the price.
+        lot: Size of one lot times `lot_divisor`.
+        lot_divisor: What a count of lots times `lot` is divided by.
+        largest: Usual largest size, lots.
+        trades: Whether there is a tape of trades; currencies are only quoted.
+    """
+
+    price: float
+    decimals: int
+    spread: float
+    volatility: float
+    lot: int = 100
+    lot_divisor: int = 1
+    largest: int = 12
+    trades: bool = True
+
+
+def _currency(price: float, decimals: int, spread: float) -> _Instrument:
+    return _Instrument(price, decimals, spread, 1.8e-5, lot=100_000, largest=50, trades=False)
+
+
+def _share(price: float, spread: float, volatility: float = 1.2e-4) -> _Instrument:
+    return _Instrument(price, 2, spread, volatility)
+
+
+def _coin(price: float, spread: float) -> _Instrument:
+    return _Instrument(price, 2, spread, 1.1e-4, lot=1, lot_divisor=1000, largest=2500)
+
+
+_KNOWN = {
+    "EUR/USD": _currency(1.08450, 5, 7),
+    "GBP/USD": _currency(1.27120, 5, 10),
+    "USD/JPY": _currency(149.500, 3, 9),
+    "USD/CHF": _currency(0.88340, 5, 10),
+    "AUD/USD": _currency(0.65780, 5, 8),
+    "NZD/USD": _currency(0.60930, 5, 11),
+    "USD/CAD": _currency(1.36420, 5, 10),
+    "EUR/GBP": _currency(0.85310, 5, 9),
+    "AAPL": _share(228.50, 2.0, 1.0e-4),
+    "MSFT": _share(427.10, 5.0, 0.9e-4),
+    "NVDA": _share(135.20, 2.0, 1.9e-4),
+    "TSLA": _share(345.60, 7.0, 2.2e-4),
+    "AMZN": _share(205.40, 2.5),
+    "GOOGL": _share(176.30, 2.5),
+    "META": _share(574.80, 12.0),
+    "BTC/USD": _coin(64_250.00, 420.0),
+    "ETH/USD": _coin(3_125.00, 35.0),
+}
+
+DEFAULT_SYMBOLS = ("EUR/USD", "GBP/USD", "USD/JPY", "AAPL", "MSFT", "NVDA", "TSLA", "BTC/USD")
+
+
+def _instrument(symbol: str, seed: int) -> _Instrument:
+    """The known instrument, or a made-up one that depends on nothing but the symbol and the seed."""
+    known = _KNOWN.get(symbol)
+    if known is not None:
+        return known
+    draw = random.Random(f"{seed}:{symbol}")  # noqa: S311 - a market that must repeat, not a secret
+    if "/" in symbol:
+        return _currency(round(draw.uniform(0.6, 1.9), 5), 5, draw.uniform(7, 15))
+    price = round(math.exp(draw.uniform(math.log(15), math.log(600))), 2)
+    return _share(price, draw.uniform(1.5, 3) + price / 100, draw.uniform(0.8e-4, 2e-4))
+
+
+def _pull(memory: float, deviation: float, rate: float) -> tuple[float, float]:
+    """Factors of a walk that is pulled back to zero, exact for steps of any length.
+
+    Args:
+        memory: Seconds after which it has forgotten where it was.
+        deviation: Its standard deviation in the long run.
+        rate: Steps a second.
+
+    Returns:
+        What to multiply the last value with, and the difference of two uniform numbers to be added.
+    """
+    step = deviation * math.sqrt(-math.expm1(-2 / (rate * memory)))
+    return math.exp(-1 / (rate * memory)), step * _UNIT
+
+
+class _Market:
+    """One symbol: its fair value, and what each source shows of it now."""
+
+    __slots__ = (
+        "_ask_lots",
+        "_asks",
+        "_bid_lots",
+        "_bids",
+        "_breath",
+        "_breath_keep",
+        "_breath_step",
+        "_cross_chance",
+        "_divisor",
+        "_drift",
+        "_keep",
+        "_largest",
+        "_last",
+        "_lean",
+        "_lot",
+        "_lot_divisor",
+        "_random",
+        "_several",
+        "_sources",
+        "_spread",
+        "_step",
+        "_symbol",
+        "_thinnest",
+        "_trades",
+        "_turn",
+        "_volume",
+        "_waver",
+    )
+
+    def __init__(
+        self,
+        symbol: str,
+        instrument: _Instrument,
+        sources: Sequence[str],
+        rate: float,
+        draw: random.Random,
+    ) -> None:
+        self._symbol = symbol
+        self._sources = sources
+        self._random = draw.random
+        self._divisor = 10**instrument.decimals
+        self._lot, self._lot_divisor = instrument.lot, instrument.lot_divisor
+        self._largest = instrument.largest
+        self._trades = instrument.trades
+        self._start(instrument, rate)
+        count = len(sources)
+        self._several = count > 1
+        if self._several:
+            # A market that left its silent sources far behind would show quotes as wide as the way it went.
+            self._step = min(self._step, _UNIT * _STRIDE * instrument.spread / math.sqrt(count))
+        # Where each source's middle would be without drift, and the half tick that makes int() round.
+        apart = _BIAS * instrument.spread / max(1, count - 1)
+        middle = instrument.price * self._divisor - self._waver / 2 + 0.5
+        self._lean = [middle + (index - (count - 1) / 2) * apart for index in range(count)]
+        self._cross_chance = _CROSS_CHANCE / count
+        self._bids, self._asks = [-1] * count, [_NO_ASK] * count
+        self._bid_lots, self._ask_lots = [0] * count, [0] * count
+        self._turn = 0
+        self._last = round(instrument.price * self._divisor)
+        self._volume = 0
+
+    def _start(self, instrument: _Instrument, rate: float) -> None:
+        """Sets the two walks, of the fair value and of the spread, for steps of 1/rate seconds."""
+        self._drift = self._breath = 0.0
+        deviation = instrument.price * self._divisor * instrument.volatility * math.sqrt(_MEMORY / 2)
+        self._keep, self._step = _pull(_MEMORY, deviation, rate)
+        self._spread = instrument.spread
+        self._thinnest = max(1.0, _THINNEST * instrument.spread)
+        self._waver = _WAVER * instrument.spread
+        self._breath_keep, self._breath_step = _pull(_BREATH_MEMORY, _BREATH * instrument.spread, rate)
+
+    def new_day(self) -> None:
+        """Starts counting the volume again."""
+        self._volume = 0
+
+    def quote(self, at_ms: int) -> Quote:
+        """The next source's quote, made so that it changes the best price."""
+        turn, uniform = self._turn, self._random
+        bid, ask = self._price(turn, uniform)
+        # Small sizes more often than large ones, and never the size the source showed before.
+        draw = uniform()
+        bid_lots = 1 + int(draw * draw * self._largest)
+        if bid_lots == self._bid_lots[turn]:
+            bid_lots += 1
+        draw = uniform()
+        ask_lots = 1 + int(draw * draw * self._largest)
+        if ask_lots == self._ask_lots[turn]:
+            ask_lots += 1
+        if self._several:
+            self._turn = turn + 1 if turn + 1 < len(self._sources) else 0
+            bid, ask, bid_lots, ask_lots = self._join(turn, bid, ask, bid_lots, ask_lots)
+        self._bid_lots[turn], self._ask_lots[turn] = bid_lots, ask_lots
+        divisor, lot, lot_divisor = self._divisor, self._lot, self._lot_divisor
+        last = volume = None
+        if self._trades:
+            draw = uniform()
+            if draw < _TRADE_CHANCE:
+                self._last = bid if draw < _TRADE_CHANCE / 2 else ask
+                self._volume += 1 + int(uniform() * bid_lots)
+            last, volume = self._last / divisor, self._volume * lot / lot_divisor
+        # Whole numbers divided once: the nearest float to the decimal price, without rounding it.
+        return Quote(
+            self._symbol,
+            self._sources[turn],
+            bid / divisor,
+            bid_lots * lot / lot_divisor,
+            ask / divisor,
+            ask_lots * lot / lot_divisor,
+            at_ms,
+            last,
+            volume,
+        )
+
+    def _price(self, turn: int, uniform: Callable[[], float]) -> tuple[int, int]:
+        """Moves the market by one step and gives what the source would show, ticks."""
+        self._drift = drift = self._drift * self._keep + (uniform() - uniform()) * self._step
+        breath = self._breath * self._breath_keep + (uniform() - uniform()) * self._breath_step
+        self._breath = breath
+        spread = self._spread + breath
+        if spread < self._thinnest:  # noqa: PLR1730 - a call of max() costs as much as three draws
+            spread = self._thinnest
+        bid = int(self._lean[turn] + drift + uniform() * self._waver - spread / 2)
+        return bid, bid + int(spread + 0.5)
+
+    def _join(self, turn: int, bid: int, ask: int, bid_lots: int, ask_lots: int) -> tuple[int, int, int, int]:
+        """Brings a source that would be behind on both sides to the best price of the nearer side.
+
+        It matches the price with a larger size instead of beating it, so sources never drive each other
+        into ever narrower spreads.
+        """
+        bids, asks = self._bids, self._asks
+        bids[turn], asks[turn] = -1, _NO_ASK
+        best_bid, best_ask = max(bids), min(asks)
+        if (bid >= best_ask or ask <= best_bid) and self._random() >= self._cross_chance:
+            bid, ask = min(bid, best_ask - 1), max(ask, best_bid + 1)
+        if bid <= best_bid and ask >= best_ask:
+            if best_bid - bid <= ask - best_ask:
+                bid, ask = best_bid, max(ask, best_bid + 1)
+                bid_lots = self._outsize(turn, bid_lots, bids, best_bid, self._bid_lots)
+            else:
+                bid, ask = min(bid, best_ask - 1), best_ask
+                ask_lots = self._outsize(turn, ask_lots, asks, best_ask, self._ask_lots)
+        bids[turn], asks[turn] = bid, ask
+        return bid, ask, bid_lots, ask_lots
+
+    @staticmethod
+    def _outsize(turn: int, lots: int, prices: list[int], best: int, shown: list[int]) -> int:
+        """A size larger than any shown at the best price, and not the one the source showed before."""
+        rival = max(size for price, size in zip(prices, shown, strict=True) if price == best)
+        if lots <= rival:
+            lots = rival + 1
+        return lots if lots != shown[turn] else lots + 1
+
+
+class SyntheticFeed:
+    """Quotes of made-up sources for any symbols, at an exact rate, until it is cancelled.
+
+    Args:
+        symbols: Upper-case symbols, at least one, each once.
+        rate: Best-price changes per symbol and second, above 0.
+        sources: How many sources quote in turn; they are called `sim-1`, `sim-2` and so on.
+        shape: `burst` offers all symbols in one call, `rate` times a second; `spread` offers one symbol
+            after the other, evenly over the second, and those due together when the timer is late.
+        seed: Same seed, same sequence of prices.
+        clock: Time; `at_ms` of a quote is its wall time when offered, and never goes back.
+        sleep: Waits that many seconds.
+    """
+
+    name = "synthetic"
+
+    def __init__(
+        self,
+        *,
+        symbols: Sequence[str] = DEFAULT_SYMBOLS,
+        rate: float = 10,
+        sources: int = 2,
+        shape: Shape = "burst",
+        seed: int = 7,
+        clock: Clock,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        draw = random.Random(seed)  # noqa: S311 - a market that must repeat, not a secret
+        names = [f"sim-{number}" for number in range(1, sources + 1)]
+        self._markets = [_Market(symbol, _instrument(symbol, seed), names, rate, draw) for symbol in symbols]
+        self._clock = clock
+        self._sleep = sleep
+        # Symbols per due time, and seconds between two due times.
+        self._group = len(self._markets) if shape == "burst" else 1
+        self._period = self._group / (rate * len(self._markets))
+        self._together = max(1, _CHUNK // len(self._markets)) if shape == "burst" else _CHUNK
+        self._cursor = 0
+        self._at_ms = clock.wall_ms()
+
+    async def run(self, sink: QuoteSink) -> None:
+        """Offers quotes when they are due, by times fixed at the start; ends only when cancelled.
+
+        Args:
+            sink: Where quotes go.
+        """
+        period = self._period
+        origin, done = self._clock.now(), 0
+        while True:
+            behind = self._clock.now() - (origin + done * period)
+            if behind < 0:
+                await self._sleep(min(max(-behind, _SHORTEST_SLEEP), _LONGEST_SLEEP))
+                continue
+            if behind > _GIVE_UP_BEHIND:
+                origin += behind
+                behind = 0.0
+            due = min(int(behind / period) + 1, self._together)
+            self._offer(sink, due)
+            done += due
+            if due == self._together:
+                await self._sleep(0)
+
+    def _offer(self, sink: QuoteSink, due: int) -> None:
+        """Offers what is due: one call for each burst, one call for all single quotes."""
+        if self._group > 1:
+            for _ in range(due):
+                sink.offer(self._next(self._group))
+        else:
+            sink.offer(self._next(due))
+
+    def _next(self, count: int) -> list[Quote]:
+        """The next quotes, symbol after symbol, stamped with the present."""
+        markets, cursor = self._markets, self._cursor
+        at_ms = max(self._at_ms, self._clock.wall_ms())
+        if at_ms // _DAY_MS != self._at_ms // _DAY_MS:
+            for market in markets:
+                market.new_day()
+        self._at_ms = at_ms
+        if count == len(markets) and cursor == 0:
+            return [market.quote(at_ms) for market in markets]
+        quotes = []
+        for _ in range(count):
+            quotes.append(markets[cursor].quote(at_ms))
+            cursor = cursor + 1 if cursor + 1 < len(markets) else 0
+        self._cursor = cursor
+        return quotes
+
+
+_: type[Feed] = SyntheticFeed

@@ -1,0 +1,1 @@
+"""How the server shows itself: clock, log and figures."""

@@ -1,0 +1,117 @@
+"""The engine's counters as Prometheus series, read when somebody asks and at no other time.
+
+No label holds a user, a tenant or a symbol: their number has no bound.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from marketstream.engine.node import Node
+from marketstream.engine.stats import Histogram
+from marketstream.engine.supervisor import Supervisor
+
+FEED_STATES = ("starting", "live", "retrying", "ended", "failed")
+
+
+class EngineCollector(Collector):
+    """Reads a node.
+
+    Args:
+        node: The engine.
+        supervisor: Knows the feeds.
+        bus_connected: Whether frames can travel now.
+    """
+
+    def __init__(self, *, node: Node, supervisor: Supervisor, bus_connected: Callable[[], bool]) -> None:
+        self._node = node
+        self._supervisor = supervisor
+        self._bus_connected = bus_connected
+
+    def collect(self) -> Iterable[Metric]:
+        """Every series of the engine, right now."""
+        yield from self._connections()
+        yield from self._delivery()
+        yield from self._market()
+
+    def _connections(self) -> Iterator[Metric]:
+        stats = self._node.stats
+        active = GaugeMetricFamily(
+            "websocket_active_connections", "Admitted connections right now", labels=["transport"]
+        )
+        for transport in ("websocket", "polling", "sse"):
+            active.add_metric([transport], stats.connections[transport])
+        yield active
+        yield _counter("ws_connections", "Admitted connections", "transport", stats.opened)
+        yield _counter("ws_connections_closed", "Ended connections", "reason", stats.closed)
+        yield _counter("ws_handshakes_refused", "Refused handshakes", "code", stats.refused)
+        yield CounterMetricFamily("ws_subscriptions", "Symbols subscribed", value=stats.subscriptions)
+        yield _counter("ws_commands", "Calls of clients by outcome", "code", stats.commands)
+
+    def _delivery(self) -> Iterator[Metric]:
+        stats, node = self._node.stats, self._node
+        yield GaugeMetricFamily(
+            "messages_per_second", "Messages written to clients in the last second", value=stats.rate
+        )
+        yield _histogram(
+            "websocket_message_latency_ms", "Milliseconds from source time to socket write", stats.latency
+        )
+        yield CounterMetricFamily(
+            "ws_broadcasts", "Events sent to rooms by back ends", value=stats.broadcasts
+        )
+        yield CounterMetricFamily(
+            "ws_messages_delivered", "Messages written to clients", value=stats.delivered
+        )
+        yield CounterMetricFamily("ws_writes", "Writes to connections", value=stats.writes)
+        yield CounterMetricFamily("outbox_conflated", "Prices replaced by newer ones", value=node.conflated())
+        yield CounterMetricFamily("outbox_lagged", "Values of mode every that were lost", value=stats.lagged)
+        closed = stats.closed["slow_consumer"]
+        yield CounterMetricFamily("outbox_closed", "Clients closed because they took nothing", value=closed)
+
+    def _market(self) -> Iterator[Metric]:
+        stats = self._node.stats
+        yield GaugeMetricFamily("bus_connected", "Whether frames can travel", value=self._bus_connected())
+        yield GaugeMetricFamily(
+            "bus_lag_ms", "Milliseconds the newest frame needed to get here", value=self._node.bus_lag_ms
+        )
+        yield CounterMetricFamily("frames_published", "Frames given to the bus", value=stats.published)
+        yield _counter("quotes", "Quotes taken", "feed", stats.quotes)
+        yield _counter("rejected", "Quotes and prices refused", "reason", stats.rejected)
+        state = GaugeMetricFamily("upstream_state", "1 for the state a feed is in", labels=["feed", "state"])
+        restarts = CounterMetricFamily(
+            "upstream_reconnects", "Times a feed was started again", labels=["feed"]
+        )
+        for name, health in self._supervisor.feeds.items():
+            restarts.add_metric([name], health.restarts)
+            for each in FEED_STATES:
+                state.add_metric([name, each], float(health.state == each))
+        yield state
+        yield restarts
+
+
+def build_registry(
+    *, node: Node, supervisor: Supervisor, bus_connected: Callable[[], bool]
+) -> CollectorRegistry:
+    """Everything that `/metrics` shows: the engine, the process and its garbage collector."""
+    registry = CollectorRegistry()
+    registry.register(EngineCollector(node=node, supervisor=supervisor, bus_connected=bus_connected))
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    GCCollector(registry=registry)
+    return registry
+
+
+def _counter(name: str, text: str, label: str, counts: dict[str, int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, text, labels=[label])
+    for value, count in sorted(counts.items()):
+        family.add_metric([value], count)
+    return family
+
+
+def _histogram(name: str, text: str, seen: Histogram) -> HistogramMetricFamily:
+    bounds = [*map(str, seen.bounds), "+Inf"]
+    buckets = list(zip(bounds, map(float, accumulate(seen.counts)), strict=True))
+    return HistogramMetricFamily(name, text, buckets=buckets, sum_value=seen.total)

@@ -1,0 +1,100 @@
+"""What the engine asks of the outside: small protocols that state guarantees.
+
+An implementation ends with `_: type[Port] = Implementation`, so that the type checker holds it to the
+signature, and passes the contract suite of its port in `tests/contract`, which holds it to the rest.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from marketstream.core.entitlements import Principal
+from marketstream.core.frame import Frame
+from marketstream.core.model import Quote
+
+
+class Clock(Protocol):
+    """Time, injected so that tests own it."""
+
+    def now(self) -> float:
+        """Monotonic seconds; never goes back; the zero is arbitrary."""
+        ...
+
+    def wall_ms(self) -> int:
+        """Epoch milliseconds; may be corrected by the machine at any time."""
+        ...
+
+
+class Bus(Protocol):
+    """Carries frames to every process and remembers the last one of each symbol and tenant.
+
+    Frames of one `publish` call arrive together and in order; frames of one symbol arrive everywhere in
+    the order of their cursors, at most once. The last value is stored in the same step as it is published.
+    """
+
+    @property
+    def connected(self) -> bool:
+        """Whether frames can travel right now; never blocks."""
+        ...
+
+    def publish(self, frames: Sequence[Frame]) -> None:
+        """Stamps each frame's cursor and sends it on its way; never blocks and never raises for a peer."""
+        ...
+
+    def attach(self, receive: Callable[[Sequence[Frame]], None]) -> None:
+        """Names the one receiver in this process; called before anything is published."""
+        ...
+
+    def last(self, keys: Sequence[str], tenant: str) -> Sequence[Frame]:
+        """The newest frame a tenant may see of each key that has one, in the order asked for.
+
+        A key is a symbol, or the key of any other frame that was published; never blocks.
+        """
+        ...
+
+
+class Verifier(Protocol):
+    """Turns a token into a principal."""
+
+    def verify(self, token: str) -> Principal | Awaitable[Principal]:
+        """Checks signature, algorithm, time and claims.
+
+        Returns at once when the keys are at hand, and an awaitable when they must be fetched.
+
+        Raises:
+            TokenExpiredError: The token was good and is over.
+            AuthFailedError: Anything else is wrong with it.
+        """
+        ...
+
+
+class QuoteSink(Protocol):
+    """Where a feed puts what it reads."""
+
+    def offer(self, quotes: Sequence[Quote]) -> None:
+        """Takes quotes in order; never blocks; a quote that cannot be used is counted, not raised."""
+        ...
+
+    async def ready(self) -> None:
+        """Waits until what was offered has been handed on: for feeds that can wait, such as a tape."""
+        ...
+
+    async def wanted(self, symbols: frozenset[str]) -> None:
+        """Waits until a client watches one of the symbols."""
+        ...
+
+
+class Feed(Protocol):
+    """A source of quotes that runs as one task.
+
+    `run` returns when the source has nothing more to give, and raises `FeedError` when it cannot go on;
+    the supervisor restarts it with backoff. It must end promptly when cancelled.
+    """
+
+    @property
+    def name(self) -> str:
+        """Short name for logs and figures, such as `synthetic`."""
+        ...
+
+    async def run(self, sink: QuoteSink) -> None:
+        """Reads the source and offers what it says until the source ends."""
+        ...

@@ -1,0 +1,232 @@
+"""What can be set, with every default: one frozen table per concern, in which nothing is unknown.
+
+`config/default.toml` says the same for operators. This only describes and checks; `loading` reads.
+"""
+
+import ipaddress
+import json
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork, SecretStr, field_validator
+
+from marketstream.security.jwt import MIN_SECRET_BYTES
+
+
+def _split(pattern: str) -> BeforeValidator:
+    """Reads a list out of one environment variable: a JSON array, or parts between separators."""
+
+    def split(value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("["):
+            return json.loads(value)
+        return [part for part in re.split(pattern, value.strip()) if part]
+
+    return BeforeValidator(split)
+
+
+_COMMAS = _split(r"\s*,\s*")
+_SPACES = _split(r"\s+")  # a feed spec holds commas of its own
+
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(gt=0)]
+
+
+class Section(BaseModel):
+    """A table of settings: never changed once read, and nothing in it is unknown."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Server(Section):
+    """The process and its port.
+
+    Attributes:
+        host: Address to listen on.
+        port: Port to listen on; 0 lets the system choose.
+        role: What this process does; `all` needs nothing beside it.
+        drain_timeout: Seconds from a signal to the end.
+        cors_origins: Browser origins that may connect.
+        trusted_proxies: Networks whose X-Forwarded-For is believed.
+        loop: Event loop; `auto` takes the faster one where it is installed.
+        max_body: Bytes of a request body.
+    """
+
+    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65535)] = 8080
+    role: Literal["all", "gateway", "feed", "jobs"] = "all"
+    drain_timeout: Seconds = 10
+    cors_origins: Annotated[tuple[str, ...], _COMMAS] = ("http://localhost:3000",)
+    trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], _COMMAS] = (
+        ipaddress.ip_network("127.0.0.0/8"),
+        ipaddress.ip_network("::1/128"),
+    )
+    loop: Literal["auto", "uvloop", "asyncio"] = "auto"
+    max_body: Count = 1024 * 1024
+
+
+class Auth(Section):
+    """Who may come in.
+
+    Attributes:
+        secret: Shared secret of HS256, at least 32 bytes.
+        jwks: Path or URL of the keys of RS256, ES256 and EdDSA.
+        algorithms: The only algorithms that count; empty means all that the given keys can do.
+        audience: What `aud` must be or hold; None: not looked at.
+        issuer: What `iss` must be; None: not looked at.
+        default_plan: Plan of a token that names none.
+        allow_query_token: Whether `?token=` is read.
+        leeway: Seconds that this clock and the issuer's may differ.
+        plans_file: The plans; None: the shipped ones.
+    """
+
+    secret: SecretStr | None = None
+    jwks: Annotated[str | None, Field(min_length=1)] = None
+    algorithms: Annotated[tuple[Literal["HS256", "RS256", "ES256", "EdDSA"], ...], _COMMAS] = ()
+    audience: Annotated[str | None, Field(min_length=1)] = None
+    issuer: Annotated[str | None, Field(min_length=1)] = None
+    default_plan: str = "basic"
+    allow_query_token: bool = True
+    leeway: Annotated[float, Field(ge=0, le=300)] = 0
+    plans_file: Path | None = None
+
+    @field_validator("secret")
+    @classmethod
+    def _long_enough(cls, secret: SecretStr | None) -> SecretStr | None:
+        if secret is not None and len(secret.get_secret_value().encode()) < MIN_SECRET_BYTES:
+            raise ValueError(f"it must be at least {MIN_SECRET_BYTES} bytes long")
+        return secret
+
+
+class Feeds(Section):
+    """Where quotes come from.
+
+    Attributes:
+        specs: Feeds as `serve --feed` takes them; they run together.
+        stale_after: Seconds of silence after which a source leaves the best price.
+    """
+
+    specs: Annotated[tuple[str, ...], _SPACES] = ()
+    stale_after: Seconds = 30
+
+
+class Bus(Section):
+    """How processes hear of each other.
+
+    Attributes:
+        url: `memory://` for one process alone.
+    """
+
+    url: Annotated[str, Field(pattern=r"^[a-z+]+://")] = "memory://"
+
+
+class Delivery(Section):
+    """What a client gets, how fast, and when it is given up.
+
+    Attributes:
+        heartbeat_interval: Seconds between heartbeats.
+        idle_timeout: Seconds without anything from a client until it is closed.
+        slow_timeout: Seconds without anything taken by a client until it is closed.
+        flush_max_delay_ms: Longest a price waits for others to share its write, milliseconds.
+        every_queue: Updates kept per symbol and client in mode `every`.
+        control_queue: Answers and notices kept per client.
+        token_warning: Seconds before its token's end that a client is told.
+        connect_timeout: Seconds a client may take to present itself.
+        max_messages_per_second: More than that from one client closes it.
+        notsent_lowat: Bytes the kernel may hold unsent for a client.
+    """
+
+    heartbeat_interval: Seconds = 30
+    idle_timeout: Seconds = 120
+    slow_timeout: Seconds = 30
+    flush_max_delay_ms: Annotated[float, Field(ge=0, le=1000)] = 20
+    every_queue: Count = 1000
+    control_queue: Count = 1000
+    token_warning: Seconds = 60
+    connect_timeout: Seconds = 45
+    max_messages_per_second: Count = 1000
+    notsent_lowat: Count = 16384
+
+
+class SocketIO(Section):
+    """The Socket.IO edge.
+
+    Attributes:
+        path: URL path, with a slash at both ends.
+        ping_interval: Seconds between Engine.IO pings.
+        ping_timeout: Seconds a pong may take.
+        max_payload: Bytes of one message from a client.
+    """
+
+    path: Annotated[str, Field(pattern=r"^/(.+/)?$")] = "/socket.io/"
+    ping_interval: Seconds = 25
+    ping_timeout: Seconds = 20
+    max_payload: Count = 256 * 1024
+
+
+class Sse(Section):
+    """The Server-Sent Events edge.
+
+    Attributes:
+        retry_ms: Milliseconds a browser waits before it reconnects.
+        comment_interval: Seconds between comments on a quiet stream.
+    """
+
+    retry_ms: Count = 3000
+    comment_interval: Seconds = 15
+
+
+class Symbols(Section):
+    """Which symbols exist.
+
+    Attributes:
+        mode: `open`: whatever is well formed; `listed`: what the file lists.
+        file: The list; None: the shipped one.
+    """
+
+    mode: Literal["open", "listed"] = "open"
+    file: Path | None = None
+
+
+class Log(Section):
+    """What is written on stderr.
+
+    Attributes:
+        level: Weakest level that is written.
+        format: `auto` is console on a terminal, otherwise json.
+    """
+
+    level: Literal["debug", "info", "warning", "error", "critical"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"
+
+
+class Providers(Section):
+    """Keys of data providers; one without its key is unconfigured, which is no error."""
+
+    alpha_vantage_api_key: SecretStr | None = None
+    financial_modeling_prep_api_key: SecretStr | None = None
+    tiingo_api_key: SecretStr | None = None
+    alpaca_api_key: SecretStr | None = None
+    alpaca_api_secret: SecretStr | None = None
+
+
+class Settings(Section):
+    """Everything there is to set; `config/default.toml` says the same with every default.
+
+    Attributes:
+        dev: Trying things out: generated secret, synthetic feed, `/dev/token`, loopback only.
+    """
+
+    dev: bool = False
+    server: Server = Server()
+    auth: Auth = Auth()
+    feeds: Feeds = Feeds()
+    bus: Bus = Bus()
+    delivery: Delivery = Delivery()
+    socketio: SocketIO = SocketIO()
+    sse: Sse = Sse()
+    symbols: Symbols = Symbols()
+    log: Log = Log()
+    providers: Providers = Providers()

@@ -1,0 +1,102 @@
+"""What customers can buy and which symbols exist: data in files of their own, checked like the settings."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from marketstream.core.entitlements import Mode, Plan
+from marketstream.core.symbols import SymbolRegistry, normalise
+from marketstream.errors import ConfigurationError
+from marketstream.settings.model import Settings
+from marketstream.settings.toml import first_fault, read_toml, shipped
+
+_GLOB = re.compile(r"[*?\[\]!]")
+
+Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _RateLimit(_Table):
+    capacity: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 100
+    refill: Positive = 10
+
+
+class _PlanTable(_Table):
+    """One `[plans.NAME]`; the meaning of each key is that of `core.entitlements.Plan`."""
+
+    max_subscriptions: Annotated[int, Field(gt=0)] = 100
+    max_connections: Annotated[int, Field(ge=0)] = 0
+    rate_limit: _RateLimit = _RateLimit()
+    symbols: tuple[str, ...] = ("*",)
+    channels: tuple[str, ...] = ("*",)
+    max_rate: Rate = 0
+    delay: Rate = 0
+    modes: Annotated[tuple[Mode, ...], Field(min_length=1)] = ("latest", "every")
+
+    def plan(self, name: str) -> Plan:
+        """The same as the core knows it."""
+        return Plan(
+            name=name,
+            max_subscriptions=self.max_subscriptions,
+            max_connections=self.max_connections,
+            rate_capacity=self.rate_limit.capacity,
+            rate_refill=self.rate_limit.refill,
+            symbols=tuple(glob.upper() for glob in self.symbols),
+            channels=self.channels,
+            max_rate=self.max_rate,
+            delay=self.delay,
+            modes=self.modes,
+        )
+
+
+class _PlansFile(_Table):
+    plans: dict[Annotated[str, Field(min_length=1)], _PlanTable] = Field(min_length=1)
+
+
+class _SymbolsFile(_Table):
+    symbols: tuple[str, ...]
+
+
+def load_plans(path: Path | None = None) -> dict[str, Plan]:
+    """The plans of a file, by name.
+
+    Args:
+        path: The file; None: the shipped `config/plans.toml`.
+
+    Raises:
+        ConfigurationError: It cannot be read, or a key is unknown or impossible; its path is that of the
+            key, such as `plans.pro.max_rate`.
+    """
+    file = path or shipped("plans.toml")
+    try:
+        tables = _PlansFile.model_validate(read_toml(file, "auth.plans_file")).plans
+    except ValidationError as error:
+        where, text = first_fault(error)
+        raise ConfigurationError(where, f"{text} ({file})") from error
+    return {name: table.plan(name) for name, table in tables.items()}
+
+
+def load_registry(settings: Settings) -> SymbolRegistry:
+    """Which symbols this server serves.
+
+    Raises:
+        ConfigurationError: A list is asked for, and cannot be read or lists what is no symbol.
+    """
+    if settings.symbols.mode == "open":
+        return SymbolRegistry(mode="open")
+    file = settings.symbols.file or shipped("symbols.toml")
+    try:
+        listed = _SymbolsFile.model_validate(read_toml(file, "symbols.file")).symbols
+    except ValidationError as error:
+        where, text = first_fault(error)
+        raise ConfigurationError(where, f"{text} ({file})") from error
+    for index, name in enumerate(listed):
+        if normalise(_GLOB.sub("A", name)) is None:
+            raise ConfigurationError(f"symbols[{index}]", f"{name!r} is neither a symbol nor a glob ({file})")
+    return SymbolRegistry(mode="listed", listed=listed)

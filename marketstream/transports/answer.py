@@ -1,0 +1,77 @@
+"""How an HTTP edge says that something went wrong: one mapping from the error tree to a response."""
+
+from collections.abc import Awaitable, Callable
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from marketstream.errors import InvalidMessageError, MarketstreamError, RateLimitedError
+from marketstream.transports.origin import OriginPolicy
+from marketstream.wire.json import dumps
+
+log = structlog.get_logger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "PAYLOAD_TOO_LARGE"}
+
+
+def json(value: object, status: int = 200) -> web.Response:
+    """A JSON response."""
+    return web.Response(body=dumps(value), status=status, content_type="application/json")
+
+
+def failure(error: MarketstreamError) -> web.Response:
+    """{error: {code, message, details?}} with the error's status."""
+    body: dict[str, object] = {
+        "code": error.code,
+        "message": str(error) if error.public else "internal error",
+    }
+    if isinstance(error, InvalidMessageError) and error.path:
+        body["details"] = {"path": error.path}
+    response = json({"error": body}, error.status)
+    if isinstance(error, RateLimitedError):
+        response.headers["Retry-After"] = str(max(1, -(-error.retry_after_ms // 1000)))
+    elif error.retryable:
+        response.headers["Retry-After"] = "5"
+    if error.status == web.HTTPUnauthorized.status_code:
+        response.headers["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+def middleware(origins: OriginPolicy) -> Middleware:
+    """Turns errors into responses, and lets allowed web pages read the answers.
+
+    Args:
+        origins: Which pages those are.
+    """
+
+    @web.middleware
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.method == "OPTIONS" and "Access-Control-Request-Method" in request.headers:
+            return origins.preflight(request)
+        response: web.StreamResponse
+        try:
+            response = await handler(request)
+        except MarketstreamError as error:
+            if not error.public:
+                log.warning("request_failed", path=request.path, error=repr(error))
+            response = failure(error)
+        except web.HTTPException as refusal:
+            response = _translate(refusal)
+        if not response.prepared:
+            for name, value in origins.headers(request):
+                response.headers[name] = value
+        return response
+
+    return answer
+
+
+def _translate(refusal: web.HTTPException) -> web.Response:
+    code = _CODES.get(refusal.status, refusal.reason.upper().replace(" ", "_"))
+    response = json({"error": {"code": code, "message": refusal.text or refusal.reason}}, refusal.status)
+    for name in ("Allow", "Sec-WebSocket-Version"):
+        if name in refusal.headers:
+            response.headers[name] = refusal.headers[name]
+    return response

@@ -1,0 +1,42 @@
+"""Where a token may stand in a request, in one order for every edge."""
+
+from aiohttp import web
+
+from marketstream.errors import UnauthorizedError
+
+
+class Credentials:
+    """Finds tokens.
+
+    Args:
+        allow_query_token: Whether `?token=` counts; browsers' EventSource cannot send a header.
+    """
+
+    def __init__(self, *, allow_query_token: bool = True) -> None:
+        self._allow_query_token = allow_query_token
+
+    def find(self, request: web.Request, given: object = None) -> str:
+        """The first token there is: given by the protocol, `Authorization: Bearer`, query `token`.
+
+        Args:
+            request: The request that opened the connection.
+            given: What the client sent within the protocol, such as Socket.IO's `auth.token`.
+
+        Raises:
+            UnauthorizedError: There is none.
+        """
+        if isinstance(given, str) and given:
+            return given
+        token = self.in_request(request)
+        if token is None:
+            raise UnauthorizedError("a token is required")
+        return token
+
+    def in_request(self, request: web.Request) -> str | None:
+        """The token in the HTTP request itself; None when there is none."""
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and token.strip():
+            return token.strip()
+        if self._allow_query_token:
+            return request.query.get("token") or None
+        return None

@@ -1,0 +1,1 @@
+"""Plain HTTP: publishing, health, figures and the development helpers."""

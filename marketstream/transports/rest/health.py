@@ -1,0 +1,69 @@
+"""`/healthz`, `/readyz`, `/metrics`: what an operator's machines ask."""
+
+from collections.abc import Callable
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from marketstream.engine.node import Node
+from marketstream.engine.supervisor import Supervisor
+from marketstream.ports import Bus
+from marketstream.transports.answer import json
+
+
+class Health:
+    """Answers without a token: these paths show figures and states, never a client's data.
+
+    Args:
+        node: The engine.
+        bus: How frames travel.
+        supervisor: Knows the feeds.
+        figures: What `/metrics` shows.
+    """
+
+    def __init__(self, *, node: Node, bus: Bus, supervisor: Supervisor, figures: CollectorRegistry) -> None:
+        self._node = node
+        self._bus = bus
+        self._supervisor = supervisor
+        self._figures = figures
+
+    def attach(self, app: web.Application) -> None:
+        """Adds the routes."""
+        app.router.add_get("/healthz", self.alive)
+        app.router.add_get("/readyz", self.ready)
+        app.router.add_get("/metrics", self.metrics)
+
+    async def alive(self, request: web.Request) -> web.Response:  # noqa: ARG002  # aiohttp's signature
+        """200 while the process answers at all."""
+        return json({"status": "ok"})
+
+    async def ready(self, request: web.Request) -> web.Response:  # noqa: ARG002  # aiohttp's signature
+        """200 when clients should be sent here; 503 with the reasons when not."""
+        reasons = [reason for check in self._checks() if (reason := check())]
+        feeds = {name: health.state for name, health in self._supervisor.feeds.items()}
+        status = "ready" if not reasons else "unready"
+        return json({"status": status, "reasons": reasons, "feeds": feeds}, 503 if reasons else 200)
+
+    async def metrics(self, request: web.Request) -> web.Response:  # noqa: ARG002  # aiohttp's signature
+        """Figures for Prometheus."""
+        return web.Response(
+            body=generate_latest(self._figures), headers={"Content-Type": CONTENT_TYPE_LATEST}
+        )
+
+    def _checks(self) -> tuple[Callable[[], str | None], ...]:
+        return self._drained, self._cut_off, self._feeds
+
+    def _drained(self) -> str | None:
+        return "the server is going down" if self._node.draining else None
+
+    def _cut_off(self) -> str | None:
+        return None if self._bus.connected else "the bus is not reachable"
+
+    def _feeds(self) -> str | None:
+        broken = [
+            f"feed {name} is {health.state}: {health.detail}"
+            for name, health in self._supervisor.feeds.items()
+            if health.state in ("failed", "retrying")
+        ]
+        return "; ".join(broken) or None

@@ -1,0 +1,1 @@
+"""Socket.IO on namespace `/market-data`: python-socketio's face on this server's hub."""

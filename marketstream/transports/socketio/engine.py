@@ -1,0 +1,447 @@
+"""Engine.IO without a queue, a task or a copy per client: the one door to engine.io's insides.
+
+python-engineio gives each client an unbounded queue, a writer task, a reader task and a timer task.
+This server keeps its public face (python-socketio stands on it) and replaces what is behind: a client
+is one `EngineSocket` with the engine's outbox; the process's flusher writes, its heartbeat pings.
+
+Both transports are here, and moving from polling to websocket between two flushes without losing or
+reordering anything: the outbox stays, only the sink changes.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import engineio
+from aiohttp import web
+
+from marketstream.core import closing
+from marketstream.core.bucket import MessageMeter
+from marketstream.core.closing import CloseReason
+from marketstream.core.frame import Frame
+from marketstream.engine.connection import Connection
+from marketstream.engine.node import Node
+from marketstream.transports import websocket
+from marketstream.transports.address import AddressReader
+from marketstream.transports.identifier import new_identifier
+from marketstream.transports.origin import OriginPolicy
+from marketstream.transports.websocket import WebSocketStream
+from marketstream.wire import socketio as wire
+from marketstream.wire.dialect import Dialect
+from marketstream.wire.websocket import Message
+
+# Engine.IO's own error codes.
+UNKNOWN_TRANSPORT, UNKNOWN_SESSION, BAD_HANDSHAKE, BAD_REQUEST, FORBIDDEN, BAD_PROTOCOL = range(6)
+
+BAD_VERSION = "The client is using an unsupported version of the Socket.IO or Engine.IO protocols"
+PROTOCOL_VERSION = "4"
+PROBE_POLL = 0.1
+"""Seconds a poll waits while a websocket is being tried."""
+
+
+class Edge(Protocol):
+    """What stands on top of the engine: it gets the messages of each socket, in order."""
+
+    def on_message(self, socket: "EngineSocket", text: str) -> None:
+        """A complete Engine.IO message came in."""
+        ...
+
+    def on_lost(self, socket: "EngineSocket", reason: CloseReason) -> None:
+        """The socket is gone; called once."""
+        ...
+
+
+class PollingSink:
+    """Writes into whichever poll is waiting; between two polls it is not writable."""
+
+    dialect: Dialect = wire.POLLING
+    keepalive: Frame | None = wire.PING
+    listens = True
+    snapshots = True
+
+    def __init__(self, socket: "EngineSocket", keepalive_interval: float) -> None:
+        self.keepalive_interval = keepalive_interval
+        self.writable = False
+        self._socket = socket
+        self._poll: asyncio.Future[bytes] | None = None
+
+    def write(self, data: bytes) -> None:
+        """Answers the poll that waits."""
+        self.writable = False
+        if self._poll is not None and not self._poll.done():
+            self._poll.set_result(data)
+
+    def backlog(self) -> int:
+        """A poll takes everything at once, so nothing is ever half taken."""
+        return 0
+
+    def close(self, reason: CloseReason) -> None:  # noqa: ARG002  # a poll cannot be told why
+        """Ends the poll that waits."""
+        self.write(wire.CLOSE.body)
+        self._socket.gone()
+
+    def polling(self) -> bool:
+        """Whether a poll waits."""
+        return self._poll is not None and not self._poll.done()
+
+    async def poll(self, node: Node, connection: Connection, patience: float) -> bytes:
+        """Waits for something to send.
+
+        Returns:
+            Packets for the answer; a lone NOOP when nothing came in time.
+        """
+        self._poll = asyncio.get_running_loop().create_future()
+        self.writable = True
+        node.resume(connection)
+        try:
+            async with asyncio.timeout(patience):
+                return await self._poll
+        except TimeoutError:
+            return wire.NOOP.body
+        finally:
+            self.writable = False
+            self._poll = None
+            if connection.sink is self:
+                node.pause(connection)
+
+
+class WebSocketSink:
+    """Writes to a websocket."""
+
+    dialect: Dialect = wire.WEBSOCKET
+    keepalive: Frame | None = wire.PING
+    listens = True
+    snapshots = True
+    __slots__ = ("_stream", "keepalive_interval")
+
+    def __init__(self, stream: WebSocketStream, keepalive_interval: float) -> None:
+        self._stream = stream
+        self.keepalive_interval = keepalive_interval
+
+    @property
+    def writable(self) -> bool:
+        """False while the client leaves bytes in the transport."""
+        return self._stream.writable
+
+    def write(self, data: bytes) -> None:
+        """Hands bytes to the transport."""
+        self._stream.write(data)
+
+    def backlog(self) -> int:
+        """Bytes in the transport."""
+        return self._stream.backlog()
+
+    def close(self, reason: CloseReason) -> None:
+        """Says why and ends."""
+        self._stream.close(reason)
+
+
+class EngineSocket:
+    """One Engine.IO client; what python-socketio calls a socket.
+
+    Attributes:
+        sid: Engine.IO's session id: a secret between server and client, unlike `connection.id`.
+        request: The request it began with, until the handshake is decided.
+        connection: The engine's side of it.
+        closed: True once it is gone (python-engineio asks for it).
+        upgraded: True once it is on a websocket.
+        probing: True while a websocket is being tried beside the polls.
+    """
+
+    __slots__ = (
+        "_meter",
+        "_server",
+        "_sessions",
+        "closed",
+        "connection",
+        "probing",
+        "request",
+        "sid",
+        "upgraded",
+    )
+
+    def __init__(self, server: "EngineServer", sid: str, request: web.Request) -> None:
+        self.sid = sid
+        self.request: web.Request | None = request
+        self.connection: Connection
+        self.closed = False
+        self.upgraded = False
+        self.probing = False
+        self._server = server
+        self._meter = MessageMeter(server.node.delivery.max_messages)
+        self._sessions: dict[str, Any] | None = None
+
+    @property
+    def session(self) -> dict[str, Any]:
+        """The application's own notes on the client, as python-socketio offers them."""
+        if self._sessions is None:
+            self._sessions = {}
+        return self._sessions
+
+    @session.setter
+    def session(self, value: dict[str, Any]) -> None:
+        self._sessions = value
+
+    def push(self, frame: Frame) -> None:
+        """Puts a packet behind what waits for this client."""
+        self._server.node.send(self.connection, frame)
+
+    async def send(self, pkt: Any) -> None:  # noqa: ANN401  # engine.io's Packet
+        """Sends a packet of python-engineio's; part of its face."""
+        data = pkt.encode()
+        if isinstance(data, bytes):
+            raise TypeError("binary packets are not part of this server's protocol")
+        self.push(Frame("", data.encode()))
+        self._server.node.settle()
+
+    async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:  # noqa: ARG002, FBT001, FBT002  # python-engineio's signature
+        """Ends the transport; part of python-engineio's face."""
+        self._server.node.close(self.connection, closing.DISCONNECTED)
+
+    def receive(self, packet: str) -> None:
+        """Takes one Engine.IO packet of the client."""
+        node = self._server.node
+        now = node.clock.now()
+        self.connection.heard_at = now
+        if self._meter.exceeded(now):
+            node.close(self.connection, closing.TOO_MANY_MESSAGES)
+            return
+        match packet[:1]:
+            case "4":
+                self._server.edge.on_message(self, packet[1:])
+            case "3" | "6":
+                pass
+            case "2":
+                self.push(Frame("", b"3" + packet[1:].encode()))
+                node.settle()
+            case "1":
+                node.leave(self.connection, closing.CLIENT_LEFT)
+                self.connection.sink.close(closing.CLIENT_LEFT)
+            case _:
+                node.close(self.connection, closing.INVALID_MESSAGE)
+
+    def gone(self, reason: CloseReason = closing.CLIENT_LEFT) -> None:
+        """The transport has ended."""
+        if self.closed:
+            return
+        self.closed = True
+        self.request = None
+        self._server.forget(self)
+        self._server.edge.on_lost(self, reason)
+        self._server.node.leave(self.connection, reason)
+
+
+class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engineio ships no types
+    """python-engineio's server with the insides replaced.
+
+    Attributes:
+        node: The engine; set by `use`.
+        edge: Who gets the messages; set by `use`.
+    """
+
+    node: Node
+    edge: Edge
+
+    def use(
+        self,
+        *,
+        node: Node,
+        edge: Edge,
+        origins: OriginPolicy,
+        addresses: AddressReader,
+        max_payload: int,
+        lowat: int,
+        draining: Callable[[], bool],
+    ) -> None:
+        """Names the parts this server works with.
+
+        Args:
+            node: The engine.
+            edge: Who gets the messages.
+            origins: Which web pages may connect.
+            addresses: Where clients are.
+            max_payload: Bytes a message, or a POST of messages, may have.
+            lowat: Bytes the kernel may hold unsent per client.
+            draining: Whether new clients are turned away because the server is going down.
+        """
+        self.node = node
+        self.edge = edge
+        self._origins = origins
+        self._addresses = addresses
+        self._max_payload = max_payload
+        self._lowat = lowat
+        self._draining = draining
+
+    def attach(self, app: web.Application, engineio_path: str = "engine.io") -> None:
+        """Adds the routes."""
+        path = f"/{engineio_path.strip('/')}/"
+        app.router.add_get(path, self.handle_request, allow_head=False)
+        app.router.add_post(path, self.handle_request)
+        app.router.add_options(path, self.handle_request)
+
+    async def handle_request(self, request: web.Request) -> web.StreamResponse:
+        """Answers whatever comes to the Engine.IO path."""
+        if not self._origins.allows(request):
+            return self._refuse(request, FORBIDDEN, "this page's origin is not allowed", 403)
+        if request.method == "OPTIONS":
+            return self._origins.preflight(request)
+        query = request.query
+        transport = query.get("transport", "polling")
+        if transport not in ("polling", "websocket"):
+            return self._refuse(request, UNKNOWN_TRANSPORT, "unknown transport")
+        sid = query.get("sid")
+        if sid is None:
+            return self._begin(request, transport)
+        socket = self.sockets.get(sid)
+        if socket is None:
+            return self._refuse(request, UNKNOWN_SESSION, "unknown session")
+        if request.method == "POST":
+            return await self._post(request, socket)
+        if websocket.is_upgrade(request):
+            return self._upgrade(request, socket)
+        return await self._poll(request, socket)
+
+    def forget(self, socket: EngineSocket) -> None:
+        """Drops a socket that is gone."""
+        self.sockets.pop(socket.sid, None)
+
+    async def shutdown(self) -> None:
+        """Nothing runs here that would have to be stopped."""
+
+    def _begin(self, request: web.Request, transport: str) -> web.StreamResponse:
+        if request.query.get("EIO") != PROTOCOL_VERSION:
+            return self._refuse(request, BAD_PROTOCOL, BAD_VERSION)
+        if self._draining():
+            return self._refuse(request, BAD_REQUEST, "the server is going down", 503)
+        if request.method != "GET" or (transport == "websocket") != websocket.is_upgrade(request):
+            return self._refuse(request, BAD_HANDSHAKE, "not a handshake")
+        socket = EngineSocket(self, new_identifier(), request)
+        if transport == "websocket":
+            return self._begin_websocket(request, socket)
+        sink = PollingSink(socket, self.ping_interval)
+        socket.connection = self.node.open(new_identifier(), "polling", sink, self._addresses.of(request))
+        self.node.pause(socket.connection)
+        self.sockets[socket.sid] = socket
+        return self._packets(request, self._open_packet(socket, ["websocket"]).body)
+
+    def _begin_websocket(self, request: web.Request, socket: EngineSocket) -> web.StreamResponse:
+        stream = WebSocketStream(self._max_payload)
+        answer = websocket.accept(request, stream, self._origins.headers(request), lowat=self._lowat)
+        sink = WebSocketSink(stream, self.ping_interval)
+        socket.connection = self.node.open(new_identifier(), "websocket", sink, self._addresses.of(request))
+        socket.upgraded = True
+        self.sockets[socket.sid] = socket
+        self._bind(stream, socket)
+        socket.push(self._open_packet(socket, []))
+        self.node.settle()
+        return answer
+
+    def _bind(self, stream: WebSocketStream, socket: EngineSocket) -> None:
+        connection = socket.connection
+        stream.on_pause = lambda: self.node.pause(connection)
+        stream.on_resume = lambda: self.node.resume(connection)
+        stream.on_lost = socket.gone
+        stream.on_fault = lambda reason: self.node.close(connection, reason)
+        stream.on_message = lambda message: self._receive(socket, message)
+        stream.heard = lambda: setattr(connection, "heard_at", self.node.clock.now())
+
+    def _receive(self, socket: EngineSocket, message: Message) -> None:
+        if message.kind == "binary":
+            # An attachment of an event that was refused when its text part came.
+            socket.receive("6")
+            return
+        socket.receive(message.data.decode())
+
+    async def _post(self, request: web.Request, socket: EngineSocket) -> web.Response:
+        if socket.upgraded:
+            return self._refuse(request, BAD_REQUEST, "the session is on a websocket")
+        if (request.content_length or 0) > self._max_payload:
+            self.node.close(socket.connection, closing.MESSAGE_TOO_BIG)
+            return self._refuse(request, BAD_REQUEST, "the payload is too large", 413)
+        body = await request.content.read(self._max_payload + 1)
+        while len(body) <= self._max_payload and not request.content.at_eof():
+            body += await request.content.read(self._max_payload + 1 - len(body))
+        if len(body) > self._max_payload:
+            self.node.close(socket.connection, closing.MESSAGE_TOO_BIG)
+            return self._refuse(request, BAD_REQUEST, "the payload is too large", 413)
+        try:
+            packets = body.decode().split("\x1e")
+        except UnicodeDecodeError:
+            self.node.close(socket.connection, closing.INVALID_MESSAGE)
+            return self._refuse(request, BAD_REQUEST, "the payload is not UTF-8")
+        for packet in packets:
+            if socket.closed:
+                return self._refuse(request, BAD_REQUEST, "the session has ended")
+            # "b" starts a base64 packet: binary is refused where its event was read.
+            socket.receive("6" if packet.startswith("b") else packet)
+        return web.Response(text="ok", headers=dict(self._origins.headers(request)))
+
+    async def _poll(self, request: web.Request, socket: EngineSocket) -> web.Response:
+        sink = socket.connection.sink
+        if not isinstance(sink, PollingSink):
+            return self._refuse(request, BAD_REQUEST, "the session is on a websocket")
+        if sink.polling():
+            self.node.close(socket.connection, closing.INVALID_MESSAGE)
+            return self._refuse(request, BAD_REQUEST, "two polls at the same time")
+        # A client that is about to move waits for its last poll to end before it does.
+        patience = PROBE_POLL if socket.probing else self.ping_interval + self.ping_timeout
+        body = await sink.poll(self.node, socket.connection, patience)
+        return self._packets(request, body)
+
+    def _upgrade(self, request: web.Request, socket: EngineSocket) -> web.StreamResponse:
+        if socket.upgraded:
+            return self._refuse(request, BAD_REQUEST, "the session is on a websocket already")
+        stream = WebSocketStream(self._max_payload)
+        answer = websocket.accept(request, stream, self._origins.headers(request), lowat=self._lowat)
+        socket.probing = True
+        stream.on_message = lambda message: self._probe(stream, socket, message)
+        stream.on_lost = lambda: self._end_probe(stream, socket)
+        patience = self.node.delivery.connect_timeout
+        asyncio.get_running_loop().call_later(patience, self._end_probe, stream, socket)
+        return answer
+
+    @staticmethod
+    def _end_probe(stream: WebSocketStream, socket: EngineSocket) -> None:
+        """The websocket that was tried is gone, or takes too long to decide."""
+        if socket.probing:
+            socket.probing = False
+            stream.end()
+
+    def _probe(self, stream: WebSocketStream, socket: EngineSocket, message: Message) -> None:
+        """The two steps of moving over: `2probe` is answered while polling goes on, `5` moves."""
+        node, old = self.node, socket.connection.sink
+        if message.data == b"2probe" and not socket.closed:
+            stream.write(self._framed(wire.PROBE_ANSWER))
+            if isinstance(old, PollingSink) and old.polling():
+                # The client waits for its poll to end before it moves.
+                old.write(wire.NOOP.body)
+        elif message.data == b"5" and isinstance(old, PollingSink) and not socket.closed:
+            socket.upgraded, socket.probing = True, False
+            socket.connection.heard_at = node.clock.now()
+            if old.polling():
+                old.write(wire.NOOP.body)
+            self._bind(stream, socket)
+            node.moved(socket.connection, "websocket", WebSocketSink(stream, self.ping_interval))
+        else:
+            stream.close(closing.INVALID_MESSAGE)
+
+    def _open_packet(self, socket: EngineSocket, upgrades: list[str]) -> Frame:
+        return wire.open_packet(
+            socket.sid,
+            upgrades=upgrades,
+            ping_interval=self.ping_interval,
+            ping_timeout=self.ping_timeout,
+            limit=self._max_payload,
+        )
+
+    @staticmethod
+    def _framed(frame: Frame) -> bytes:
+        return wire.WEBSOCKET.render([frame])
+
+    def _packets(self, request: web.Request, body: bytes) -> web.Response:
+        headers = {"Cache-Control": "no-store", **dict(self._origins.headers(request))}
+        return web.Response(body=body, content_type="text/plain", charset="utf-8", headers=headers)
+
+    def _refuse(self, request: web.Request, code: int, text: str, status: int = 400) -> web.Response:
+        headers = dict(self._origins.headers(request))
+        return web.json_response({"code": code, "message": text}, status=status, headers=headers)

@@ -1,0 +1,184 @@
+"""python-socketio's client manager on top of the hub.
+
+Rooms are the hub's: `emit` to a room is one loop that puts one shared frame into outboxes, whatever the
+number of clients, and a back end's event reaches the members of a room on every edge.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import socketio
+
+from marketstream.core import rooms
+from marketstream.core.frame import Frame
+from marketstream.engine.connection import Connection
+from marketstream.engine.node import Node
+from marketstream.transports.socketio.engine import EngineSocket
+from marketstream.wire import event as events
+from marketstream.wire import socketio as wire
+
+ALL = None
+
+
+class HubManager(socketio.AsyncManager):  # type: ignore[misc]  # python-socketio ships no types
+    """See the module.
+
+    Attributes:
+        members: Admitted sockets by public id.
+    """
+
+    def __init__(self, node: Node) -> None:
+        super().__init__()
+        self.members: dict[str, EngineSocket] = {}
+        self._by_engine: dict[str, str] = {}
+        self._node = node
+
+    def add(self, socket: EngineSocket) -> None:
+        """Makes an admitted socket known."""
+        self.members[socket.connection.id] = socket
+        self._by_engine[socket.sid] = socket.connection.id
+
+    def remove(self, socket: EngineSocket) -> None:
+        """Forgets a socket."""
+        self.members.pop(socket.connection.id, None)
+        self._by_engine.pop(socket.sid, None)
+        self.callbacks.pop(socket.connection.id, None)
+
+    # Who is there
+
+    def get_namespaces(self) -> list[str]:
+        """The one namespace."""
+        return [wire.NAMESPACE]
+
+    def is_connected(self, sid: str, namespace: str) -> bool:
+        """Whether a client is admitted."""
+        return namespace == wire.NAMESPACE and sid in self.members
+
+    def sid_from_eio_sid(self, eio_sid: str, namespace: str) -> str | None:
+        """Public id of an Engine.IO session."""
+        return self._by_engine.get(eio_sid) if namespace == wire.NAMESPACE else None
+
+    def eio_sid_from_sid(self, sid: str, namespace: str) -> str | None:
+        """Engine.IO session of a public id."""
+        socket = self.members.get(sid) if namespace == wire.NAMESPACE else None
+        return socket.sid if socket else None
+
+    def get_participants(self, namespace: str, room: str | list[str] | None) -> Iterator[tuple[str, str]]:
+        """Public and Engine.IO ids of the Socket.IO members of a room; None means everybody."""
+        if namespace != wire.NAMESPACE:
+            return
+        for connection in self._connections(room):
+            socket = self.members.get(connection.id)
+            if socket is not None:
+                yield connection.id, socket.sid
+
+    def get_rooms(self, sid: str, namespace: str) -> list[str]:
+        """Names of the rooms a client is in."""
+        socket = self.members.get(sid) if namespace == wire.NAMESPACE else None
+        return self._node.hub.rooms_of(socket.connection.outbox) if socket else []
+
+    # Membership
+
+    async def enter_room(self, sid: str, namespace: str, room: str, eio_sid: str | None = None) -> None:  # noqa: ARG002  # python-socketio's signature
+        """Makes a client a member of a room of the application's own."""
+        socket = self.members.get(sid)
+        if socket is None or namespace != wire.NAMESPACE:
+            raise ValueError("sid is not connected to requested namespace")
+        self._node.enter(socket.connection, room)
+
+    async def leave_room(self, sid: str, namespace: str, room: str) -> None:
+        """Ends such a membership."""
+        socket = self.members.get(sid)
+        if socket is not None and namespace == wire.NAMESPACE:
+            self._node.exit(socket.connection, room)
+
+    async def close_room(self, room: str, namespace: str) -> None:
+        """Ends all memberships of a room."""
+        for sid, _ in list(self.get_participants(namespace, room)):
+            await self.leave_room(sid, namespace, room)
+
+    def pre_disconnect(self, sid: str, namespace: str) -> str | None:
+        """The Engine.IO session of a client that is about to be disconnected."""
+        return self.eio_sid_from_sid(sid, namespace)
+
+    async def disconnect(self, sid: str, namespace: str, **kwargs: Any) -> None:  # noqa: ANN401, ARG002  # python-socketio's signature
+        """Ends a client's stay in the namespace after `sio.disconnect` has told it so."""
+        socket = self.members.get(sid)
+        if socket is not None and namespace == wire.NAMESPACE:
+            await socket.close()
+
+    # Sending
+
+    async def emit(
+        self,
+        event: str,
+        data: Any,  # noqa: ANN401  # an event's payload is of any shape
+        namespace: str,
+        room: str | list[str] | None = None,
+        skip_sid: str | list[str] | None = None,
+        callback: Any = None,  # noqa: ANN401  # python-socketio's signature
+        to: str | list[str] | None = None,
+        **kwargs: Any,  # noqa: ANN401, ARG002  # python-socketio's signature
+    ) -> None:
+        """Gives an event to a client, a room, several rooms, or everybody.
+
+        A `price` event to a symbol's room is conflated like any price; every other event is delivered
+        in order and never replaced.
+
+        Raises:
+            InvalidMessageError: The payload has no form in JSON.
+        """
+        if namespace != wire.NAMESPACE:
+            return
+        target = to or room
+        skipped = {skip_sid} if isinstance(skip_sid, str) else set(skip_sid or ())
+        if callback is not None:
+            self._call(event, data, target, skipped, callback)
+            return
+        arguments = list(data) if isinstance(data, tuple) else [] if data is None else [data]
+        for name in [target] if target is None or isinstance(target, str) else target:
+            self._emit(name, self._frame(event, arguments, name), skipped)
+
+    def _frame(self, event: str, arguments: list[Any], room: str | None) -> Frame:
+        symbol = rooms.symbol_of(room) if room is not None else None
+        return events.custom(event, arguments, key=symbol if event == "price" else None)
+
+    def _emit(self, room: str | None, frame: Frame, skipped: set[str]) -> None:
+        skip = frozenset(self.members[sid].connection for sid in skipped if sid in self.members)
+        if room is ALL:
+            for socket in list(self.members.values()):
+                if socket.connection not in skip:
+                    socket.push(frame)
+            self._node.settle()
+        elif room in self.members:
+            self.members[room].push(frame)
+            self._node.settle()
+        else:
+            self._node.emit(room, frame, skip)
+
+    def _call(
+        self,
+        event: str,
+        data: Any,  # noqa: ANN401  # as above
+        room: str | list[str] | None,
+        skipped: set[str],
+        callback: Any,  # noqa: ANN401  # as above
+    ) -> None:
+        arguments = list(data) if isinstance(data, tuple) else [] if data is None else [data]
+        frame = events.custom(event, arguments)
+        for connection in self._connections(room):
+            socket = self.members.get(connection.id)
+            if socket is not None and connection.id not in skipped:
+                socket.push(wire.call(self._generate_ack_id(connection.id, callback), frame))
+        self._node.settle()
+
+    def _connections(self, room: str | list[str] | None) -> Iterable[Connection]:
+        if room is ALL:
+            return [socket.connection for socket in self.members.values()]
+        names = [room] if isinstance(room, str) else room
+        found: dict[Connection, None] = {}
+        for name in names:
+            if name in self.members:
+                found[self.members[name].connection] = None
+            found.update((outbox.owner, None) for outbox in self._node.hub.members(name))
+        return found

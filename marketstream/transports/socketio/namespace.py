@@ -1,0 +1,219 @@
+"""The namespace `/market-data`: who is let in, what it may call, and the answer that always comes.
+
+A client that is refused, or not verified yet, is in no room and receives no event. An event's name is
+looked up in a list of what exists, so no name reaches a handler that was not meant for clients.
+"""
+
+from collections.abc import Awaitable
+from inspect import isawaitable
+
+import socketio
+
+from marketstream.core.closing import CLIENT_LEFT, INVALID_MESSAGE, REFUSED, TOO_MANY_MESSAGES, CloseReason
+from marketstream.core.commands import Command, Reply
+from marketstream.core.entitlements import Principal
+from marketstream.core.frame import Frame
+from marketstream.engine.connection import Call
+from marketstream.engine.node import Node
+from marketstream.errors import InvalidMessageError, MarketstreamError
+from marketstream.transports.address import AddressReader
+from marketstream.transports.credentials import Credentials
+from marketstream.transports.origin import OriginPolicy
+from marketstream.transports.socketio.engine import EngineServer, EngineSocket
+from marketstream.transports.socketio.manager import HubManager
+from marketstream.wire import event, request
+from marketstream.wire import socketio as wire
+from marketstream.wire.socketio import Packet
+
+
+class MarketServer(socketio.AsyncServer):  # type: ignore[misc]  # python-socketio ships no types
+    """python-socketio's server on this project's engine and hub.
+
+    `emit`, `call`, `disconnect`, `rooms`, `enter_room`, `leave_room` and sessions work as documented there.
+    """
+
+    def _engineio_server_class(self) -> type[EngineServer]:
+        return EngineServer
+
+
+class MarketData:
+    """Reads the packets of clients and answers them."""
+
+    def __init__(self, *, node: Node, manager: HubManager, credentials: Credentials) -> None:
+        self._node = node
+        self._manager = manager
+        self._credentials = credentials
+
+    def on_message(self, socket: EngineSocket, text: str) -> None:
+        """See `engine.Edge.on_message`."""
+        admitted = socket.connection.session is not None
+        try:
+            packet = wire.parse(text)
+        except InvalidMessageError as error:
+            if admitted:
+                self._complain(socket, error)
+            else:
+                self._node.close(socket.connection, INVALID_MESSAGE)
+            return
+        if packet.kind == "connect":
+            self._in_order(socket, lambda: self._connect(socket, packet))
+        elif not admitted and not socket.connection.busy:
+            self._node.close(socket.connection, INVALID_MESSAGE)
+        elif packet.namespace == wire.NAMESPACE:
+            self._in_order(socket, lambda: self._dispatch(socket, packet))
+
+    def on_lost(self, socket: EngineSocket, reason: CloseReason) -> None:  # noqa: ARG002  # the node logs the reason
+        """See `engine.Edge.on_lost`."""
+        self._manager.remove(socket)
+
+    def _in_order(self, socket: EngineSocket, call: Call) -> None:
+        if not socket.connection.submit(call, self._node.wait_for):
+            self._node.close(socket.connection, TOO_MANY_MESSAGES)
+
+    # Handshake
+
+    def _connect(self, socket: EngineSocket, packet: Packet) -> Awaitable[None] | None:
+        if packet.namespace != wire.NAMESPACE:
+            self._answer_connect(
+                socket, wire.connect_error(packet.namespace, "Invalid namespace", "INVALID_NAMESPACE")
+            )
+            return None
+        if socket.connection.session is not None:
+            self._complain(socket, InvalidMessageError("the namespace was entered before"))
+            return None
+        origin = socket.request
+        try:
+            if origin is None:
+                raise InvalidMessageError("the handshake is over")
+            given = packet.data.get("token") if isinstance(packet.data, dict) else None
+            found = self._node.verify(self._credentials.find(origin, given))
+            if isawaitable(found):
+                return self._admit_later(socket, found)
+            self._admit(socket, found)
+        except MarketstreamError as error:
+            self._refuse(socket, error)
+        return None
+
+    async def _admit_later(self, socket: EngineSocket, found: Awaitable[Principal]) -> None:
+        try:
+            self._admit(socket, await found)
+        except MarketstreamError as error:
+            self._refuse(socket, error)
+
+    def _admit(self, socket: EngineSocket, principal: Principal) -> None:
+        connection = socket.connection
+        if connection.closed:
+            return
+        self._node.admit(connection, principal)
+        self._manager.add(socket)
+        socket.request = None
+        socket.push(wire.connect(connection.id))
+        socket.push(
+            event.connected(
+                connection.id, self._node.clock.wall_ms(), principal.expires_at_ms, principal.plan
+            )
+        )
+        self._node.settle()
+
+    def _refuse(self, socket: EngineSocket, error: MarketstreamError) -> None:
+        self._node.refuse(error.code)
+        text = str(error) if error.public else "internal error"
+        self._answer_connect(socket, wire.connect_error(wire.NAMESPACE, text, error.code))
+
+    def _answer_connect(self, socket: EngineSocket, frame: Frame) -> None:
+        socket.push(frame)
+        self._node.settle()
+
+    # Calls
+
+    def _dispatch(self, socket: EngineSocket, packet: Packet) -> Awaitable[None] | None:
+        connection = socket.connection
+        if connection.session is None:
+            self._node.close(connection, REFUSED)
+            return None
+        match packet.kind:
+            case "event":
+                return self._call(socket, packet)
+            case "ack":
+                return self._acknowledged(socket, packet)
+            case "disconnect":
+                self._node.close(connection, CLIENT_LEFT)
+            case "binary":
+                self._answer(socket, packet, InvalidMessageError("binary attachments are not taken"))
+            case _:
+                self._complain(socket, InvalidMessageError(f"a client does not send {packet.kind}"))
+        return None
+
+    def _call(self, socket: EngineSocket, packet: Packet) -> Awaitable[None] | None:
+        try:
+            name, *arguments = packet.data or [None]
+            command: Command = request.parse(name, arguments)
+        except MarketstreamError as error:
+            self._node.stats.commands[error.code] += 1
+            self._answer(socket, packet, error)
+            return None
+        return self._node.execute(
+            socket.connection, command, lambda reply: self._answer(socket, packet, reply)
+        )
+
+    def _answer(self, socket: EngineSocket, packet: Packet, reply: Reply | MarketstreamError) -> None:
+        if packet.ack is not None:
+            body = wire.render_error(reply) if isinstance(reply, MarketstreamError) else wire.render(reply)
+            socket.push(wire.acknowledge(packet.ack, body))
+            self._node.settle()
+        elif isinstance(reply, MarketstreamError):
+            self._complain(socket, reply)
+
+    def _complain(self, socket: EngineSocket, error: MarketstreamError) -> None:
+        socket.push(event.error(error.code, str(error) if error.public else "internal error"))
+        self._node.settle()
+
+    async def _acknowledged(self, socket: EngineSocket, packet: Packet) -> None:
+        if packet.ack is not None:
+            await self._manager.trigger_callback(socket.connection.id, packet.ack, packet.data)
+
+
+def build_socketio(
+    *,
+    node: Node,
+    credentials: Credentials,
+    origins: OriginPolicy,
+    addresses: AddressReader,
+    ping_interval: float = 25,
+    ping_timeout: float = 20,
+    max_payload: int = 262_144,
+    lowat: int = 16_384,
+) -> MarketServer:
+    """The Socket.IO server, ready to be attached to an aiohttp application.
+
+    Args:
+        node: The engine.
+        credentials: Where tokens are found.
+        origins: Which web pages may connect.
+        addresses: Where clients are.
+        ping_interval: Seconds between two pings.
+        ping_timeout: Seconds a client may take to notice that they stopped.
+        max_payload: Bytes a message of a client may have.
+        lowat: Bytes the kernel may hold unsent per client.
+    """
+    manager = HubManager(node)
+    server = MarketServer(
+        async_mode="aiohttp",
+        client_manager=manager,
+        async_handlers=False,
+        namespaces=[wire.NAMESPACE],
+        ping_interval=ping_interval,
+        ping_timeout=ping_timeout,
+        monitor_clients=False,
+    )
+    edge = MarketData(node=node, manager=manager, credentials=credentials)
+    server.eio.use(
+        node=node,
+        edge=edge,
+        origins=origins,
+        addresses=addresses,
+        max_payload=max_payload,
+        lowat=lowat,
+        draining=lambda: node.draining,
+    )
+    return server

@@ -1,0 +1,183 @@
+"""Server-sent events: `GET /market-data/stream?symbols=...`, the edge that needs no library at all.
+
+The bytes of a price are the same for every stream and are made once. After the head the connection is
+the flusher's like any other: no task and no handler stays behind for it.
+"""
+
+from inspect import isawaitable
+
+from aiohttp import web
+
+from marketstream.core import closing
+from marketstream.core.closing import CloseReason
+from marketstream.core.commands import Reply, Subscribe, Subscribed
+from marketstream.core.frame import Frame
+from marketstream.engine.connection import Connection
+from marketstream.engine.node import Node
+from marketstream.errors import InvalidMessageError, MarketstreamError, NotEntitledError, UnavailableError
+from marketstream.transports.address import AddressReader
+from marketstream.transports.credentials import Credentials
+from marketstream.transports.identifier import new_identifier
+from marketstream.transports.origin import OriginPolicy
+from marketstream.transports.stream import NOTSENT_LOWAT, Stream, response_head, take_over
+from marketstream.wire import event, sse
+from marketstream.wire import request as requests
+from marketstream.wire.dialect import Dialect
+
+PATH = "/market-data/stream"
+
+
+class SseSink:
+    """Writes to an event stream."""
+
+    dialect: Dialect = sse.SSE
+    keepalive: Frame | None = sse.COMMENT
+    listens = False
+    snapshots = False
+    __slots__ = ("_stream", "keepalive_interval")
+
+    def __init__(self, stream: Stream, keepalive_interval: float) -> None:
+        self._stream = stream
+        self.keepalive_interval = keepalive_interval
+
+    @property
+    def writable(self) -> bool:
+        """False while the client leaves bytes in the transport."""
+        return self._stream.writable
+
+    def write(self, data: bytes) -> None:
+        """Hands bytes to the transport."""
+        self._stream.write(data)
+
+    def backlog(self) -> int:
+        """Bytes in the transport."""
+        return self._stream.backlog()
+
+    def close(self, reason: CloseReason) -> None:  # noqa: ARG002  # a stream just ends; the last event said why
+        """Ends the response."""
+        self._stream.end()
+
+
+class EventStream:
+    """Opens streams.
+
+    Args:
+        node: The engine.
+        credentials: Where tokens are found.
+        origins: Which web pages may read.
+        addresses: Where clients are.
+        retry_ms: Milliseconds after which a client comes back.
+        comment_interval: Seconds between two comments.
+        lowat: Bytes the kernel may hold unsent per client.
+    """
+
+    def __init__(
+        self,
+        *,
+        node: Node,
+        credentials: Credentials,
+        origins: OriginPolicy,
+        addresses: AddressReader,
+        retry_ms: int = 3_000,
+        comment_interval: float = 15,
+        lowat: int = NOTSENT_LOWAT,
+    ) -> None:
+        self._node = node
+        self._credentials = credentials
+        self._origins = origins
+        self._addresses = addresses
+        self._retry = sse.retry(retry_ms)
+        self._comment_interval = comment_interval
+        self._lowat = lowat
+
+    def attach(self, app: web.Application) -> None:
+        """Adds the route."""
+        app.router.add_get(PATH, self.handle, allow_head=False)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Answers with a stream, or with the reason why there is none."""
+        node = self._node
+        if node.draining:
+            raise UnavailableError("the server is going down")
+        try:
+            command = _command(request)
+            found = node.verify(self._credentials.find(request))
+            principal = await found if isawaitable(found) else found
+        except MarketstreamError as error:
+            node.refuse(error.code)
+            raise
+        stream = Stream()
+        connection = node.open(
+            new_identifier(), "sse", SseSink(stream, self._comment_interval), self._addresses.of(request)
+        )
+        connection.since = sse.parse_cursor(_last_event_id(request)) or 0
+        try:
+            node.admit(connection, principal)
+            self._subscribe(connection, command)
+        except MarketstreamError as error:
+            node.refuse(error.code)
+            node.leave(connection, closing.REFUSED)
+            raise
+        stream.on_pause = lambda: node.pause(connection)
+        stream.on_resume = lambda: node.resume(connection)
+        stream.on_lost = lambda: node.leave(connection, closing.CLIENT_LEFT)
+        try:
+            return take_over(request, stream, self._head(request), lowat=self._lowat)
+        except ConnectionResetError:
+            node.leave(connection, closing.CLIENT_LEFT)
+            raise
+
+    def _subscribe(self, connection: Connection, command: Subscribe) -> None:
+        answers: list[Reply | MarketstreamError] = []
+        # Written to a stream without a transport nothing is sent: the outbox keeps it until the head is out.
+        self._node.execute(connection, command, answers.append)
+        reply = answers[0]
+        if isinstance(reply, MarketstreamError):
+            raise reply
+        assert isinstance(reply, Subscribed)  # noqa: S101  # what a Subscribe is answered with
+        if not reply.symbols:
+            text = "; ".join(reply.errors)
+            if any(error.endswith(": not entitled") for error in reply.errors):
+                raise NotEntitledError(text)
+            raise InvalidMessageError(text or "symbols names no symbol", path="symbols")
+        if reply.errors:
+            self._node.send(connection, event.subscribed(reply.symbols, reply.errors))
+
+    def _head(self, request: web.Request) -> bytes:
+        head = response_head(
+            "200 OK",
+            [
+                ("Content-Type", "text/event-stream"),
+                ("Cache-Control", "no-cache, no-transform"),
+                ("X-Accel-Buffering", "no"),
+                ("Connection", "close"),
+                *self._origins.headers(request),
+            ],
+        )
+        return head + self._retry
+
+
+def _command(request: web.Request) -> Subscribe:
+    """The subscription that a query describes.
+
+    Raises:
+        InvalidMessageError: It describes none.
+    """
+    symbols = [part for raw in request.query.getall("symbols", []) for part in raw.split(",") if part]
+    if not symbols:
+        raise InvalidMessageError("symbols must name at least one symbol", path="symbols")
+    payload: dict[str, object] = {"symbols": symbols}
+    if mode := request.query.get("mode"):
+        payload["mode"] = mode
+    if rate := request.query.get("maxRate"):
+        try:
+            payload["maxRate"] = float(rate)
+        except ValueError as exc:
+            raise InvalidMessageError("maxRate must be a number", path="maxRate") from exc
+    command = requests.parse("subscribe", [payload])
+    assert isinstance(command, Subscribe)  # noqa: S101  # what `subscribe` parses to
+    return command
+
+
+def _last_event_id(request: web.Request) -> str:
+    return request.headers.get("Last-Event-ID") or request.query.get("last_event_id", "")

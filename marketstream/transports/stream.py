@@ -1,0 +1,183 @@
+"""A connection taken over from the HTTP server: no handler task, no buffer but the transport's own.
+
+aiohttp parses the request; once it is known to become a stream of ours, its protocol object, parser and
+tasks are released and this one takes their place on the same transport. That saves some ten kilobytes
+and two tasks for every client that then does nothing but listen. Everything that knows about aiohttp's
+insides in this respect is in `take_over`.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+NOTSENT_LOWAT = 16 * 1024
+"""Bytes the kernel may hold unsent: more would be prices that grow old where nothing can replace them."""
+LAST_WORDS = 5.0
+"""Seconds a client has to take what was written before the end."""
+
+
+class Stream(asyncio.Protocol):
+    """The protocol behind one streaming client.
+
+    Backpressure is the transport's: its limit is zero, so `pause_writing` means that it holds bytes the
+    client has not taken and `resume_writing` that it holds none.
+
+    Attributes:
+        writable: False between the two.
+        on_pause: Called when the client stops taking bytes.
+        on_resume: Called when it has taken them all.
+        on_data: Called with what it sends.
+        on_lost: Called once when the connection is gone, for whatever reason.
+    """
+
+    __slots__ = ("_closing", "_transport", "on_data", "on_lost", "on_pause", "on_resume", "writable")
+
+    def __init__(self) -> None:
+        self.writable = True
+        self.on_pause: Callable[[], None] = _nothing
+        self.on_resume: Callable[[], None] = _nothing
+        self.on_data: Callable[[bytes], None] = _ignore
+        self.on_lost: Callable[[], None] = _nothing
+        self._transport: asyncio.Transport | None = None
+        self._closing = False
+
+    def attach(self, transport: asyncio.Transport, *, lowat: int = NOTSENT_LOWAT) -> None:
+        """Takes its place on a transport that is already connected."""
+        self._transport = transport
+        transport.set_protocol(self)
+        transport.set_write_buffer_limits(high=0)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
+            sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, lowat)
+
+    def write(self, data: bytes) -> None:
+        """Hands bytes to the transport."""
+        if self._transport is not None and not self._closing:
+            self._transport.write(data)
+
+    def backlog(self) -> int:
+        """Bytes the transport holds."""
+        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+
+    def end(self) -> None:
+        """Closes after what was written; a client that takes nothing is cut off at once."""
+        if self._transport is None or self._closing:
+            return
+        self._closing = True
+        if self.writable:
+            self._transport.close()
+            # The last words may find no taker either.
+            asyncio.get_running_loop().call_later(LAST_WORDS, self._cut)
+        else:
+            self._transport.abort()
+
+    def _cut(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    # What asyncio calls
+
+    def data_received(self, data: bytes) -> None:
+        """The client sent something."""
+        if not self._closing:
+            self.on_data(data)
+
+    def eof_received(self) -> bool:
+        """The client will send no more: for all edges that means it is leaving."""
+        return False
+
+    def pause_writing(self) -> None:
+        """The transport holds bytes that the client has not taken."""
+        self.writable = False
+        if not self._closing:
+            self.on_pause()
+
+    def resume_writing(self) -> None:
+        """The transport holds nothing any more."""
+        self.writable = True
+        if self._closing:
+            return
+        self.on_resume()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # why it was lost changes nothing
+        """The connection is gone."""
+        self._transport = None
+        self._closing = True
+        lost, self.on_lost = self.on_lost, _nothing
+        # Callbacks refer to the connection, which refers to this: cut the circle, do not wait for the collector.
+        self.on_pause = self.on_resume = _nothing
+        self.on_data = _ignore
+        lost()
+
+
+class TakenOver(web.StreamResponse):
+    """What a handler returns to aiohttp for a connection that is no longer aiohttp's."""
+
+    async def prepare(self, request: web.BaseRequest) -> Any:  # noqa: ANN401, ARG002  # aiohttp's signature
+        """Sends nothing: the stream has sent its own head."""
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Sends nothing."""
+
+
+def take_over(request: web.Request, stream: Stream, head: bytes, *, lowat: int = NOTSENT_LOWAT) -> TakenOver:
+    """Replaces aiohttp on the request's connection.
+
+    Args:
+        request: A request whose body was read or has none.
+        stream: What speaks on the connection from now on.
+        head: Response head to send first.
+        lowat: Bytes the kernel may hold unsent.
+
+    Returns:
+        What the handler must return.
+
+    Raises:
+        ConnectionResetError: The client is gone already.
+    """
+    protocol = request.protocol
+    transport = request.transport
+    if transport is None or transport.is_closing():
+        raise ConnectionResetError("the client is gone")
+    early = protocol._message_tail  # noqa: SLF001  # what the client sent right behind its request
+    protocol._message_tail = b""  # noqa: SLF001
+    stream.attach(transport, lowat=lowat)
+    # Without a transport of its own aiohttp's protocol lets go of everything and closes nothing.
+    protocol.transport = None
+    protocol.connection_lost(None)
+    transport.resume_reading()
+    stream.write(head)
+    if early:
+        asyncio.get_running_loop().call_soon(stream.data_received, early)
+    return TakenOver()
+
+
+def response_head(status: str, headers: list[tuple[str, str]]) -> bytes:
+    """A response's first line and headers.
+
+    Args:
+        status: Such as `200 OK`.
+        headers: Names and values; a line break in one is refused.
+
+    Raises:
+        ValueError: A header would break the head.
+    """
+    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers)]
+    if any("\r" in line or "\n" in line for line in lines):
+        raise ValueError("a header holds a line break")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
+
+
+_TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
+
+
+def _nothing() -> None:
+    pass
+
+
+def _ignore(_data: bytes) -> None:
+    pass

@@ -1,0 +1,31 @@
+"""The one door to orjson: JSON in and out, with this project's errors."""
+
+from typing import Any
+
+import orjson
+
+from marketstream.errors import InvalidMessageError
+
+
+def dumps(value: object) -> bytes:
+    """Compact UTF-8 JSON of a value.
+
+    Raises:
+        InvalidMessageError: The value holds something JSON has no form for.
+    """
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError as exc:
+        raise InvalidMessageError(f"cannot be written as JSON: {exc}") from exc
+
+
+def loads(data: bytes | str) -> Any:  # noqa: ANN401  # JSON is of any shape
+    """The value of a JSON text.
+
+    Raises:
+        InvalidMessageError: It is not JSON, or nested too deeply.
+    """
+    try:
+        return orjson.loads(data)
+    except orjson.JSONDecodeError as exc:
+        raise InvalidMessageError(f"not JSON: {exc}") from exc

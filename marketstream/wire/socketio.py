@@ -1,0 +1,170 @@
+"""Socket.IO v5 over Engine.IO v4, as text: packets in, packets out, for one namespace.
+
+An Engine.IO packet is one digit and a payload; a message's payload is a Socket.IO packet: a digit, an
+optional namespace, an optional acknowledgement id and JSON. Binary attachments are not part of this
+server's protocol and are refused, not misread.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from marketstream.core.commands import (
+    Authenticated,
+    Pong,
+    Quoted,
+    Reply,
+    Subscribed,
+    Subscriptions,
+    Unsubscribed,
+)
+from marketstream.core.frame import Frame
+from marketstream.errors import InvalidMessageError, MarketstreamError, RateLimitedError
+from marketstream.wire import websocket
+from marketstream.wire.dialect import Dialect
+from marketstream.wire.event import subscription
+from marketstream.wire.json import dumps, loads
+
+NAMESPACE = "/market-data"
+SEPARATOR = b"\x1e"
+PING, PONG, NOOP, CLOSE = (Frame("", text) for text in (b"2", b"3", b"6", b"1"))
+PROBE_ANSWER = Frame("", b"3probe")
+DISCONNECT = Frame("", f"41{NAMESPACE},".encode())
+
+_EVENT = f"42{NAMESPACE},".encode()
+_MAX_ID_DIGITS = 15
+
+Kind = Literal["connect", "disconnect", "event", "ack", "binary", "error"]
+_KINDS: dict[str, Kind] = {
+    "0": "connect",
+    "1": "disconnect",
+    "2": "event",
+    "3": "ack",
+    "4": "error",
+    "5": "binary",
+    "6": "binary",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """One Socket.IO packet of a client.
+
+    Attributes:
+        kind: What it is.
+        namespace: Namespace without its query; `/` when none is written.
+        ack: Acknowledgement id; None when the client does not wait for an answer.
+        data: The JSON that came with it; None when there is none.
+    """
+
+    kind: Kind
+    namespace: str
+    ack: int | None
+    data: Any
+
+
+def parse(text: str) -> Packet:
+    """Reads the payload of an Engine.IO message.
+
+    Raises:
+        InvalidMessageError: It is not a Socket.IO packet, or its JSON is none.
+    """
+    kind = _KINDS.get(text[:1])
+    if kind is None:
+        raise InvalidMessageError("not a Socket.IO packet")
+    rest = text[1:]
+    if kind == "binary":
+        _, _, rest = rest.partition("-")
+    namespace = "/"
+    if rest.startswith("/"):
+        namespace, _, rest = rest.partition(",")
+        namespace = namespace.partition("?")[0]
+    digits = len(rest) - len(rest.lstrip("0123456789"))
+    if digits > _MAX_ID_DIGITS:
+        raise InvalidMessageError("the acknowledgement id is too long")
+    ack = int(rest[:digits]) if digits else None
+    body = rest[digits:]
+    data = loads(body) if body and kind != "binary" else None
+    if kind in ("event", "ack") and not isinstance(data, list):
+        raise InvalidMessageError("an event must be a list that starts with its name")
+    return Packet(kind, namespace, ack, data)
+
+
+def open_packet(
+    sid: str, *, upgrades: list[str], ping_interval: float, ping_timeout: float, limit: int
+) -> Frame:
+    """Engine.IO's first packet; times in seconds, limit in bytes."""
+    body = dumps(
+        {
+            "sid": sid,
+            "upgrades": upgrades,
+            "pingInterval": round(ping_interval * 1000),
+            "pingTimeout": round(ping_timeout * 1000),
+            "maxPayload": limit,
+        }
+    )
+    return Frame("", b"0" + body)
+
+
+def connect(sid: str) -> Frame:
+    """The namespace was entered."""
+    return Frame("", f"40{NAMESPACE},".encode() + dumps({"sid": sid}))
+
+
+def connect_error(namespace: str, message: str, code: str) -> Frame:
+    """The namespace was not entered; a client sees `connect_error` with `data.code`."""
+    prefix = f"44{namespace}," if namespace != "/" else "44"
+    return Frame("", prefix.encode() + dumps({"message": message, "data": {"code": code}}))
+
+
+def acknowledge(ack: int, body: bytes) -> Frame:
+    """Answers the call with an acknowledgement id; `body` is the JSON of the answer."""
+    return Frame("", f"43{NAMESPACE},{ack}[".encode() + body + b"]")
+
+
+def call(ack: int, event: Frame) -> Frame:
+    """An event of the server that asks the client for an acknowledgement."""
+    return Frame("", f"42{NAMESPACE},{ack}".encode() + _arguments(event))
+
+
+def render(reply: Reply) -> bytes:
+    """JSON of the answer to a call."""
+    match reply:
+        case Subscribed(symbols, channels, errors):
+            body: dict[str, Any] = {"subscribed": list(symbols)}
+            if channels is not None:
+                body["channels"] = list(channels)
+            if errors:
+                body["errors"] = list(errors)
+            return dumps(body)
+        case Unsubscribed(symbols, channels):
+            extra = {} if channels is None else {"channels": list(channels)}
+            return dumps({"unsubscribed": list(symbols), **extra})
+        case Subscriptions(held, listening):
+            return dumps({"symbols": [subscription(entry) for entry in held], "channels": list(listening)})
+        case Pong(at_ms):
+            return b'{"pong":%d}' % at_ms
+        case Authenticated(expires_at_ms):
+            return b'{"expiresAt":%d}' % expires_at_ms
+        case Quoted(quote):
+            return quote
+
+
+def render_error(error: MarketstreamError) -> bytes:
+    """JSON of a call that failed as a whole."""
+    body: dict[str, Any] = {"error": str(error) if error.public else "internal error", "code": error.code}
+    if isinstance(error, RateLimitedError):
+        body["retryAfterMs"] = error.retry_after_ms
+    return dumps(body)
+
+
+def _arguments(frame: Frame) -> bytes:
+    name = dumps(frame.event)
+    return b"[" + name + b"," + frame.body + b"]" if frame.arity else b"[" + name + b"]"
+
+
+def _text(frame: Frame) -> bytes:
+    return _EVENT + _arguments(frame) if frame.event else frame.body
+
+
+POLLING = Dialect("polling", _text, SEPARATOR)
+WEBSOCKET = Dialect("websocket", lambda frame: websocket.encode(_text(frame)))

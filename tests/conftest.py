@@ -1,0 +1,64 @@
+"""What every test may ask for, and what every test is held to.
+
+A test must not depend on the settings of the shell it runs in, and must leave no task behind.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+from pytest_asyncio import is_async_test
+
+from tests.support.browser import find_chromium
+from tests.support.node import Node, find_node
+from tests.support.program import SETTINGS
+from tests.support.server import Server, serving
+
+TAPES = "MARKETSTREAM_TAPES"
+TURNS_TO_END = 20
+
+
+def pytest_configure() -> None:
+    """Takes the server's settings out of the environment; the folder of tapes is the tests' own."""
+    for name in [name for name in os.environ if name.startswith(SETTINGS) and name != TAPES]:
+        del os.environ[name]
+
+
+@pytest.fixture(autouse=True)
+def _tidy(request: pytest.FixtureRequest) -> None:
+    """Holds asynchronous tests to the rule below; set up before other fixtures, so it looks after them."""
+    if is_async_test(request.node):
+        request.getfixturevalue("no_task_left")
+
+
+@pytest.fixture
+async def no_task_left() -> AsyncIterator[None]:
+    """Fails a test that leaves a task behind; one that is on its way out gets a few turns to end."""
+    yield
+    for _ in range(TURNS_TO_END):
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        if not left:
+            return
+        await asyncio.sleep(0)
+    pytest.fail(f"the test left tasks behind: {sorted(map(repr, left))}", pytrace=False)
+
+
+@pytest.fixture(scope="module")
+def server(request: pytest.FixtureRequest) -> Iterator[Server]:
+    """One server for all tests of a module; the module's FEEDS and FLAGS say how it is started."""
+    flags = getattr(request.module, "FLAGS", ())
+    with serving(*flags, feeds=getattr(request.module, "FEEDS", ("none",))) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def node() -> Node:
+    """Runs the scripts of `tests/node`."""
+    return find_node()
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of the browser, for a script's environment as CHROMIUM."""
+    return find_chromium()

@@ -1,0 +1,131 @@
+"""What every feed promises, whatever it reads from."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from marketstream.core.model import Quote
+from marketstream.feeds.replay import ReplayFeed
+from marketstream.feeds.synthetic import SyntheticFeed
+from marketstream.ports import Feed
+from tests.support.clock import FakeClock
+from tests.support.sink import RecordingSink
+from tests.support.tape import write_tape
+
+Sleep = Callable[[float], Awaitable[None]]
+Build = Callable[[FakeClock, Sleep, Path], Feed]
+
+
+def _tape(folder: Path) -> Path:
+    path = folder / "tape.csv.gz"
+    write_tape(path, 400)
+    return path
+
+
+FEEDS: dict[str, Build] = {
+    "synthetic, burst": lambda clock, sleep, _: SyntheticFeed(sources=3, clock=clock, sleep=sleep),
+    "synthetic, spread": lambda clock, sleep, _: SyntheticFeed(shape="spread", clock=clock, sleep=sleep),
+    "replay, paced": lambda clock, sleep, folder: ReplayFeed(
+        path=_tape(folder), loop=1, clock=clock, sleep=sleep
+    ),
+    "replay, unpaced": lambda clock, sleep, folder: ReplayFeed(
+        path=_tape(folder), speed=0, loop=1, clock=clock, sleep=sleep
+    ),
+}
+
+
+@pytest.fixture(params=list(FEEDS.values()), ids=list(FEEDS))
+def build(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[FakeClock, Sleep], Feed]:
+    """Builds the feed under test."""
+    make: Build = request.param
+    return lambda clock, sleep: make(clock, sleep, tmp_path)
+
+
+async def played(build: Callable[[FakeClock, Sleep], Feed], count: int) -> RecordingSink:
+    """What a feed offered until it was cancelled after that many quotes."""
+    clock, sink = FakeClock(), RecordingSink()
+    task = asyncio.create_task(build(clock, clock.sleep).run(sink))
+    await sink.until(count)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    return sink
+
+
+def test_a_feed_has_a_short_name(build: Callable[[FakeClock, Sleep], Feed]) -> None:
+    """Logs and figures show it, so it must hold nothing that varies."""
+    clock = FakeClock()
+    assert re.fullmatch(r"[a-z][a-z0-9-]{1,30}", build(clock, clock.sleep).name)
+
+
+async def test_only_well_formed_symbols_and_named_sources_are_offered(
+    build: Callable[[FakeClock, Sleep], Feed],
+) -> None:
+    for quote in (await played(build, 1000)).quotes:
+        assert re.fullmatch(r"[A-Z0-9.\-_/=^:]{1,32}", quote.symbol)
+        assert quote.source
+
+
+async def test_a_source_never_goes_back_in_time(build: Callable[[FakeClock, Sleep], Feed]) -> None:
+    times: dict[tuple[str, str], list[int]] = {}
+    for quote in (await played(build, 1000)).quotes:
+        times.setdefault((quote.symbol, quote.source), []).append(quote.at_ms)
+    assert len(times) > 1
+    for series in times.values():
+        assert all(earlier <= later for earlier, later in pairwise(series))
+
+
+async def test_an_offer_is_never_empty(build: Callable[[FakeClock, Sleep], Feed]) -> None:
+    assert all((await played(build, 500)).offers)
+
+
+async def test_an_offer_is_left_alone_once_made(build: Callable[[FakeClock, Sleep], Feed]) -> None:
+    """A sink may keep the sequence it was handed instead of copying it."""
+    handed: list[Sequence[Quote]] = []
+
+    class KeepingSink(RecordingSink):
+        def offer(self, quotes: Sequence[Quote]) -> None:
+            handed.append(quotes)
+            super().offer(quotes)
+
+    clock, sink = FakeClock(), KeepingSink()
+    task = asyncio.create_task(build(clock, clock.sleep).run(sink))
+    await sink.until(500)
+    task.cancel()
+    await asyncio.wait([task])
+    assert [tuple(quotes) for quotes in handed] == sink.offers
+
+
+async def test_a_waiting_feed_ends_promptly_when_cancelled(build: Callable[[FakeClock, Sleep], Feed]) -> None:
+    waiting = asyncio.Event()
+
+    async def sleep(_: float) -> None:
+        waiting.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(build(FakeClock(), sleep).run(RecordingSink()))
+    await waiting.wait()
+    task.cancel()
+    async with asyncio.timeout(1):
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+
+async def test_a_busy_feed_ends_promptly_when_cancelled(build: Callable[[FakeClock, Sleep], Feed]) -> None:
+    """However far behind it is, it lets the loop in often enough to hear of it."""
+    clock, sink = FakeClock(), RecordingSink()
+
+    async def sleep(seconds: float) -> None:
+        await clock.sleep(max(seconds, 0.9))
+
+    task = asyncio.create_task(build(clock, sleep).run(sink))
+    await sink.until(300)
+    offered = len(sink.quotes)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert len(sink.quotes) == offered

@@ -1,0 +1,206 @@
+"""A real server process for tests to talk to, and the few things they all do to it.
+
+The process is `python -m marketstream serve` on a free port with a secret of its own and JSON logs. A
+server that printed a traceback, or left a coroutine or a task behind, fails the test that used it.
+"""
+
+import asyncio
+import http.client
+import json
+import secrets
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import aiohttp
+import jwt
+
+from tests.support.eventually import eventually, wait_until
+from tests.support.program import Program, clean_environment
+
+FAULTS = ("Traceback (most recent call last)", "was never awaited", "Task was destroyed but it is pending")
+START_TIMEOUT = 20.0
+LOG_TAIL = 40
+
+
+class Server:
+    """A server process under test.
+
+    Attributes:
+        port: Port it listens on, on 127.0.0.1.
+        url: `http://127.0.0.1:port`, without a slash at the end.
+        secret: The HS256 secret it checks tokens with.
+    """
+
+    def __init__(self, flags: Sequence[str], env: Mapping[str, str] | None, feeds: Sequence[str]) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.secret = secrets.token_hex(32)
+        own = {"MARKETSTREAM_JWT_SECRET": self.secret, "MARKETSTREAM_LOG__FORMAT": "json"}
+        self._program = Program(
+            [
+                *(sys.executable, "-m", "marketstream", "serve", "--host", "127.0.0.1"),
+                *("--port", str(self.port)),
+                *(word for feed in feeds for word in ("--feed", feed)),
+                *flags,
+            ],
+            env=clean_environment(own | dict(env or {})),
+            merged=True,
+        )
+
+    @property
+    def log(self) -> list[str]:
+        """Every line it has printed so far."""
+        return self._program.out
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._program.process.pid
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The log entries of one event so far, such as `server_started`."""
+        entries = [json.loads(line) for line in list(self.log) if line.startswith("{")]
+        return [entry for entry in entries if entry.get("event") == name]
+
+    def token(
+        self,
+        tenant: str = "acme",
+        user: str = "u1",
+        plan: str | None = "pro",
+        scopes: Sequence[str] = (),
+        symbols: Sequence[str] = (),
+        ttl: float = 3600,
+    ) -> str:
+        """Signs a token that this server trusts.
+
+        Args:
+            tenant: Claim `tenantId`.
+            user: Claim `sub`.
+            plan: Claim `plan`; left out when None.
+            scopes: Claim `scope`; left out when empty.
+            symbols: Claim `symbols`; left out when empty.
+            ttl: Seconds until it ends; negative for one that has ended.
+        """
+        claims: dict[str, Any] = {"sub": user, "tenantId": tenant, "exp": int(time.time() + ttl)}
+        optional = {"plan": plan, "scope": " ".join(scopes), "symbols": list(symbols)}
+        claims |= {name: value for name, value in optional.items() if value}
+        return jwt.encode(claims, self.secret, algorithm="HS256")
+
+    async def publish(
+        self,
+        *,
+        quotes: Sequence[Mapping[str, Any]] = (),
+        prices: Sequence[Mapping[str, Any]] = (),
+        tenant: str | None = None,
+    ) -> dict[str, Any]:
+        """Publishes quotes and best prices in their wire shape and returns the server's answer.
+
+        Raises:
+            AssertionError: The server did not answer 200.
+        """
+        body = {"quotes": list(quotes), "prices": list(prices), "tenantId": tenant}
+        headers = {"Authorization": f"Bearer {self.token(user='publisher', scopes=('market:publish',))}"}
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.post(
+                f"{self.url}/api/v1/market/publish",
+                json={name: value for name, value in body.items() if value},
+            ) as response,
+        ):
+            text = await response.text()
+            assert response.status == 200, f"{response.status} {text}"
+            answer: dict[str, Any] = json.loads(text)
+            return answer
+
+    def healthy(self) -> bool:
+        """Whether `/healthz` answers 200.
+
+        Raises:
+            AssertionError: The process has ended.
+        """
+        if not self._program.running:
+            raise AssertionError(f"the server ended with {self.terminate()} instead of starting")
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)
+        try:
+            connection.request("GET", "/healthz")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def terminate(self) -> int:
+        """Ends it by SIGTERM and returns its exit code.
+
+        Raises:
+            AssertionError: It had not drained after 15 s and was killed.
+        """
+        return self._program.terminate(15)
+
+    def kill(self) -> None:
+        """Ends it by SIGKILL, as a crash would."""
+        self._program.kill()
+
+    def tail(self) -> str:
+        """The end of its log, for the message of a failure."""
+        return "\n".join(["the server printed last:", *self.log[-LOG_TAIL:]])
+
+    def check(self) -> None:
+        """Ends it if it still runs and looks for what a healthy server never prints.
+
+        Raises:
+            AssertionError: The log holds a traceback, or it did not end in time.
+        """
+        self.terminate()
+        bad = [line for line in self.log if any(fault in line for fault in FAULTS)]
+        assert not bad, f"the server's log holds {bad[0]!r}\n{self.tail()}"
+
+
+@contextmanager
+def serving(
+    *flags: str, env: Mapping[str, str] | None = None, feeds: Sequence[str] = ("none",)
+) -> Iterator[Server]:
+    """A server that is up inside the block, for code without an event loop."""
+    server = Server(flags, env, feeds)
+    try:
+        wait_until(server.healthy, START_TIMEOUT, "a healthy server")
+        yield server
+    except BaseException as error:
+        server.kill()
+        error.add_note(server.tail())
+        raise
+    server.check()
+
+
+@asynccontextmanager
+async def running_server(
+    *flags: str, env: Mapping[str, str] | None = None, feeds: Sequence[str] = ("none",)
+) -> AsyncIterator[Server]:
+    """A server that is up inside the block.
+
+    Args:
+        *flags: Further flags of `serve`, such as `--dev`.
+        env: Settings by their environment names, on top of a clean environment.
+        feeds: Feed specs, each passed as `--feed`.
+    """
+    server = Server(flags, env, feeds)
+    try:
+        await eventually(lambda: asyncio.to_thread(server.healthy), START_TIMEOUT, "a healthy server")
+        yield server
+    except BaseException as error:
+        server.kill()
+        error.add_note(server.tail())
+        raise
+    await asyncio.to_thread(server.check)
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that nobody listens on at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,209 @@
+"""`--feed` names a feed and its parameters; what it does not understand it refuses with what it would."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from marketstream.core.model import Quote
+from marketstream.errors import ConfigurationError
+from marketstream.feeds.replay import ReplayFeed
+from marketstream.feeds.spec import build_feed
+from marketstream.feeds.synthetic import DEFAULT_SYMBOLS, SyntheticFeed
+from tests.support.clock import FakeClock
+from tests.support.sink import RecordingSink
+
+HEAD = "timestamp_ms,symbol,source,bid,bid_size,ask,ask_size\n"
+
+
+class _EnoughError(Exception):
+    """Ends a feed that never ends by itself."""
+
+
+class TickingClock(FakeClock):
+    """Moves on by itself whenever somebody looks at it, so that a feed is hardly ever early."""
+
+    def __init__(self, step: float) -> None:
+        super().__init__()
+        self.step = step
+
+    def now(self) -> float:
+        """Monotonic seconds, a step later than at the last look."""
+        self.advance(self.step)
+        return super().now()
+
+
+class FullSink(RecordingSink):
+    """Takes that many offers and no more."""
+
+    def __init__(self, offers: int) -> None:
+        super().__init__()
+        self.room = offers
+
+    def offer(self, quotes: Sequence[Quote]) -> None:
+        """Keeps an offer; raises when there is no room for another."""
+        super().offer(quotes)
+        if len(self.offers) >= self.room:
+            raise _EnoughError
+
+
+async def offers(spec: str, count: int = 1, *, step: float = 0.1) -> list[tuple[Quote, ...]]:
+    """What a synthetic feed offers first."""
+    feed = build_feed(spec, clock=TickingClock(step))
+    sink = FullSink(count)
+    assert isinstance(feed, SyntheticFeed)
+    with pytest.raises(_EnoughError):
+        await feed.run(sink)
+    return sink.offers
+
+
+async def symbols_of(spec: str) -> list[str]:
+    """The symbols of a synthetic feed, in their order."""
+    return [quote.symbol for quote in (await offers(spec))[0]]
+
+
+def refusal(spec: str) -> str:
+    """Why a specification is refused."""
+    with pytest.raises(ConfigurationError) as caught:
+        build_feed(spec, clock=FakeClock())
+    assert caught.value.path == "feed"
+    return str(caught.value)
+
+
+@pytest.fixture
+def tape(tmp_path: Path) -> Path:
+    """A tape of two rows, with a name that a careless parser trips over."""
+    path = tmp_path / "a=b:c.csv"
+    path.write_text(HEAD + "1000,AAPL,x,1,,2,\n1005,AAPL,x,1,,3,\n", encoding="utf-8")
+    return path
+
+
+def test_none_is_no_feed() -> None:
+    assert build_feed("none", clock=FakeClock()) is None
+
+
+@pytest.mark.parametrize("spec", ["synthetic", "synthetic?"])
+async def test_synthetic_alone_is_a_handful_of_known_symbols_by_two_sources(spec: str) -> None:
+    bursts = await offers(spec, 3)
+    assert [quote.symbol for quote in bursts[0]] == list(DEFAULT_SYMBOLS)
+    assert [burst[0].source for burst in bursts] == ["sim-1", "sim-2", "sim-1"]
+
+
+async def test_symbols_may_be_listed_and_numbered() -> None:
+    assert await symbols_of("synthetic?symbols=EUR/USD,aapl") == ["EUR/USD", "AAPL"]
+    assert await symbols_of("synthetic?symbols=SYM*100") == [f"SYM{number}" for number in range(100)]
+    assert await symbols_of("synthetic?symbols=AAPL,SYM*3,MSFT") == ["AAPL", "SYM0", "SYM1", "SYM2", "MSFT"]
+    assert await symbols_of("synthetic?symbols=SYM1,SYM*2,SYM1") == ["SYM1", "SYM0"]
+    assert await symbols_of("synthetic?symbols=EURUSD=X,^GSPC,EUR%2FUSD") == ["EURUSD=X", "^GSPC", "EUR/USD"]
+
+
+async def test_the_parameters_reach_the_feed() -> None:
+    spec = "synthetic?symbols=AAPL,MSFT&rate=20&sources=3&shape=burst&seed="
+    bursts = await offers(spec + "5", 21, step=0.05)
+    assert {quote.source for burst in bursts for quote in burst} == {"sim-1", "sim-2", "sim-3"}
+    assert bursts[-1][0].at_ms - bursts[0][0].at_ms == pytest.approx(1000, abs=60)
+    assert bursts[0][0].bid == (await offers(spec + "5"))[0][0].bid
+    assert [quote.bid for quote in bursts[0]] != [quote.bid for quote in (await offers(spec + "6"))[0]]
+    spread = await offers("synthetic?symbols=AAPL,MSFT&shape=spread&rate=0.5", 1, step=0)
+    assert [quote.symbol for quote in spread[0]] == ["AAPL"]
+
+
+async def test_a_tape_is_played_once_at_its_own_pace(tape: Path) -> None:
+    feed, sink = build_feed(f"replay:{tape}", clock=TickingClock(0.001)), RecordingSink()
+    assert isinstance(feed, ReplayFeed)
+    await feed.run(sink)
+    assert [len(offer) for offer in sink.offers] == [1, 1]
+    assert sink.asked == []
+
+
+async def test_speed_loop_and_wait_reach_the_tape(tape: Path) -> None:
+    feed, sink = build_feed(f"replay:{tape}?speed=0&loop=3&wait=1", clock=FakeClock()), RecordingSink()
+    assert feed is not None
+    task = asyncio.create_task(feed.run(sink))
+    await sink.want("AAPL")
+    await task
+    assert len(sink.quotes) == 6
+    assert len(sink.offers) == 1
+    assert sink.asked == [frozenset({"AAPL"})]
+
+
+@pytest.mark.parametrize(
+    "spec", ["", "yahoo", "alpaca", "Synthetic", "synthetic:x", "none:x", "replay", "replay:"]
+)
+def test_an_unknown_feed_is_refused_with_those_there_are(spec: str) -> None:
+    assert refusal(spec) == f"feed: {spec!r} is not a feed: there are synthetic, replay:FILE and none"
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("size=3", "'size=3' is not a parameter, accepted are symbols, rate, sources, shape, seed"),
+        ("rate=10&", "'' is not a parameter"),
+        ("rate=1&rate=2", "rate is given twice"),
+        ("rate=0", "rate is '0', must be a number above 0, up to 100000"),
+        ("rate=-1", "rate is '-1', must be a number above 0"),
+        ("rate=nan", "rate is 'nan', must be a number above 0"),
+        ("rate=inf", "rate is 'inf', must be a number above 0"),
+        ("rate=1e9", "rate is '1e9', must be a number above 0, up to 100000"),
+        ("rate=ten", "rate is 'ten', must be a number above 0"),
+        ("rate", "rate is '', must be a number above 0"),
+        ("rate=1_0", "rate is '1_0', must be a number above 0"),
+        ("sources=0", "sources is '0', must be a whole number from 1 to 32"),
+        ("sources=33", "sources is '33', must be a whole number from 1 to 32"),
+        ("sources=1.5", "sources is '1.5', must be a whole number"),
+        ("shape=round", "shape is 'round', must be burst or spread"),
+        ("seed=-1", "seed is '-1', must be a whole number from 0"),
+        ("seed=\u0663", "seed is '\u0663', must be a whole number from 0"),
+        ("symbols=", "where '' is not a symbol: must be a list such as AAPL,SYM*100"),
+        ("symbols=A B", "where 'A B' is not a symbol"),
+        ("symbols=AAPL,", "where '' is not a symbol"),
+        ("symbols=SYM*x", "where 'SYM*x' is not a symbol"),
+        ("symbols=*3", "where '*3' is not a symbol"),
+        (f"symbols={'A' * 31}*11", f"where '{'A' * 31}10' is not a symbol"),
+        ("symbols=SYM*0", "must name 1 to 100000 symbols"),
+        ("symbols=A*60000,B*60000", "must name 1 to 100000 symbols"),
+    ],
+)
+def test_a_bad_parameter_of_the_synthetic_feed_is_named(query: str, reason: str) -> None:
+    text = refusal(f"synthetic?{query}")
+    assert text.startswith("feed: synthetic: ")
+    assert reason in text
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("rate=1", "'rate=1' is not a parameter, accepted are speed, loop, wait"),
+        ("speed=-1", "speed is '-1', must be a number from 0"),
+        ("speed=inf", "speed is 'inf', must be a number from 0"),
+        ("speed=fast", "speed is 'fast', must be a number from 0"),
+        ("loop=-1", "loop is '-1', must be a whole number from 0"),
+        ("wait=yes", "wait is 'yes', must be 0 or 1"),
+    ],
+)
+def test_a_bad_parameter_of_a_tape_is_named(tape: Path, query: str, reason: str) -> None:
+    text = refusal(f"replay:{tape}?{query}")
+    assert text.startswith("feed: replay: ")
+    assert reason in text
+
+
+@pytest.mark.parametrize("name", ["nowhere.csv", ".", "x" * 300, "a\0b"])
+def test_a_tape_must_exist(tmp_path: Path, name: str) -> None:
+    assert "there is no file" in refusal(f"replay:{tmp_path}/{name}")
+
+
+def test_none_takes_no_parameters() -> None:
+    assert "'rate=1' is not a parameter, accepted are none at all" in refusal("none?rate=1")
+
+
+@given(
+    kind=st.sampled_from(["", "synthetic?", "replay:", "none?", "synthetic?symbols=", "synthetic?rate="]),
+    rest=st.text(max_size=40).filter(lambda text: "*" not in text),
+)
+def test_no_text_raises_anything_but_a_configuration_error(kind: str, rest: str) -> None:
+    with suppress(ConfigurationError):
+        build_feed(kind + rest, clock=FakeClock())
