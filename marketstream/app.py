@@ -215,17 +215,27 @@ class Server:
         Health(node=self.node, bus=self._bus, supervisor=self._supervisor, figures=figures).attach(app)
         Admin(guard=guard, node=self.node).attach(app)
         if settings.dev and settings.auth.secret is not None:
-            sign = partial(_sign, settings.auth.secret.get_secret_value(), self._clock)
+            sign = partial(_sign, settings, self._clock)
             Development(sign=sign, plans=plans, symbols=self.publisher.symbols).attach(app)
             page.add_page(app)
         return app
 
 
 def _sign(
-    secret: str, clock: SystemClock, tenant: str, user: str, plan: str, scopes: tuple[str, ...], ttl: int
+    settings: Settings,
+    clock: SystemClock,
+    tenant: str,
+    user: str,
+    plan: str,
+    scopes: tuple[str, ...],
+    ttl: int,
 ) -> str:
+    auth = settings.auth
+    claims = {
+        name: value for name, value in (("aud", auth.audience), ("iss", auth.issuer)) if value is not None
+    }
     return sign_token(
-        secret=secret,
+        secret=auth.secret.get_secret_value() if auth.secret else "",
         tenant=tenant,
         user=user,
         plan=plan,
@@ -233,6 +243,7 @@ def _sign(
         symbols=(),
         ttl=ttl,
         at_ms=clock.wall_ms(),
+        **claims,
     )
 
 

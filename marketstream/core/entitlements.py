@@ -57,7 +57,7 @@ class Plan:
         return self._channels.match(channel) is not None
 
     def effective_rate(self, requested: float) -> float:
-        """The stricter of what a client asks for and what the plan grants, updates a second; 0 is unlimited."""
+        """The stricter of the client's wish and the plan's limit, updates a second; 0 is unlimited."""
         limits = [rate for rate in (requested, self.max_rate) if rate > 0]
         return min(limits, default=0)
 

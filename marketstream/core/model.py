@@ -55,7 +55,7 @@ class BestPrice:
         best_bid: Highest bid; None when no live source bids.
         best_ask: Lowest ask; None when no live source asks.
         mid_price: Middle of the two, one decimal finer than the finer side; None when a side is missing.
-        spread: Ask minus bid, rounded likewise; negative when the market is crossed; None when a side is missing.
+        spread: Ask minus bid, rounded likewise; negative when crossed; None when a side is missing.
         spread_bps: Spread in hundredths of a percent of the middle, 4 decimals; None when a side is missing.
         at_ms: Newest source time that went into it, epoch milliseconds; never goes back for a symbol.
         last: Price of the newest trade any source reported; None where no source has trades.
@@ -79,7 +79,7 @@ class Status:
 
     Attributes:
         symbol: Upper-case symbol.
-        state: live (a source is sending), stale (none is), delayed (the plan sees it late), closed (the feed ended).
+        state: live (a source is sending), stale (none is), delayed (seen late by plan), closed (feed ended).
         source: Name of the source the change came from; None when there is none to name.
         since_ms: Epoch milliseconds of the change.
     """

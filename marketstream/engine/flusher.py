@@ -1,8 +1,12 @@
 """The one loop that writes: what waits in the outboxes becomes one write per client.
 
 Pace by duty cycle. While the process is idle a flush follows at the end of the same turn of the event
-loop, so light load has no added delay. After a flush that took t seconds the next one waits about as
-long, at most `max_delay`: under heavy load more prices share a write and the cost of each falls.
+loop, so light load has no added delay. Flushing is to take no more than a tenth of the time: after a
+flush of t seconds the next begins ten t after it began, at most `max_delay`, so that more prices share
+a write and the cost of each falls. That is for different symbols only. A second value of a symbol that
+still waits is not allowed to replace the first one for the sake of pacing: it is flushed before, as
+long as flushing then takes no more than half of the time. Beyond that the server is the bottleneck and
+the newest value wins.
 
 A client whose transport still holds bytes is passed over; its outbox goes on conflating and it comes
 back through `resume`. A client that is dead costs the others nothing.
@@ -20,6 +24,9 @@ from marketstream.engine.connection import Connection
 from marketstream.engine.stats import Stats
 from marketstream.ports import Clock
 from marketstream.wire.event import lagged
+
+DUTY = 0.1
+"""Share of the time that flushing may take before prices of different symbols wait for each other."""
 
 
 class Flusher:
@@ -40,7 +47,7 @@ class Flusher:
         clock: Clock,
         stats: Stats,
         on_dead: Callable[[Connection], None],
-        max_delay: float = 0.02,
+        max_delay: float = 0.016,
     ) -> None:
         self._hub = hub
         self._clock = clock
@@ -49,6 +56,8 @@ class Flusher:
         self._max_delay = max_delay
         self._scheduled: asyncio.Handle | None = None
         self._next_at = 0.0
+        self._next_urgent_at = 0.0
+        self._waiting: set[str] = set()
         self._alarms: list[tuple[float, int, Outbox[Connection]]] = []
         self._order = count()
         self._timer: asyncio.TimerHandle | None = None
@@ -57,14 +66,20 @@ class Flusher:
         self._idle.set()
         self._fresh: list[Frame] = []
 
-    def wake(self, frames: Sequence[Frame] = ()) -> None:
-        """Sees to it that a flush follows; `frames` are observed for their latency when it is done."""
-        if frames:
-            self._fresh += frames
+    def before(self, frames: Sequence[Frame]) -> None:
+        """Called before frames are offered: makes room for them if they would replace what just waits."""
+        keys = {frame.symbol for frame in frames}
+        if not self._waiting.isdisjoint(keys) and self._clock.now() >= self._next_urgent_at:
+            self.flush()
+        self._waiting |= keys
+        self._fresh += frames
+
+    def wake(self) -> None:
+        """Sees to it that a flush follows."""
         if self._scheduled is not None or not self._hub.dirty:
             return
         loop = asyncio.get_running_loop()
-        delay = self._next_at - self._clock.now()
+        delay = max(self._next_at, self._next_urgent_at) - self._clock.now()
         self._idle.clear()
         self._scheduled = loop.call_soon(self.flush) if delay <= 0 else loop.call_later(delay, self.flush)
 
@@ -78,46 +93,71 @@ class Flusher:
         if self._scheduled is not None:
             self._scheduled.cancel()
             self._scheduled = None
+        self._waiting.clear()
         dirty, self._hub.dirty = self._hub.dirty, []
         dead: list[Connection] = []
+        writes = count = 0
+        # The server's most expensive loop: once per client and flush. Nearly always nothing but newest
+        # prices wait, often a single one; what else there may be is done elsewhere.
         for outbox in dirty:
             outbox.dirty = False
-            if outbox.owner.sink.writable and not self._write(outbox, started):
+            sink = outbox.owner.sink
+            if not sink.writable:
+                continue
+            if outbox.control or outbox.lanes:
+                if not self._write_all(outbox.owner, started):
+                    dead.append(outbox.owner)
+                continue
+            slots = outbox.slots
+            data = sink.dialect.render(slots.values())
+            count += len(slots)
+            slots.clear()
+            try:
+                sink.write(data)
+            except (OSError, RuntimeError):
+                # A transport may say that it is gone only here, in the middle of everybody's flush.
                 dead.append(outbox.owner)
+            writes += 1
+        stats = self._stats
+        stats.writes += writes
+        stats.delivered += count
+        stats.taken += count
+        stats.dead_writes += len(dead)
         self._observe()
         for connection in dead:
             self._on_dead(connection)
         ended = self._clock.now()
         self._stats.flushes += 1
-        self._next_at = ended + min(ended - started, self._max_delay)
+        took = ended - started
+        self._next_at = started + min(took / DUTY, self._max_delay)
+        self._next_urgent_at = ended + min(took, self._max_delay)
         self._idle.set()
         self.wake()
 
     def finish(self, connection: Connection) -> None:
         """Writes what waits for one client right away, before it is closed."""
         if connection.sink.writable:
-            self._write(connection.outbox, self._clock.now())
+            self._write_all(connection, self._clock.now())
 
-    def _write(self, outbox: Outbox[Connection], now: float) -> bool:
-        ordered = len(outbox.control)
-        frames, lagging = outbox.take(now)
-        self._stats.taken += len(frames) - ordered
-        if lagging:
-            frames = [*self._losses(lagging), *frames]
-        if outbox.wake_at is not None:
-            self._wake_later(outbox, outbox.wake_at)
+    def _write_all(self, connection: Connection, now: float) -> bool:
+        frames = self._take(connection.outbox, now)
         if not frames:
             return True
-        sink = outbox.owner.sink
         try:
-            sink.write(sink.dialect.render(frames))
+            connection.sink.write(connection.sink.dialect.render(frames))
         except (OSError, RuntimeError):
-            # A transport may say so only here, in the middle of everybody's flush.
-            self._stats.dead_writes += 1
             return False
         self._stats.writes += 1
         self._stats.delivered += len(frames)
         return True
+
+    def _take(self, outbox: Outbox[Connection], now: float) -> list[Frame]:
+        ordered = len(outbox.control)
+        frames, lagging = outbox.take(now)
+        self._stats.taken += len(frames) - ordered
+        if outbox.wake_at is not None:
+            self._wake_later(outbox, outbox.wake_at)
+        return [*self._losses(lagging), *frames] if lagging else frames
 
     def _losses(self, lagging: list[Lane]) -> list[Frame]:
         told = []

@@ -73,7 +73,7 @@ class Delivery:
     slow_timeout: float = 30
     connect_timeout: float = 45
     token_warning: float = 60
-    max_delay: float = 0.02
+    max_delay: float = 0.016
     lane_capacity: int = 1_000
     control_capacity: int = 1_000
     max_messages: int = 1_000
@@ -386,6 +386,7 @@ class Node:
     def receive(self, frames: Sequence[Frame]) -> None:
         """Takes what the bus brings and offers it to the rooms."""
         hub = self.hub
+        self.flusher.before(frames)
         for frame in frames:
             if frame.event == "price":
                 hub.deliver(f"symbol:{frame.symbol}", frame)
@@ -394,7 +395,7 @@ class Node:
         for line in self._lines.values():
             line.put(frame for frame in frames if frame.event == "price")
         self.bus_lag_ms = max(0.0, self.clock.wall_ms() - frames[-1].cursor / 1000) if frames else 0.0
-        self.flusher.wake(frames)
+        self.flusher.wake()
 
     def release_delayed(self) -> None:
         """Called once a second: lets the delay lines give out what is old enough."""

@@ -187,15 +187,12 @@ class _Market:
         self._lot, self._lot_divisor = instrument.lot, instrument.lot_divisor
         self._largest = instrument.largest
         self._trades = instrument.trades
-        self._start(instrument, rate)
         count = len(sources)
+        self._start(instrument, rate, count)
         self._several = count > 1
-        if self._several:
-            # A market that left its silent sources far behind would show quotes as wide as the way it went.
-            self._step = min(self._step, _UNIT * _STRIDE * instrument.spread / math.sqrt(count))
         # Where each source's middle would be without drift, and the half tick that makes int() round.
         apart = _BIAS * instrument.spread / max(1, count - 1)
-        middle = instrument.price * self._divisor - self._waver / 2 + 0.5
+        middle = instrument.price * self._divisor - _WAVER * instrument.spread / 2 + 0.5
         self._lean = [middle + (index - (count - 1) / 2) * apart for index in range(count)]
         self._cross_chance = _CROSS_CHANCE / count
         self._bids, self._asks = [-1] * count, [_NO_ASK] * count
@@ -204,11 +201,15 @@ class _Market:
         self._last = round(instrument.price * self._divisor)
         self._volume = 0
 
-    def _start(self, instrument: _Instrument, rate: float) -> None:
+    def _start(self, instrument: _Instrument, rate: float, count: int) -> None:
         """Sets the two walks, of the fair value and of the spread, for steps of 1/rate seconds."""
         self._drift = self._breath = 0.0
         deviation = instrument.price * self._divisor * instrument.volatility * math.sqrt(_MEMORY / 2)
-        self._keep, self._step = _pull(_MEMORY, deviation, rate)
+        self._keep, step = _pull(_MEMORY, deviation, rate)
+        if count > 1:
+            # A market that left its silent sources far behind would show quotes as wide as the way it went.
+            step = min(step, _UNIT * _STRIDE * instrument.spread / math.sqrt(count))
+        self._step = step
         self._spread = instrument.spread
         self._thinnest = max(1.0, _THINNEST * instrument.spread)
         self._waver = _WAVER * instrument.spread

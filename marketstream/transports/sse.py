@@ -27,35 +27,26 @@ from marketstream.wire.dialect import Dialect
 PATH = "/market-data/stream"
 
 
-class SseSink:
-    """Writes to an event stream."""
+class SseStream(Stream):
+    """A client's event stream, and its sink."""
 
     dialect: Dialect = sse.SSE
     keepalive: Frame | None = sse.COMMENT
     listens = False
     snapshots = False
-    __slots__ = ("_stream", "keepalive_interval")
+    __slots__ = ("keepalive_interval",)
 
-    def __init__(self, stream: Stream, keepalive_interval: float) -> None:
-        self._stream = stream
+    def __init__(self, node: Node, keepalive_interval: float) -> None:
+        super().__init__(node)
         self.keepalive_interval = keepalive_interval
-
-    @property
-    def writable(self) -> bool:
-        """False while the client leaves bytes in the transport."""
-        return self._stream.writable
-
-    def write(self, data: bytes) -> None:
-        """Hands bytes to the transport."""
-        self._stream.write(data)
-
-    def backlog(self) -> int:
-        """Bytes in the transport."""
-        return self._stream.backlog()
 
     def close(self, reason: CloseReason) -> None:  # noqa: ARG002  # a stream just ends; the last event said why
         """Ends the response."""
-        self._stream.end()
+        self.end()
+
+    def lost(self) -> None:
+        """The client is gone."""
+        self.node.leave(self.connection, closing.CLIENT_LEFT)
 
 
 class EventStream:
@@ -106,30 +97,25 @@ class EventStream:
         except MarketstreamError as error:
             node.refuse(error.code)
             raise
-        stream = Stream()
-        connection = node.open(
-            new_identifier(), "sse", SseSink(stream, self._comment_interval), self._addresses.of(request)
-        )
+        stream = SseStream(node, self._comment_interval)
+        connection = node.open(new_identifier(), "sse", stream, self._addresses.of(request))
+        stream.connection = connection
         connection.since = sse.parse_cursor(_last_event_id(request)) or 0
         try:
             node.admit(connection, principal)
             self._subscribe(connection, command)
+            # Nothing is written before the head: the flusher's turn comes when this one is over.
+            return take_over(request, stream, self._head(request), lowat=self._lowat)
         except MarketstreamError as error:
             node.refuse(error.code)
             node.leave(connection, closing.REFUSED)
             raise
-        stream.on_pause = lambda: node.pause(connection)
-        stream.on_resume = lambda: node.resume(connection)
-        stream.on_lost = lambda: node.leave(connection, closing.CLIENT_LEFT)
-        try:
-            return take_over(request, stream, self._head(request), lowat=self._lowat)
         except ConnectionResetError:
             node.leave(connection, closing.CLIENT_LEFT)
             raise
 
     def _subscribe(self, connection: Connection, command: Subscribe) -> None:
         answers: list[Reply | MarketstreamError] = []
-        # Written to a stream without a transport nothing is sent: the outbox keeps it until the head is out.
         self._node.execute(connection, command, answers.append)
         reply = answers[0]
         if isinstance(reply, MarketstreamError):

@@ -8,55 +8,68 @@ insides in this respect is in `take_over`.
 
 import asyncio
 import socket
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
 
+from marketstream.engine.connection import Connection
+from marketstream.engine.node import Node
+
 NOTSENT_LOWAT = 16 * 1024
 """Bytes the kernel may hold unsent: more would be prices that grow old where nothing can replace them."""
+
 LAST_WORDS = 5.0
 """Seconds a client has to take what was written before the end."""
 
+_TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
+
 
 class Stream(asyncio.Protocol):
-    """The protocol behind one streaming client.
+    """The protocol behind one streaming client; edges subclass it and become the connection's sink.
 
     Backpressure is the transport's: its limit is zero, so `pause_writing` means that it holds bytes the
     client has not taken and `resume_writing` that it holds none.
 
     Attributes:
-        writable: False between the two.
-        on_pause: Called when the client stops taking bytes.
-        on_resume: Called when it has taken them all.
-        on_data: Called with what it sends.
-        on_lost: Called once when the connection is gone, for whatever reason.
+        node: The engine.
+        connection: The engine's side; set by the edge before anything is written.
+        writable: False while the transport holds bytes.
+        write: Hands bytes to the transport. It is the transport's own method, because one call for each
+            client and flush is what the server spends its time on; without a transport it does nothing.
     """
 
-    __slots__ = ("_closing", "_transport", "on_data", "on_lost", "on_pause", "on_resume", "writable")
+    __slots__ = ("_closing", "_transport", "connection", "node", "writable", "write")
 
-    def __init__(self) -> None:
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.connection: Connection
         self.writable = True
-        self.on_pause: Callable[[], None] = _nothing
-        self.on_resume: Callable[[], None] = _nothing
-        self.on_data: Callable[[bytes], None] = _ignore
-        self.on_lost: Callable[[], None] = _nothing
+        self.write: Callable[[bytes], None] = _drop
         self._transport: asyncio.Transport | None = None
         self._closing = False
+
+    # What an edge adds
+
+    def received(self, data: bytes) -> None:
+        """The client sent something; a stream that only speaks ignores it."""
+
+    @abstractmethod
+    def lost(self) -> None:
+        """The connection is gone, for whatever reason; called once."""
+
+    # What an edge uses
 
     def attach(self, transport: asyncio.Transport, *, lowat: int = NOTSENT_LOWAT) -> None:
         """Takes its place on a transport that is already connected."""
         self._transport = transport
+        self.write = transport.write
         transport.set_protocol(self)
         transport.set_write_buffer_limits(high=0)
         sock = transport.get_extra_info("socket")
         if sock is not None and sock.family in (socket.AF_INET, socket.AF_INET6):
             sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, lowat)
-
-    def write(self, data: bytes) -> None:
-        """Hands bytes to the transport."""
-        if self._transport is not None and not self._closing:
-            self._transport.write(data)
 
     def backlog(self) -> int:
         """Bytes the transport holds."""
@@ -67,6 +80,7 @@ class Stream(asyncio.Protocol):
         if self._transport is None or self._closing:
             return
         self._closing = True
+        self.write = _drop
         if self.writable:
             self._transport.close()
             # The last words may find no taker either.
@@ -83,7 +97,7 @@ class Stream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """The client sent something."""
         if not self._closing:
-            self.on_data(data)
+            self.received(data)
 
     def eof_received(self) -> bool:
         """The client will send no more: for all edges that means it is leaving."""
@@ -93,24 +107,20 @@ class Stream(asyncio.Protocol):
         """The transport holds bytes that the client has not taken."""
         self.writable = False
         if not self._closing:
-            self.on_pause()
+            self.node.pause(self.connection)
 
     def resume_writing(self) -> None:
         """The transport holds nothing any more."""
         self.writable = True
-        if self._closing:
-            return
-        self.on_resume()
+        if not self._closing:
+            self.node.resume(self.connection)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # why it was lost changes nothing
         """The connection is gone."""
         self._transport = None
         self._closing = True
-        lost, self.on_lost = self.on_lost, _nothing
-        # Callbacks refer to the connection, which refers to this: cut the circle, do not wait for the collector.
-        self.on_pause = self.on_resume = _nothing
-        self.on_data = _ignore
-        lost()
+        self.write = _drop
+        self.lost()
 
 
 class TakenOver(web.StreamResponse):
@@ -172,12 +182,5 @@ def response_head(status: str, headers: list[tuple[str, str]]) -> bytes:
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
 
 
-_TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
-
-
-def _nothing() -> None:
-    pass
-
-
-def _ignore(_data: bytes) -> None:
+def _drop(_data: bytes) -> None:
     pass

@@ -1,38 +1,45 @@
 """WebSocket on a connection taken over from the HTTP server: messages in, ready frames out."""
 
-from collections.abc import Callable
+from abc import abstractmethod
 
 from aiohttp import web
 
 from marketstream.core.closing import CloseReason
+from marketstream.engine.node import Node
 from marketstream.transports.stream import NOTSENT_LOWAT, Stream, TakenOver, response_head, take_over
 from marketstream.wire import websocket
 from marketstream.wire.websocket import Decoder, FrameError, Message
 
 VERSION = "13"
+KEY_LENGTH = 24
+"""Characters of 16 bytes in base64."""
 
 
 class WebSocketStream(Stream):
     """A stream that speaks WebSocket.
 
     Args:
+        node: The engine.
         limit: Bytes a message of the client may have.
-
-    Attributes:
-        on_message: Called with each text or binary message.
-        on_fault: Called when the client breaks the protocol; the callee closes.
-        heard: Called with everything the client sends, pongs too, before it is looked at.
     """
 
-    __slots__ = ("_decoder", "heard", "on_fault", "on_message")
+    __slots__ = ("_decoder",)
 
-    def __init__(self, limit: int) -> None:
-        super().__init__()
+    def __init__(self, node: Node, limit: int) -> None:
+        super().__init__(node)
         self._decoder = Decoder(limit)
-        self.on_message: Callable[[Message], None] = _ignore_message
-        self.on_fault: Callable[[CloseReason], None] = self.close
-        self.heard: Callable[[], None] = _nothing
-        self.on_data = self._feed
+
+    # What an edge adds
+
+    @abstractmethod
+    def message(self, message: Message) -> None:
+        """A text or binary message came in."""
+
+    @abstractmethod
+    def fault(self, reason: CloseReason) -> None:
+        """The client broke the protocol: the edge closes."""
+
+    # What an edge uses
 
     def close(self, reason: CloseReason) -> None:
         """Says why and ends."""
@@ -40,19 +47,12 @@ class WebSocketStream(Stream):
             self.write(websocket.encode_close(reason))
         self.end()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone."""
-        self.on_message = _ignore_message
-        self.heard = _nothing
-        self.on_fault = _ignore_reason
-        super().connection_lost(exc)
-
-    def _feed(self, data: bytes) -> None:
-        self.heard()
+    def received(self, data: bytes) -> None:
+        """The client sent something."""
         try:
             messages = self._decoder.feed(data)
         except FrameError as error:
-            self.on_fault(error.reason)
+            self.fault(error.reason)
             return
         for message in messages:
             if self._closing:
@@ -63,13 +63,10 @@ class WebSocketStream(Stream):
                 case "pong":
                     pass
                 case "close":
-                    self._answer_close(message.data)
+                    self.write(websocket.encode(message.data[:2], websocket.CLOSE))
+                    self.end()
                 case _:
-                    self.on_message(message)
-
-    def _answer_close(self, data: bytes) -> None:
-        self.write(websocket.encode(data[:2], websocket.CLOSE))
-        self.end()
+                    self.message(message)
 
 
 def is_upgrade(request: web.Request) -> bool:
@@ -88,14 +85,14 @@ def accept(
 
     Raises:
         web.HTTPBadRequest: It is not a proper one; the text says why.
+        ConnectionResetError: The client is gone already.
     """
     key = request.headers.get("Sec-WebSocket-Key", "")
-    if request.method != "GET" or not is_upgrade(request) or len(key) != 24:  # noqa: PLR2004  # 16 bytes in base64
+    if request.method != "GET" or not is_upgrade(request) or len(key) != KEY_LENGTH:
         raise web.HTTPBadRequest(text="not a WebSocket handshake")
     if request.headers.get("Sec-WebSocket-Version") != VERSION:
-        raise web.HTTPBadRequest(
-            text="WebSocket version 13 is spoken here", headers={"Sec-WebSocket-Version": VERSION}
-        )
+        text = f"WebSocket version {VERSION} is spoken here"
+        raise web.HTTPBadRequest(text=text, headers={"Sec-WebSocket-Version": VERSION})
     head = response_head(
         "101 Switching Protocols",
         [
@@ -106,15 +103,3 @@ def accept(
         ],
     )
     return take_over(request, stream, head, lowat=lowat)
-
-
-def _ignore_message(_message: Message) -> None:
-    pass
-
-
-def _ignore_reason(_reason: CloseReason) -> None:
-    pass
-
-
-def _nothing() -> None:
-    pass

@@ -1,6 +1,6 @@
 """What an edge needs to know to write frames: how one is wrapped and how several are joined."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from marketstream.core.frame import Frame
@@ -20,8 +20,11 @@ class Dialect:
     wrap: Callable[[Frame], bytes]
     joiner: bytes = b""
 
-    def render(self, frames: Iterable[Frame]) -> bytes:
+    def render(self, frames: Collection[Frame]) -> bytes:
         """One write for many frames; each is wrapped at most once in a process."""
+        if len(frames) == 1:
+            for frame in frames:
+                return frame.wrapped.get(self) or self._wrap(frame)
         return self.joiner.join([frame.wrapped.get(self) or self._wrap(frame) for frame in frames])
 
     def _wrap(self, frame: Frame) -> bytes:

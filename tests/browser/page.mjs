@@ -146,9 +146,15 @@ const scenes = {
     await shows("EUR/USD", ".age", "stale");
     const old = await cell("EUR/USD", ".age");
     await page.clock.fastForward(60_000);
+    await shows("EUR/USD", ".age", "1 min");
+    const patient = (await requests()).length;
+    await sendEvent("heartbeat", { timestamp: Date.now() });
+    await sendEvent("subscribed", { subscribed: [], errors: ["TSLA: not entitled"] });
+    await page.getByText("TSLA: not entitled").waitFor();
+    await page.clock.fastForward(90_000);
     await page.waitForFunction(() => window.states.some((text) => text.includes("heartbeat")));
     await state("live");
-    return { fresh, old, requests: await requests(), ...(await facts()) };
+    return { fresh, old, patient, requests: await requests(), ...(await facts()) };
   },
 
   /** Fifty prices between two frames, and how often the page was written. */

@@ -6,7 +6,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marketstream.core.model import Quote
@@ -200,6 +200,7 @@ def test_none_takes_no_parameters() -> None:
     assert "'rate=1' is not a parameter, accepted are none at all" in refusal("none?rate=1")
 
 
+@settings(deadline=None)
 @given(
     kind=st.sampled_from(["", "synthetic?", "replay:", "none?", "synthetic?symbols=", "synthetic?rate="]),
     rest=st.text(max_size=40).filter(lambda text: "*" not in text),

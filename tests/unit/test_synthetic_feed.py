@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from marketstream.core.model import Quote
@@ -81,6 +81,7 @@ async def test_every_quote_changes_the_best_price_even_within_one_millisecond(so
     assert visible_changes(quotes) == Counter(quote.symbol for quote in quotes)
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 10**9), rate=st.floats(0.001, 100_000), sources=st.integers(1, 5))
 async def test_any_market_is_well_priced(seed: int, rate: float, sources: int) -> None:
     """A source never asks less than it bids, and shows prices and sizes above zero."""
@@ -94,7 +95,7 @@ async def test_any_market_is_well_priced(seed: int, rate: float, sources: int) -
         assert quote.ask_size
         assert 0 < quote.bid < quote.ask
         assert min(quote.bid_size, quote.ask_size) > 0
-        assert quote.ask / quote.bid < 1.02
+        assert quote.ask / quote.bid < 1.01
 
 
 async def test_a_seed_says_what_happens_whatever_the_shape() -> None:

@@ -25,6 +25,7 @@ from marketstream.transports import websocket
 from marketstream.transports.address import AddressReader
 from marketstream.transports.identifier import new_identifier
 from marketstream.transports.origin import OriginPolicy
+from marketstream.transports.socketio.polling import PollingSink
 from marketstream.transports.websocket import WebSocketStream
 from marketstream.wire import socketio as wire
 from marketstream.wire.dialect import Dialect
@@ -51,89 +52,55 @@ class Edge(Protocol):
         ...
 
 
-class PollingSink:
-    """Writes into whichever poll is waiting; between two polls it is not writable."""
+class EngineStream(WebSocketStream):
+    """A client's websocket, and its sink.
 
-    dialect: Dialect = wire.POLLING
-    keepalive: Frame | None = wire.PING
-    listens = True
-    snapshots = True
+    A websocket that is only being tried beside the polls of its session is not the sink yet.
 
-    def __init__(self, socket: "EngineSocket", keepalive_interval: float) -> None:
-        self.keepalive_interval = keepalive_interval
-        self.writable = False
-        self._socket = socket
-        self._poll: asyncio.Future[bytes] | None = None
-
-    def write(self, data: bytes) -> None:
-        """Answers the poll that waits."""
-        self.writable = False
-        if self._poll is not None and not self._poll.done():
-            self._poll.set_result(data)
-
-    def backlog(self) -> int:
-        """A poll takes everything at once, so nothing is ever half taken."""
-        return 0
-
-    def close(self, reason: CloseReason) -> None:  # noqa: ARG002  # a poll cannot be told why
-        """Ends the poll that waits."""
-        self.write(wire.CLOSE.body)
-        self._socket.gone()
-
-    def polling(self) -> bool:
-        """Whether a poll waits."""
-        return self._poll is not None and not self._poll.done()
-
-    async def poll(self, node: Node, connection: Connection, patience: float) -> bytes:
-        """Waits for something to send.
-
-        Returns:
-            Packets for the answer; a lone NOOP when nothing came in time.
-        """
-        self._poll = asyncio.get_running_loop().create_future()
-        self.writable = True
-        node.resume(connection)
-        try:
-            async with asyncio.timeout(patience):
-                return await self._poll
-        except TimeoutError:
-            return wire.NOOP.body
-        finally:
-            self.writable = False
-            self._poll = None
-            if connection.sink is self:
-                node.pause(connection)
-
-
-class WebSocketSink:
-    """Writes to a websocket."""
+    Args:
+        server: The server.
+        socket: The client.
+    """
 
     dialect: Dialect = wire.WEBSOCKET
     keepalive: Frame | None = wire.PING
     listens = True
     snapshots = True
-    __slots__ = ("_stream", "keepalive_interval")
+    __slots__ = ("_server", "_socket", "keepalive_interval")
 
-    def __init__(self, stream: WebSocketStream, keepalive_interval: float) -> None:
-        self._stream = stream
-        self.keepalive_interval = keepalive_interval
+    def __init__(self, server: "EngineServer", socket: "EngineSocket") -> None:
+        super().__init__(server.node, server.max_payload)
+        self.keepalive_interval: float = server.ping_interval
+        self._server = server
+        self._socket = socket
 
-    @property
-    def writable(self) -> bool:
-        """False while the client leaves bytes in the transport."""
-        return self._stream.writable
+    def received(self, data: bytes) -> None:
+        """The client is there; what it says is in the messages."""
+        self.connection.heard_at = self.node.clock.now()
+        super().received(data)
 
-    def write(self, data: bytes) -> None:
-        """Hands bytes to the transport."""
-        self._stream.write(data)
+    def message(self, message: Message) -> None:
+        """One packet, or an attachment of an event that was refused when its text part came."""
+        if self.connection.sink is not self:
+            self._server.probe(self, self._socket, message)
+        elif message.kind == "text":
+            self._socket.receive(message.data.decode())
+        else:
+            self._socket.receive(wire.NOOP.body.decode())
 
-    def backlog(self) -> int:
-        """Bytes in the transport."""
-        return self._stream.backlog()
+    def fault(self, reason: CloseReason) -> None:
+        """The client broke the protocol."""
+        if self.connection.sink is self:
+            self.node.close(self.connection, reason)
+        else:
+            self.close(reason)
 
-    def close(self, reason: CloseReason) -> None:
-        """Says why and ends."""
-        self._stream.close(reason)
+    def lost(self) -> None:
+        """The websocket is gone, and with it the client, unless it was only being tried."""
+        if self.connection.sink is self:
+            self._socket.gone()
+        else:
+            self._socket.probing = False
 
 
 class EngineSocket:
@@ -201,9 +168,7 @@ class EngineSocket:
     def receive(self, packet: str) -> None:
         """Takes one Engine.IO packet of the client."""
         node = self._server.node
-        now = node.clock.now()
-        self.connection.heard_at = now
-        if self._meter.exceeded(now):
+        if self._meter.exceeded(node.clock.now()):
             node.close(self.connection, closing.TOO_MANY_MESSAGES)
             return
         match packet[:1]:
@@ -235,12 +200,14 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
     """python-engineio's server with the insides replaced.
 
     Attributes:
-        node: The engine; set by `use`.
-        edge: Who gets the messages; set by `use`.
+        node: The engine; set by `use`, like the others.
+        edge: Who gets the messages.
+        max_payload: Bytes a message may have.
     """
 
     node: Node
     edge: Edge
+    max_payload: int
 
     def use(
         self,
@@ -268,7 +235,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
         self.edge = edge
         self._origins = origins
         self._addresses = addresses
-        self._max_payload = max_payload
+        self.max_payload = max_payload
         self._lowat = lowat
         self._draining = draining
 
@@ -285,16 +252,17 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
             return self._refuse(request, FORBIDDEN, "this page's origin is not allowed", 403)
         if request.method == "OPTIONS":
             return self._origins.preflight(request)
-        query = request.query
-        transport = query.get("transport", "polling")
+        transport, sid = request.query.get("transport", "polling"), request.query.get("sid")
         if transport not in ("polling", "websocket"):
             return self._refuse(request, UNKNOWN_TRANSPORT, "unknown transport")
-        sid = query.get("sid")
         if sid is None:
             return self._begin(request, transport)
         socket = self.sockets.get(sid)
         if socket is None:
             return self._refuse(request, UNKNOWN_SESSION, "unknown session")
+        return await self._continue(request, socket)
+
+    async def _continue(self, request: web.Request, socket: EngineSocket) -> web.StreamResponse:
         if request.method == "POST":
             return await self._post(request, socket)
         if websocket.is_upgrade(request):
@@ -318,50 +286,35 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
         socket = EngineSocket(self, new_identifier(), request)
         if transport == "websocket":
             return self._begin_websocket(request, socket)
-        sink = PollingSink(socket, self.ping_interval)
+        sink = PollingSink(socket.gone, self.ping_interval)
         socket.connection = self.node.open(new_identifier(), "polling", sink, self._addresses.of(request))
         self.node.pause(socket.connection)
         self.sockets[socket.sid] = socket
         return self._packets(request, self._open_packet(socket, ["websocket"]).body)
 
     def _begin_websocket(self, request: web.Request, socket: EngineSocket) -> web.StreamResponse:
-        stream = WebSocketStream(self._max_payload)
+        stream = EngineStream(self, socket)
         answer = websocket.accept(request, stream, self._origins.headers(request), lowat=self._lowat)
-        sink = WebSocketSink(stream, self.ping_interval)
-        socket.connection = self.node.open(new_identifier(), "websocket", sink, self._addresses.of(request))
+        socket.connection = stream.connection = self.node.open(
+            new_identifier(), "websocket", stream, self._addresses.of(request)
+        )
         socket.upgraded = True
         self.sockets[socket.sid] = socket
-        self._bind(stream, socket)
         socket.push(self._open_packet(socket, []))
         self.node.settle()
         return answer
 
-    def _bind(self, stream: WebSocketStream, socket: EngineSocket) -> None:
-        connection = socket.connection
-        stream.on_pause = lambda: self.node.pause(connection)
-        stream.on_resume = lambda: self.node.resume(connection)
-        stream.on_lost = socket.gone
-        stream.on_fault = lambda reason: self.node.close(connection, reason)
-        stream.on_message = lambda message: self._receive(socket, message)
-        stream.heard = lambda: setattr(connection, "heard_at", self.node.clock.now())
-
-    def _receive(self, socket: EngineSocket, message: Message) -> None:
-        if message.kind == "binary":
-            # An attachment of an event that was refused when its text part came.
-            socket.receive("6")
-            return
-        socket.receive(message.data.decode())
-
     async def _post(self, request: web.Request, socket: EngineSocket) -> web.Response:
+        socket.connection.heard_at = self.node.clock.now()
         if socket.upgraded:
             return self._refuse(request, BAD_REQUEST, "the session is on a websocket")
-        if (request.content_length or 0) > self._max_payload:
+        if (request.content_length or 0) > self.max_payload:
             self.node.close(socket.connection, closing.MESSAGE_TOO_BIG)
             return self._refuse(request, BAD_REQUEST, "the payload is too large", 413)
-        body = await request.content.read(self._max_payload + 1)
-        while len(body) <= self._max_payload and not request.content.at_eof():
-            body += await request.content.read(self._max_payload + 1 - len(body))
-        if len(body) > self._max_payload:
+        body = await request.content.read(self.max_payload + 1)
+        while len(body) <= self.max_payload and not request.content.at_eof():
+            body += await request.content.read(self.max_payload + 1 - len(body))
+        if len(body) > self.max_payload:
             self.node.close(socket.connection, closing.MESSAGE_TOO_BIG)
             return self._refuse(request, BAD_REQUEST, "the payload is too large", 413)
         try:
@@ -377,6 +330,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
         return web.Response(text="ok", headers=dict(self._origins.headers(request)))
 
     async def _poll(self, request: web.Request, socket: EngineSocket) -> web.Response:
+        socket.connection.heard_at = self.node.clock.now()
         sink = socket.connection.sink
         if not isinstance(sink, PollingSink):
             return self._refuse(request, BAD_REQUEST, "the session is on a websocket")
@@ -389,39 +343,36 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
         return self._packets(request, body)
 
     def _upgrade(self, request: web.Request, socket: EngineSocket) -> web.StreamResponse:
-        if socket.upgraded:
-            return self._refuse(request, BAD_REQUEST, "the session is on a websocket already")
-        stream = WebSocketStream(self._max_payload)
+        if socket.upgraded or socket.probing:
+            return self._refuse(request, BAD_REQUEST, "the session has a websocket already")
+        stream = EngineStream(self, socket)
+        stream.connection = socket.connection
         answer = websocket.accept(request, stream, self._origins.headers(request), lowat=self._lowat)
         socket.probing = True
-        stream.on_message = lambda message: self._probe(stream, socket, message)
-        stream.on_lost = lambda: self._end_probe(stream, socket)
-        patience = self.node.delivery.connect_timeout
-        asyncio.get_running_loop().call_later(patience, self._end_probe, stream, socket)
+        asyncio.get_running_loop().call_later(
+            self.node.delivery.connect_timeout, self._end_probe, stream, socket
+        )
         return answer
 
     @staticmethod
-    def _end_probe(stream: WebSocketStream, socket: EngineSocket) -> None:
-        """The websocket that was tried is gone, or takes too long to decide."""
-        if socket.probing:
-            socket.probing = False
+    def _end_probe(stream: EngineStream, socket: EngineSocket) -> None:
+        """A websocket that is only being tried has had its time."""
+        if socket.connection.sink is not stream:
             stream.end()
 
-    def _probe(self, stream: WebSocketStream, socket: EngineSocket, message: Message) -> None:
+    def probe(self, stream: EngineStream, socket: EngineSocket, message: Message) -> None:
         """The two steps of moving over: `2probe` is answered while polling goes on, `5` moves."""
-        node, old = self.node, socket.connection.sink
-        if message.data == b"2probe" and not socket.closed:
-            stream.write(self._framed(wire.PROBE_ANSWER))
-            if isinstance(old, PollingSink) and old.polling():
-                # The client waits for its poll to end before it moves.
-                old.write(wire.NOOP.body)
-        elif message.data == b"5" and isinstance(old, PollingSink) and not socket.closed:
+        polling = socket.connection.sink
+        if socket.closed or not isinstance(polling, PollingSink):
+            stream.close(closing.INVALID_MESSAGE)
+        elif message.data == b"2probe":
+            stream.write(wire.WEBSOCKET.render([wire.PROBE_ANSWER]))
+            # The client waits for its poll to end before it moves.
+            polling.write(wire.NOOP.body)
+        elif message.data == b"5":
             socket.upgraded, socket.probing = True, False
-            socket.connection.heard_at = node.clock.now()
-            if old.polling():
-                old.write(wire.NOOP.body)
-            self._bind(stream, socket)
-            node.moved(socket.connection, "websocket", WebSocketSink(stream, self.ping_interval))
+            polling.write(wire.NOOP.body)
+            self.node.moved(socket.connection, "websocket", stream)
         else:
             stream.close(closing.INVALID_MESSAGE)
 
@@ -431,12 +382,8 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
             upgrades=upgrades,
             ping_interval=self.ping_interval,
             ping_timeout=self.ping_timeout,
-            limit=self._max_payload,
+            limit=self.max_payload,
         )
-
-    @staticmethod
-    def _framed(frame: Frame) -> bytes:
-        return wire.WEBSOCKET.render([frame])
 
     def _packets(self, request: web.Request, body: bytes) -> web.Response:
         headers = {"Cache-Control": "no-store", **dict(self._origins.headers(request))}

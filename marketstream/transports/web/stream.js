@@ -33,6 +33,7 @@ export class Stream {
   #attempt = 0;
   #turn = 0; // raised by everything that makes an unfinished attempt obsolete
   #heardAt = 0;
+  #beats = false; // whether this stream has heartbeats: without them silence may be a quiet market
 
   constructor(on) {
     this.#on = on;
@@ -78,6 +79,7 @@ export class Stream {
     const source = new EventSource(url);
     this.#source = source;
     this.#heardAt = Date.now();
+    this.#beats = false;
     const hear = (name, then) => source.addEventListener(name, (event) => {
       if (source !== this.#source) return;
       this.#heardAt = Date.now();
@@ -91,7 +93,8 @@ export class Stream {
       this.#on.price({ ...price, publishedAt: Number(id.split("@")[1]) / 1000 || Date.now() });
     });
     hear("status", this.#on.status);
-    hear("heartbeat", () => {});
+    hear("heartbeat", () => { this.#beats = true; });
+    hear("subscribed", ({ errors }) => { if (errors?.length > 0) this.#on.error(errors.join("; ")); });
     hear("token_expiring", () => this.#renew("the token is about to end"));
     source.addEventListener("error", (event) => {
       if (source !== this.#source) return;
@@ -144,8 +147,7 @@ export class Stream {
   }
 
   #watch() {
-    if (this.#source?.readyState === EventSource.OPEN && Date.now() - this.#heardAt > SILENCE_MS) {
-      this.#open("reconnecting", "nothing was heard, not even a heartbeat");
-    }
+    if (!this.#beats || this.#source?.readyState !== EventSource.OPEN) return;
+    if (Date.now() - this.#heardAt > SILENCE_MS) this.#open("reconnecting", "nothing was heard, not even a heartbeat");
   }
 }

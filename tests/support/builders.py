@@ -1,0 +1,221 @@
+"""Parts put together for tests: people, prices, and an engine without a network."""
+
+import asyncio
+from collections.abc import Awaitable, Iterable
+from typing import Any
+
+from hypothesis import strategies as st
+
+from marketstream.bus.memory import MemoryBus
+from marketstream.core.commands import Authenticate, Reply, Subscribe, Unsubscribe
+from marketstream.core.entitlements import Mode, Plan, Principal, compile_globs
+from marketstream.core.model import BestPrice, Quote, Side
+from marketstream.core.symbols import SymbolRegistry
+from marketstream.engine.aggregator import Aggregator
+from marketstream.engine.connection import Connection
+from marketstream.engine.heartbeat import Heartbeat
+from marketstream.engine.node import Delivery, Node
+from marketstream.engine.publisher import Publisher
+from marketstream.engine.stats import Stats
+from marketstream.errors import AuthFailedError, MarketstreamError
+from marketstream.ports import Verifier
+from tests.support.clock import FakeClock
+from tests.support.recording import RecordingTransport
+
+NUMBERS = st.one_of(
+    st.integers(-(2**63), 2**64 - 1),
+    st.floats(allow_nan=False, allow_infinity=False),
+    st.sampled_from([0, -0.0, 1e308, 5e-324, 2**64 - 1, True, False]),
+)
+JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | NUMBERS | st.text(max_size=40),
+    lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(max_size=9), children, max_size=4),
+    max_leaves=12,
+)
+HOSTILE = [
+    b"[" * 1_000 + b"]" * 1_000,
+    b"[" * 100_000,
+    b'{"a":' * 1_000 + b"1" + b"}" * 1_000,
+    b"1" * 5_000,
+    b"-" + b"9" * 400,
+    b"1e400",
+    b"NaN",
+    b"Infinity",
+    b'"\\ud800"',
+    b'"\\udc00\\ud800"',
+    b'"\xff"',
+    b"\xed\xa0\x80",
+    b"\xef\xbb\xbf[]",
+    b"\x00",
+    b"",
+    b"[1,]",
+    b'{"a":1,"a":2}',
+    b'["' + b"\\u0000" * 1_000 + b'"]',
+]
+"""JSON, or nearly, that has broken parsers before."""
+
+PRO = Plan("pro")
+AT_MS = 1_700_000_000_000
+HOUR_MS = 3_600_000
+
+
+def principal(
+    user: str = "u1",
+    tenant: str = "acme",
+    plan: Plan = PRO,
+    *,
+    symbols: Iterable[str] | None = None,
+    expires_at_ms: int = AT_MS + HOUR_MS,
+) -> Principal:
+    """A verified caller whose token lasts an hour of the fake clock."""
+    narrowed = None if symbols is None else compile_globs(symbols)
+    return Principal(user, tenant, plan, frozenset({"market:read"}), narrowed, expires_at_ms)
+
+
+def best_price(symbol: str = "EUR/USD", bid: float = 1.0, at_ms: int = AT_MS) -> BestPrice:
+    """A best price with a spread of 1."""
+    return BestPrice(symbol, Side(bid, 1.0, "lmax"), Side(bid + 1, 2.0, "ebs"), bid + 0.5, 1.0, None, at_ms)
+
+
+def quote(symbol: str = "EUR/USD", bid: float = 1.0, at_ms: int = AT_MS, source: str = "lmax") -> Quote:
+    """A quote with a spread of 1."""
+    return Quote(symbol, source, bid, 1.0, bid + 1, 2.0, at_ms)
+
+
+class KnownTokens:
+    """Verifies tokens that a test has named.
+
+    Args:
+        later: Whether the answer has to be waited for, as when keys must be fetched.
+
+    Attributes:
+        known: What each token stands for.
+        release: While `later`, answers come only once this is set.
+    """
+
+    def __init__(self, *, later: bool = False) -> None:
+        self.known: dict[str, Principal | MarketstreamError] = {}
+        self.later = later
+        self.release = asyncio.Event()
+
+    def verify(self, token: str) -> Principal | Awaitable[Principal]:
+        """See `ports.Verifier.verify`."""
+        return self._wait(token) if self.later else self._find(token)
+
+    async def _wait(self, token: str) -> Principal:
+        await self.release.wait()
+        return self._find(token)
+
+    def _find(self, token: str) -> Principal:
+        found = self.known.get(token, AuthFailedError("the token is not good"))
+        if isinstance(found, MarketstreamError):
+            raise found
+        return found
+
+
+_: type[Verifier] = KnownTokens
+
+
+class Client:
+    """One admitted client of a `Bench`."""
+
+    def __init__(self, bench: "Bench", connection: Connection, sink: RecordingTransport) -> None:
+        self.bench = bench
+        self.connection = connection
+        self.sink = sink
+
+    def subscribe(
+        self,
+        *symbols: str,
+        mode: Mode = "latest",
+        max_rate: float = 0,
+        channels: tuple[str, ...] | None = None,
+    ) -> Reply | MarketstreamError:
+        """Subscribes and returns the answer."""
+        return self.ask(Subscribe(symbols, mode, max_rate, channels))
+
+    def unsubscribe(
+        self, *symbols: str, channels: tuple[str, ...] | None = None
+    ) -> Reply | MarketstreamError:
+        """Unsubscribes and returns the answer."""
+        return self.ask(Unsubscribe(symbols, channels))
+
+    def ask(self, command: Any) -> Reply | MarketstreamError:
+        """The answer to a command that can be given at once."""
+        answers: list[Reply | MarketstreamError] = []
+        assert self.bench.node.execute(self.connection, command, answers.append) is None
+        (answer,) = answers
+        return answer
+
+    async def authenticate(self, token: str) -> Reply | MarketstreamError:
+        """The answer to `authenticate`, waited for when it has to be."""
+        answers: list[Reply | MarketstreamError] = []
+        waiting = self.bench.node.execute(self.connection, Authenticate(token), answers.append)
+        if waiting is not None:
+            await waiting
+        (answer,) = answers
+        return answer
+
+    def prices(self) -> list[float]:
+        """Bids of the `price` events so far."""
+        return [payload["bestBid"]["price"] for payload in self.sink.named("price")]
+
+    def snapshots(self) -> list[list[float]]:
+        """Bids of the prices in each `snapshot` event so far."""
+        return [[p["bestBid"]["price"] for p in s["prices"]] for s in self.sink.named("snapshot")]
+
+
+class Bench:
+    """A node with everything around it, and a clock that the test owns; flushes when told, or by its loop.
+
+    Args:
+        plans: Plans of the server, for its delay lines.
+        delivery: How connections are treated.
+    """
+
+    def __init__(self, *plans: Plan, delivery: Delivery | None = None) -> None:
+        self.clock = FakeClock(wall_ms=AT_MS)
+        self.stats = Stats()
+        self.bus = MemoryBus(clock=self.clock)
+        self.tokens = KnownTokens()
+        self.node = Node(
+            clock=self.clock,
+            bus=self.bus,
+            verifier=self.tokens,
+            registry=SymbolRegistry("open"),
+            plans=plans or (PRO,),
+            stats=self.stats,
+            delivery=delivery or Delivery(),
+        )
+        self.publisher = Publisher(bus=self.bus, stats=self.stats)
+        self.aggregator = Aggregator(publisher=self.publisher, clock=self.clock, stats=self.stats)
+        self.heartbeat = Heartbeat(node=self.node, aggregator=self.aggregator)
+        self._count = 0
+
+    def open(self, sink: RecordingTransport | None = None, transport: str = "websocket") -> Client:
+        """A connection that is not admitted yet."""
+        self._count += 1
+        sink = sink or RecordingTransport()
+        return Client(self, self.node.open(f"c{self._count}", transport, sink), sink)
+
+    def client(
+        self,
+        who: Principal | None = None,
+        sink: RecordingTransport | None = None,
+        transport: str = "websocket",
+    ) -> Client:
+        """An admitted client."""
+        client = self.open(sink, transport)
+        self.node.admit(client.connection, who or principal())
+        return client
+
+    def publish(self, symbol: str, *bids: float, tenant: str | None = None) -> None:
+        """Publishes prices of a symbol, each in a batch of its own."""
+        for bid in bids:
+            self.publisher.publish([best_price(symbol, bid, self.clock.wall_ms())], tenant)
+
+    def flush(self) -> None:
+        """Writes what waits now, until nothing more can be written now."""
+        self.node.flusher.flush()
+        while self.node.hub.dirty:
+            self.node.flusher.flush()

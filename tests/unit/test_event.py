@@ -1,0 +1,88 @@
+import json
+from typing import Any
+
+import pytest
+
+from marketstream.core.frame import Frame
+from marketstream.core.model import BestPrice, Side, State, Status
+from marketstream.errors import InvalidMessageError
+from marketstream.wire import event
+from tests.support.builders import best_price
+
+
+def payload(frame: Frame) -> Any:
+    return json.loads(frame.body)
+
+
+def test_a_price_is_keyed_by_its_symbol_and_dated_by_its_source() -> None:
+    frame = event.price(best_price("AAPL", at_ms=5), "acme")
+    assert (frame.event, frame.key, frame.symbol, frame.at_ms, frame.tenant) == ("price", "AAPL", "AAPL", 5, "acme")
+
+
+def test_a_missing_side_or_size_is_null() -> None:
+    best = BestPrice("A", Side(1.5, None, "x"), None, None, None, None, 5)
+    assert payload(event.price(best)) == {
+        "symbol": "A",
+        "bestBid": {"price": 1.5, "size": None, "source": "x"},
+        "bestAsk": None,
+        "midPrice": None,
+        "spread": None,
+        "spreadBps": None,
+        "timestamp": 5,
+    }
+
+
+def test_a_snapshot_repeats_the_bodies_as_they_were_made() -> None:
+    prices = [event.price(best_price(symbol)) for symbol in ("A", "B")]
+    assert event.snapshot(prices).body == b'{"prices":[' + prices[0].body + b"," + prices[1].body + b"]}"
+    assert payload(event.snapshot([])) == {"prices": []}
+
+
+def test_states_of_a_symbol_replace_each_other_and_never_its_price() -> None:
+    first, second = (event.status(Status("A", state, None, 5)) for state in ("live", "stale"))
+    assert first.key == second.key != event.price(best_price("A")).key
+    assert first.key != event.status(Status("B", "live", None, 5)).key
+
+
+@pytest.mark.parametrize("state", ["live", "stale", "delayed", "closed"])
+def test_a_live_status_is_told_from_the_others(state: State) -> None:
+    """A source may be called anything."""
+    assert event.is_live(event.status(Status("A", state, '"state":"live"', 5))) == (state == "live")
+
+
+@pytest.mark.parametrize(
+    ("channel", "name"),
+    [
+        ("indices", "market_update"),
+        ("movers", "market_update"),
+        ("sectors", "sector_update"),
+        ("sentiment", "sentiment_update"),
+    ],
+)
+def test_each_channel_has_its_event(channel: str, name: str) -> None:
+    frame = event.channel_update(channel, {"x": 1}, 5)
+    assert frame.event == name
+    assert payload(frame) == {"channel": channel, "data": {"x": 1}, "timestamp": 5}
+
+
+def test_updates_of_one_channel_replace_each_other_and_of_two_do_not() -> None:
+    keys = [event.channel_update(channel, 1, 5).key for channel in ("indices", "indices", "movers")]
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_what_must_arrive_is_never_replaced() -> None:
+    frames = [event.lagged("A", 5), event.error("X", "y"), event.token_expiring(5), event.snapshot([])]
+    assert [frame.key for frame in frames] == [None] * 4
+
+
+@pytest.mark.parametrize("data", [object(), {1, 2}, b"bytes", {"deep": 1 << 70}, "\ud800", {"\ud800": 1}])
+def test_a_payload_without_a_form_in_json_is_refused(data: object) -> None:
+    with pytest.raises(InvalidMessageError):
+        event.custom("e", [data])
+
+
+@pytest.mark.parametrize("name", ["", "\ud800"], ids=["empty", "half a letter"])
+def test_a_name_that_no_dialect_can_write_is_refused_where_the_event_is_made(name: str) -> None:
+    """A frame without a name passes for a finished packet; one that cannot be encoded fails in everybody's flush."""
+    with pytest.raises(InvalidMessageError):
+        event.custom(name, [1])

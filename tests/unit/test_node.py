@@ -1,0 +1,398 @@
+import asyncio
+from typing import Any
+
+import pytest
+
+from marketstream.core import closing
+from marketstream.core.commands import Authenticate, Authenticated, Ping, Quoted, Reply, Subscribed, Unsubscribed
+from marketstream.core.entitlements import Mode, Plan
+from marketstream.core.model import Status
+from marketstream.engine.node import Delivery
+from marketstream.errors import (
+    AuthFailedError,
+    ConnectionLimitError,
+    MarketstreamError,
+    NotEntitledError,
+    RateLimitedError,
+    UnknownSymbolError,
+)
+from marketstream.wire import event, sse
+from tests.support.builders import AT_MS, HOUR_MS, Bench, principal
+from tests.support.eventually import eventually
+from tests.support.recording import RecordingTransport
+
+DELAYED = Plan("delayed", delay=10)
+
+
+@pytest.fixture
+async def bench() -> Bench:
+    """An engine without clients; its loop writes by itself."""
+    return Bench()
+
+
+# Snapshot and prices
+
+
+async def test_a_snapshot_comes_before_later_prices_and_after_none(bench: Bench) -> None:
+    bench.publish("A", 1)
+    client = bench.client()
+    client.subscribe("A")
+    bench.publish("A", 2)
+    bench.flush()
+    assert [name for name, _ in client.sink.events] == ["snapshot", "price"]
+    assert (client.snapshots(), client.prices()) == ([[1]], [2])
+
+
+async def test_nothing_is_lost_between_joining_and_the_snapshot(bench: Bench) -> None:
+    """The newest value before is in the snapshot, everything after comes as a price."""
+    client = bench.client()
+    for number in range(1, 20):
+        bench.publish("A", number)
+        client.subscribe("A", f"B{number}")
+        if number % 3 == 0:
+            bench.flush()
+    bench.flush()
+    seen = [p["bestBid"]["price"] for name, p in client.sink.events if name == "price"]
+    assert client.snapshots() == [[number] for number in range(1, 20)]
+    assert seen == []
+
+
+async def test_no_snapshot_is_followed_by_an_older_price(bench: Bench) -> None:
+    client = bench.client()
+    client.subscribe("A")
+    bench.publish("A", 1)
+    client.subscribe("A")
+    bench.publish("A", 2)
+    bench.flush()
+    order = [
+        payload["bestBid"]["price"] if name == "price" else [p["bestBid"]["price"] for p in payload["prices"]]
+        for name, payload in client.sink.events
+    ]
+    assert order == [[], [1], 2]
+
+
+async def test_a_snapshot_holds_what_is_known_of_each_symbol_in_the_order_asked_for(bench: Bench) -> None:
+    bench.publish("B", 2)
+    bench.publish("A", 1)
+    client = bench.client()
+    client.subscribe("A", "unknown", "B")
+    bench.flush()
+    assert client.snapshots() == [[1, 2]]
+
+
+async def test_the_answer_goes_out_before_what_follows_from_it(bench: Bench) -> None:
+    client = bench.client()
+    seen: list[int] = []
+    bench.publish("A", 1)
+    from marketstream.core.commands import Subscribe  # noqa: PLC0415
+
+    bench.node.execute(
+        client.connection, Subscribe(("A",)), lambda _: seen.append(len(client.connection.outbox))
+    )
+    assert seen == [0]
+    assert len(client.connection.outbox) == 1
+
+
+async def test_there_is_no_price_after_unsubscribing(bench: Bench) -> None:
+    client = bench.client()
+    client.subscribe("A", "B")
+    bench.publish("A", 1)
+    bench.publish("B", 1)
+    client.sink.clear()
+    client.connection.outbox.take(0)
+    bench.publish("A", 2)
+    bench.publish("B", 2)
+    assert client.unsubscribe("A") == Unsubscribed(("A",), None)
+    bench.publish("A", 3)
+    bench.flush()
+    assert [p["symbol"] for p in client.sink.named("price")] == ["B"]
+
+
+@pytest.mark.parametrize(("mode", "rate"), [("every", 0), ("latest", 5), ("every", 5)])
+async def test_there_is_no_price_after_unsubscribing_from_a_lane(bench: Bench, mode: Mode, rate: float) -> None:
+    client = bench.client()
+    client.subscribe("A", mode=mode, max_rate=rate)
+    bench.publish("A", 1, 2, 3)
+    bench.node.flusher.stop()
+    client.connection.outbox.take(0)
+    bench.publish("A", 4)
+    client.unsubscribe("A")
+    bench.publish("A", 5)
+    bench.clock.advance(100)
+    bench.flush()
+    assert client.prices() == []
+    assert not client.connection.outbox.lanes
+
+
+async def test_no_status_comes_after_unsubscribing(bench: Bench) -> None:
+    client = bench.client()
+    client.subscribe("A")
+    bench.flush()
+    bench.publisher.announce([Status("A", "stale", None, 5)])
+    client.unsubscribe("A")
+    bench.flush()
+    assert client.sink.named("status") == []
+
+
+async def test_latest_delivers_the_newest_to_a_slow_client_and_every_delivers_all(bench: Bench) -> None:
+    latest, every = bench.client(), bench.client()
+    latest.subscribe("A")
+    every.subscribe("A", mode="every")
+    for client in (latest, every):
+        client.sink.full = True
+    bench.publish("A", *range(1, 11))
+    for client in (latest, every):
+        client.sink.full = False
+        bench.node.resume(client.connection)
+    bench.flush()
+    assert latest.prices() == [10]
+    assert every.prices() == list(range(1, 11))
+
+
+async def test_every_tells_how_many_values_were_lost(bench: Bench) -> None:
+    bench = Bench(delivery=Delivery(lane_capacity=3))
+    client = bench.client()
+    client.subscribe("A", mode="every")
+    client.sink.full = True
+    bench.publish("A", *range(1, 11))
+    client.sink.full = False
+    bench.node.resume(client.connection)
+    bench.flush()
+    assert client.sink.named("lagged") == [{"symbol": "A", "missed": 7}]
+    assert client.prices() == [8, 9, 10]
+
+
+async def test_a_loss_is_told_also_when_the_mode_changes_before_it_was(bench: Bench) -> None:
+    """Holes are loud."""
+    bench = Bench(delivery=Delivery(lane_capacity=3))
+    client = bench.client()
+    client.subscribe("A", mode="every")
+    client.sink.full = True
+    bench.publish("A", *range(1, 11))
+    client.subscribe("A", mode="latest")
+    client.sink.full = False
+    bench.node.resume(client.connection)
+    bench.flush()
+    told = sum(payload["missed"] for payload in client.sink.named("lagged"))
+    assert told + len(client.prices()) == 10
+
+
+async def test_the_plans_rate_holds_however_often_a_client_subscribes(bench: Bench) -> None:
+    plan = Plan("slow", max_rate=1)
+    client = bench.client(principal(plan=plan))
+    client.subscribe("A", mode="every")
+    bench.publish("A", 1)
+    bench.flush()
+    bench.publish("A", *range(2, 50))
+    client.subscribe("A", mode="every")
+    bench.flush()
+    assert len(client.prices()) <= 2
+
+
+async def test_subscribing_again_does_not_cost_a_client_its_connection(bench: Bench) -> None:
+    """It takes everything at once; that its own rate lets values wait is not its fault."""
+    client = bench.client()
+    client.subscribe("A", mode="every", max_rate=1)
+    bench.publish("A", *range(1_100))
+    assert isinstance(client.subscribe("A", mode="every", max_rate=1), Subscribed)
+    bench.flush()
+    assert client.sink.closed == []
+
+
+async def test_a_client_of_events_gets_current_values_as_prices_newer_than_it_has(bench: Bench) -> None:
+    for symbol in ("A", "B", "C"):
+        bench.publish(symbol, 1)
+    client = bench.open(RecordingTransport(snapshots=False), "sse")
+    client.connection.since = bench.bus.last(["B"], "acme")[0].cursor
+    bench.node.admit(client.connection, principal())
+    client.subscribe("A", "B", "C")
+    bench.flush()
+    assert [payload["symbol"] for payload in client.sink.named("price")] == ["C"]
+
+
+async def test_no_id_on_a_stream_runs_ahead_of_what_was_sent_before_it(bench: Bench) -> None:
+    """A stream that breaks in the middle is resumed after the last id: what has an older one must be out."""
+    bench.publish("B", 1)
+    bench.publish("A", 1)
+    client = bench.client(sink=RecordingTransport(sse.SSE, snapshots=False), transport="sse")
+    client.subscribe("A", "B", "C")
+    bench.flush()
+    client.sink.full = True
+    for symbol in ("B", "A", "C", "B"):
+        bench.publish(symbol, 2)
+    client.sink.full = False
+    bench.node.resume(client.connection)
+    bench.flush()
+    lines = b"".join(client.sink.writes).split(b"\n")
+    cursors = [int(line.partition(b"@")[2]) for line in lines if line.startswith(b"id: ")]
+    assert len(cursors) == 5
+    assert cursors == sorted(cursors)
+
+
+async def test_a_symbol_that_is_not_live_is_told_with_its_snapshot(bench: Bench) -> None:
+    for state in ("stale", "live"):
+        bench.publisher.announce([Status(state.upper(), state, None, 5)])  # type: ignore[arg-type]  # a state
+    client = bench.client()
+    client.subscribe("STALE", "LIVE")
+    bench.flush()
+    assert [name for name, _ in client.sink.events] == ["snapshot", "status"]
+    assert client.sink.named("status") == [{"symbol": "STALE", "state": "stale", "source": None, "since": 5}]
+
+
+# Tenants
+
+
+async def test_a_tenants_price_reaches_that_tenant_only(bench: Bench) -> None:
+    ours, theirs = bench.client(), bench.client(principal(tenant="rival"))
+    for client in (ours, theirs):
+        client.subscribe("A")
+    bench.publish("A", 1, tenant="acme")
+    bench.flush()
+    assert (ours.prices(), theirs.prices()) == ([1], [])
+
+
+async def test_a_tenants_price_is_in_no_others_snapshot_or_quote(bench: Bench) -> None:
+    bench.publish("A", 1)
+    bench.publish("A", 2, tenant="acme")
+    ours, theirs = bench.client(), bench.client(principal(tenant="rival"))
+    for client, bid in ((ours, 2), (theirs, 1)):
+        client.subscribe("A")
+        bench.flush()
+        assert client.snapshots() == [[bid]]
+        assert quoted(client.ask(get_quote("A")))["bid"] == bid
+
+
+async def test_an_event_for_a_room_reaches_its_members(bench: Bench) -> None:
+    ours, theirs = bench.client(), bench.client(principal(tenant="rival"))
+    assert bench.node.emit("tenant:acme", event.custom("news", [{"x": 1}])) == 1
+    bench.flush()
+    assert (ours.sink.events, theirs.sink.events) == ([("news", {"x": 1})], [])
+    assert bench.stats.broadcasts == 1
+
+
+# Admission and leaving
+
+
+async def test_who_is_not_admitted_is_in_no_room(bench: Bench) -> None:
+    client = bench.open()
+    assert len(bench.node.hub) == 0
+    assert bench.stats.opened.total() == 0
+    bench.node.leave(client.connection, closing.CLIENT_LEFT)
+    assert bench.stats.closed.total() == 0
+
+
+async def test_a_user_may_hold_as_many_connections_as_the_plan_says(bench: Bench) -> None:
+    who = principal(plan=Plan("p", max_connections=2))
+    first, _ = bench.client(who), bench.client(who)
+    refused = bench.open()
+    with pytest.raises(ConnectionLimitError):
+        bench.node.admit(refused.connection, who)
+    assert refused.connection.session is None
+    bench.client(principal("u2", plan=who.plan))
+    bench.client(principal(tenant="rival", plan=who.plan))
+    bench.node.leave(refused.connection, closing.REFUSED)
+    with pytest.raises(ConnectionLimitError):
+        bench.client(who)
+    bench.node.leave(first.connection, closing.CLIENT_LEFT)
+    bench.client(who)
+
+
+async def test_leaving_cleans_everything(bench: Bench) -> None:
+    bench = Bench(DELAYED)
+    for plan in (Plan("pro"), DELAYED):
+        client = bench.client(principal(plan=plan))
+        client.subscribe("A", channels=("indices",))
+        client.subscribe("B", mode="every")
+        bench.node.enter(client.connection, "own")
+        bench.node.enter(client.connection, "own")
+        bench.publish("A", 1)
+        bench.node.leave(client.connection, closing.CLIENT_LEFT)
+        bench.node.leave(client.connection, closing.CLIENT_LEFT)
+    assert len(bench.node.hub) == 0
+    assert bench.node.connections == {}
+    assert bench.node._users == {}
+    assert +bench.stats.connections == {}
+    assert bench.stats.closed == {"client_left": 2}
+
+
+async def test_nothing_is_written_to_a_client_that_has_left(bench: Bench) -> None:
+    client = bench.client()
+    client.subscribe("A")
+    bench.flush()
+    client.sink.clear()
+    bench.publish("A", 1)
+    bench.node.leave(client.connection, closing.CLIENT_LEFT)
+    bench.flush()
+    assert client.sink.writes == []
+
+
+async def test_what_waits_goes_out_before_the_last_word_and_the_end(bench: Bench) -> None:
+    client = bench.client()
+    client.subscribe("A")
+    bench.publish("A", 1)
+    bench.node.close(client.connection, closing.DRAIN, event.error("X", "bye"))
+    assert [name for name, _ in client.sink.events] == ["snapshot", "error", "price"]
+    assert client.sink.closed == [closing.DRAIN]
+    bench.node.close(client.connection, closing.IDLE)
+    assert client.sink.closed == [closing.DRAIN]
+    assert bench.stats.closed == {"drain": 1}
+
+
+async def test_who_lets_too_many_messages_wait_is_closed(bench: Bench) -> None:
+    bench = Bench(delivery=Delivery(control_capacity=3))
+    slow, fine = bench.client(), bench.client()
+    slow.sink.full = True
+    for _ in range(4):
+        bench.node.emit("tenant:acme", event.custom("news", [1]))
+        bench.node.flusher.flush()
+    assert slow.sink.closed == [closing.SLOW_CONSUMER]
+    assert (fine.sink.closed, len(fine.sink.named("news"))) == ([], 4)
+
+
+async def test_a_client_whose_transport_is_dead_leaves(bench: Bench) -> None:
+    client = bench.client()
+    client.sink.dead = RuntimeError("closed")
+    bench.node.emit("tenant:acme", event.custom("news", [1]))
+    bench.flush()
+    assert client.connection.closed
+    assert len(bench.node.hub) == 0
+
+
+async def test_a_client_that_moves_takes_along_what_waits(bench: Bench) -> None:
+    client = bench.client(transport="polling")
+    client.subscribe("A")
+    bench.flush()
+    client.sink.full = True
+    bench.publish("A", 1)
+    bench.node.flusher.flush()
+    target = RecordingTransport()
+    bench.node.moved(client.connection, "websocket", target)
+    bench.flush()
+    assert [name for name, _ in target.events] == ["price"]
+    assert +bench.stats.connections == {"websocket": 1}
+
+
+async def test_rooms_of_a_back_ends_own_are_entered_and_left(bench: Bench) -> None:
+    client = bench.client()
+    bench.node.enter(client.connection, "vip")
+    assert bench.node.emit("vip", event.custom("news", [1])) == 1
+    bench.node.exit(client.connection, "vip")
+    assert bench.node.emit("vip", event.custom("news", [1])) == 0
+    assert client.connection.rooms == ()
+
+
+# Commands
+
+
+def get_quote(symbol: str) -> Any:
+    from marketstream.core.commands import GetQuote  # noqa: PLC0415
+
+    return GetQuote(symbol)
+
+
+def quoted(reply: Reply | MarketstreamError) -> dict[str, Any]:
+    import json  # noqa: PLC0415
+
+    assert isinstance(reply, Quoted), reply
+    found: dict[str, Any] = json.loads(reply.body)
+    return found

@@ -1,0 +1,26 @@
+import pytest
+
+from marketstream.core.rooms import channel_room, symbol_of, symbol_room, tenant_room
+
+
+def test_rooms_are_called_as_back_ends_outside_know_them() -> None:
+    assert tenant_room("acme") == "tenant:acme"
+    assert symbol_room("EUR/USD") == "symbol:EUR/USD"
+    assert channel_room("indices") == "channel:indices"
+
+
+@pytest.mark.parametrize(("delay", "name"), [(900, "delayed:900:AAPL"), (0.5, "delayed:0.5:AAPL")])
+def test_each_delay_has_rooms_of_its_own(delay: float, name: str) -> None:
+    assert symbol_room("AAPL", delay) == name
+
+
+@pytest.mark.parametrize("symbol", ["AAPL", "EUR/USD", "A:B", ":"])
+def test_the_symbol_of_a_room_is_the_one_it_was_named_after(symbol: str) -> None:
+    assert symbol_of(symbol_room(symbol)) == symbol
+
+
+@pytest.mark.parametrize(
+    "room", [tenant_room("AAPL"), channel_room("AAPL"), symbol_room("AAPL", 5), "symbol:", "symbol", "AAPL", ""]
+)
+def test_no_other_room_has_a_symbol(room: str) -> None:
+    assert symbol_of(room) is None

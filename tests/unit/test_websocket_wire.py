@@ -1,0 +1,176 @@
+import pytest
+
+from marketstream.core import closing
+from marketstream.core.closing import CloseReason
+from marketstream.wire.websocket import (
+    BINARY,
+    CLOSE,
+    PING,
+    PONG,
+    TEXT,
+    Decoder,
+    FrameError,
+    Message,
+    accept_key,
+    close_code,
+    encode,
+    encode_close,
+)
+
+MASK = b"\x01\x02\x03\x04"
+CONTINUATION = 0
+
+
+def masked(
+    payload: bytes, opcode: int = TEXT, *, final: bool = True, reserved: int = 0, size: int | None = None
+) -> bytes:
+    """A client's frame, written out by hand; `size` is what the header claims."""
+    claimed = len(payload) if size is None else size
+    head = bytes([(0x80 if final else 0) | reserved | opcode])
+    if claimed < 126:
+        head += bytes([0x80 | claimed])
+    elif claimed < 65536:
+        head += bytes([0x80 | 126]) + claimed.to_bytes(2)
+    else:
+        head += bytes([0x80 | 127]) + claimed.to_bytes(8)
+    return head + MASK + bytes(byte ^ MASK[i % 4] for i, byte in enumerate(payload))
+
+
+def fault(data: bytes, limit: int = 1_000) -> CloseReason:
+    """The reason for which some bytes end a connection."""
+    with pytest.raises(FrameError) as caught:
+        Decoder(limit).feed(data)
+    return caught.value.reason
+
+
+def test_the_answer_to_a_key_is_that_of_the_rfc() -> None:
+    """The example of RFC 6455, section 1.3."""
+    assert accept_key("dGhlIHNhbXBsZSBub25jZQ==") == "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+
+
+@pytest.mark.parametrize(
+    ("size", "head"),
+    [
+        (0, b"\x81\x00"),
+        (125, b"\x81\x7d"),
+        (126, b"\x81\x7e\x00\x7e"),
+        (65535, b"\x81\x7e\xff\xff"),
+        (65536, b"\x81\x7f\x00\x00\x00\x00\x00\x01\x00\x00"),
+    ],
+)
+def test_a_frame_has_the_shortest_head_for_its_length_and_no_mask(size: int, head: bytes) -> None:
+    payload = b"x" * size
+    assert encode(payload) == head + payload
+
+
+def test_a_close_frame_says_why() -> None:
+    frame = encode_close(closing.SLOW_CONSUMER)
+    assert frame == b"\x88" + bytes([2 + len(closing.SLOW_CONSUMER.text)]) + b"\x11\x38" + frame[4:]
+    assert frame[4:].decode() == closing.SLOW_CONSUMER.text
+
+
+def test_a_close_frame_is_never_too_long() -> None:
+    frame = encode_close(CloseReason("long", "x" * 500, 4000, reconnect=False))
+    assert len(frame) == 2 + 125
+
+
+@pytest.mark.parametrize(
+    ("opcode", "kind"), [(TEXT, "text"), (BINARY, "binary"), (CLOSE, "close"), (PING, "ping"), (PONG, "pong")]
+)
+def test_a_message_is_read_with_its_kind(opcode: int, kind: str) -> None:
+    (message,) = Decoder(100).feed(masked(b"hello", opcode))
+    assert (message.kind, message.data) == (kind, b"hello")
+
+
+def test_several_messages_in_one_piece_come_in_order() -> None:
+    data = masked(b"a") + masked(b"", PING) + masked(b"b")
+    assert Decoder(100).feed(data) == [Message("text", b"a"), Message("ping", b""), Message("text", b"b")]
+
+
+def test_fragments_become_one_message_and_pings_pass_between_them() -> None:
+    decoder = Decoder(100)
+    assert decoder.feed(masked(b"he", final=False)) == []
+    assert decoder.feed(masked(b"now", PING)) == [Message("ping", b"now")]
+    assert decoder.feed(masked(b"ll", CONTINUATION, final=False)) == []
+    assert decoder.feed(masked(b"o", CONTINUATION)) == [Message("text", b"hello")]
+    assert decoder.feed(masked(b"x", BINARY)) == [Message("binary", b"x")]
+
+
+def test_a_letter_may_be_cut_by_fragments() -> None:
+    snowman = "☃".encode()
+    data = masked(snowman[:1], final=False) + masked(snowman[1:], CONTINUATION)
+    assert Decoder(100).feed(data) == [Message("text", snowman)]
+
+
+def test_text_that_is_not_utf8_is_refused_and_binary_is_not() -> None:
+    assert fault(masked(b"\xff")).websocket_code == 1007
+    assert fault(masked(b"\xed\xa0\x80")).websocket_code == 1007
+    assert Decoder(100).feed(masked(b"\xff", BINARY)) == [Message("binary", b"\xff")]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x81\x05hello",
+        masked(b"x", reserved=0x40),
+        masked(b"x", reserved=0x20),
+        masked(b"x", reserved=0x10),
+        masked(b"x", 0x3),
+        masked(b"x", 0xB),
+        masked(b"x", PING, final=False),
+        masked(b"x" * 126, PING),
+        masked(b"x", CONTINUATION),
+        masked(b"x", final=False) + masked(b"y"),
+        masked(b"x", final=False) * 1 + masked(b"y", CONTINUATION, final=False) * 64,
+    ],
+    ids=[
+        "not masked",
+        "compressed",
+        "second reserved bit",
+        "third reserved bit",
+        "reserved opcode",
+        "reserved control opcode",
+        "fragmented ping",
+        "long ping",
+        "continuation of nothing",
+        "message in a message",
+        "endless fragments",
+    ],
+)
+def test_what_breaks_the_protocol_ends_the_connection(data: bytes) -> None:
+    assert fault(data) is closing.INVALID_MESSAGE
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        masked(b"x" * 101),
+        masked(b"", size=101),
+        masked(b"", size=2**63),
+        masked(b"", BINARY, size=2**32),
+        masked(b"x" * 60, final=False) + masked(b"x" * 41, CONTINUATION),
+    ],
+    ids=["whole", "announced", "absurd", "binary", "in fragments"],
+)
+def test_a_message_that_is_too_big_is_refused_before_it_is_held(data: bytes) -> None:
+    assert fault(data, limit=100) is closing.MESSAGE_TOO_BIG
+
+
+def test_a_message_of_just_the_limit_is_taken() -> None:
+    assert len(Decoder(100).feed(masked(b"x" * 100))) == 1
+    assert len(Decoder(100).feed(masked(b"x" * 60, final=False) + masked(b"x" * 40, CONTINUATION))) == 1
+
+
+def test_the_limit_is_for_each_message_not_for_all_of_them() -> None:
+    assert len(Decoder(100).feed(masked(b"x" * 100) * 5)) == 5
+
+
+def test_fragments_of_a_message_that_is_over_do_not_count_for_the_next() -> None:
+    decoder = Decoder(100)
+    for _ in range(3):
+        decoder.feed(masked(b"x" * 90, final=False) + masked(b"x" * 10, CONTINUATION))
+
+
+@pytest.mark.parametrize(("data", "code"), [(b"\x03\xe8bye", 1000), (b"\x11\x38", 4408), (b"", 1005), (b"x", 1005)])
+def test_the_code_of_a_close_frame_is_read(data: bytes, code: int) -> None:
+    assert close_code(data) == code
