@@ -46,7 +46,7 @@ class MemoryBus:
         for key in keys:
             known = [f for f in (self._last.get((None, key)), self._last.get((tenant, key))) if f is not None]
             if known:
-                found.append(max(known, key=lambda frame: frame.cursor))
+                found.append(max(known, key=lambda frame: (frame.at_ms, frame.cursor)))
         return found
 
 

@@ -18,11 +18,23 @@ class Frame:
         tenant: The only tenant that may see it; None means all.
         cursor: Microseconds given by the bus at publishing, strictly rising per symbol; 0 before.
         at_ms: Source time in epoch milliseconds; 0 where there is none.
+        withheld: Tenants that must not see it, because they have a newer value of their own.
         arity: How many JSON values the body holds, separated by commas.
         wrapped: The message as bytes on the wire, per dialect, made at most once in a process.
     """
 
-    __slots__ = ("arity", "at_ms", "body", "cursor", "event", "key", "symbol", "tenant", "wrapped")
+    __slots__ = (
+        "arity",
+        "at_ms",
+        "body",
+        "cursor",
+        "event",
+        "key",
+        "symbol",
+        "tenant",
+        "withheld",
+        "wrapped",
+    )
 
     def __init__(
         self,
@@ -34,6 +46,7 @@ class Frame:
         tenant: str | None = None,
         at_ms: int = 0,
         arity: int = 1,
+        withheld: frozenset[str] = frozenset(),
     ) -> None:
         self.event = event
         self.body = body
@@ -42,6 +55,7 @@ class Frame:
         self.tenant = tenant
         self.at_ms = at_ms
         self.arity = arity
+        self.withheld = withheld
         self.cursor = 0
         self.wrapped: dict[Hashable, bytes] = {}
 

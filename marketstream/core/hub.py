@@ -4,7 +4,7 @@ Delivery is a plain loop over outboxes. It cannot block, starts no task and enco
 that gets its first frame is put on the `dirty` list once, for the flusher to find.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterator
 from typing import Generic, TypeVar
 
 from marketstream.core.frame import Frame
@@ -37,7 +37,7 @@ class Room(Generic[OwnerT]):
         yield from self.plain
         yield from self.special
 
-    def plain_of(self, tenant: str) -> Iterable[Outbox[OwnerT]]:
+    def plain_of(self, tenant: str) -> Collection[Outbox[OwnerT]]:
         """Plain members of one tenant."""
         if self.by_tenant is None:
             self.by_tenant = {}
@@ -112,7 +112,10 @@ class Hub(Generic[OwnerT]):
         room = self._rooms.get(name)
         if room is None:
             return 0
-        members = room.plain if frame.tenant is None else room.plain_of(frame.tenant)
+        if frame.withheld:
+            members: Collection[Outbox[OwnerT]] = [o for o in room.plain if o.tenant not in frame.withheld]
+        else:
+            members = room.plain if frame.tenant is None else room.plain_of(frame.tenant)
         key, dirty = frame.key, self.dirty
         assert key is not None  # noqa: S101  # a frame without a key goes through `broadcast`
         # The hottest loop of the server: one dictionary write per client and price.
@@ -121,7 +124,7 @@ class Hub(Generic[OwnerT]):
             if not outbox.dirty:
                 outbox.dirty = True
                 dirty.append(outbox)
-        count = len(members)  # type: ignore[arg-type]  # both shapes are sized
+        count = len(members)
         if room.special:
             count += self._deliver_special(room, frame)
         self.offered += count
@@ -180,7 +183,7 @@ class Hub(Generic[OwnerT]):
     def _deliver_special(self, room: Room[OwnerT], frame: Frame) -> int:
         count = 0
         for outbox, lane in room.special.items():
-            if frame.tenant is None or frame.tenant == outbox.tenant:
+            if outbox.tenant not in frame.withheld and frame.tenant in (None, outbox.tenant):
                 lane.offer(frame)
                 self.mark(outbox)
                 count += 1

@@ -14,6 +14,8 @@ CONTROL_CAPACITY = 1_000
 CONTROL_BYTES = 4 * 1024 * 1024
 LANE_CAPACITY = 1_000
 LANE_BATCH = 256
+SLACK = 0.1
+"""Part of an interval by which a paced value may be late without shifting those that follow."""
 
 OwnerT = TypeVar("OwnerT")
 
@@ -52,8 +54,9 @@ class Lane:
         if now < self.due or not self.waiting:
             return []
         if self.interval:
-            # Paced from the time the value was due, so that a late flush does not lower the rate.
-            self.due = max(self.due + self.interval, now)
+            # Counted from when it was due if that is just over: a late flush must not lower the rate.
+            late = now - self.due
+            self.due = (self.due if late < self.interval * SLACK else now) + self.interval
             return [self.waiting.popleft()]
         waiting = self.waiting
         return [waiting.popleft() for _ in range(min(room, len(waiting)))]
@@ -68,6 +71,9 @@ class Outbox(Generic[OwnerT]):
         slots: The newest frame of each key, oldest key first. The hub writes here directly.
         dirty: True while the outbox is in the list of those with something to send.
         lanes: Special deliveries by symbol.
+        control: Messages in order, which nothing replaces.
+        pushed: How many of them count against `control_capacity`.
+        moved: How many of them came out of lanes.
         wake_at: After `take`: monotonic seconds at which more can be taken; None when nothing waits.
         alarm_at: Monotonic seconds at which the flusher looks at it again unasked; None when it does not.
     """
@@ -79,7 +85,9 @@ class Outbox(Generic[OwnerT]):
         "control_capacity",
         "dirty",
         "lanes",
+        "moved",
         "owner",
+        "pushed",
         "slots",
         "tenant",
         "wake_at",
@@ -91,6 +99,8 @@ class Outbox(Generic[OwnerT]):
         self.slots: dict[str, Frame] = {}
         self.control: list[Frame] = []
         self.control_bytes = 0
+        self.pushed = 0
+        self.moved = 0
         self.control_capacity = control_capacity
         self.lanes: dict[str, Lane] | None = None
         self.dirty = False
@@ -112,8 +122,9 @@ class Outbox(Generic[OwnerT]):
             False when the client let so many of them wait that there is no room: it must be closed.
         """
         self.control_bytes += len(frame.body)
-        if len(self.control) >= self.control_capacity or self.control_bytes > CONTROL_BYTES:
+        if self.pushed >= self.control_capacity or self.control_bytes > CONTROL_BYTES:
             return False
+        self.pushed += 1
         self.control.append(frame)
         return True
 
@@ -140,18 +151,26 @@ class Outbox(Generic[OwnerT]):
         """Makes room for a snapshot of a key, so that nothing older follows it.
 
         Values in a lossless lane are not thrown away: they become ordered messages, before the snapshot.
+        A client that takes none of them can ask for that again and again, so all its lanes together may
+        move one filling of each; what is beyond that is missed.
 
         Returns:
             How many frames left their slot or lane.
         """
-        moved = int(self.slots.pop(key, None) is not None)
+        left = int(self.slots.pop(key, None) is not None)
         lane = self.lanes.get(key) if self.lanes else None
-        if lane:
-            moved += len(lane.waiting)
-            if lane.lossless:
-                self.control.extend(lane.waiting)
-            lane.waiting.clear()
-        return moved
+        if lane is None or self.lanes is None:
+            return left
+        if lane.lossless:
+            room = (lane.waiting.maxlen or 0) * len(self.lanes) - self.moved
+            while len(lane.waiting) > room:
+                lane.waiting.popleft()
+                lane.missed += 1
+            self.moved += len(lane.waiting)
+            self.control.extend(lane.waiting)
+        left += len(lane.waiting)
+        lane.waiting.clear()
+        return left
 
     def take(self, now: float) -> tuple[list[Frame], list[Lane]]:
         """Everything that may go out now, in order, and the lanes that have a loss to report.
@@ -161,7 +180,7 @@ class Outbox(Generic[OwnerT]):
         frames = self.control
         if frames:
             self.control = []
-            self.control_bytes = 0
+            self.control_bytes = self.pushed = self.moved = 0
         if self.slots:
             frames = [*frames, *self.slots.values()] if frames else list(self.slots.values())
             self.slots.clear()

@@ -27,6 +27,7 @@ class Sink(Protocol):
         keepalive: What to send when nothing else must be; None when the transport needs nothing.
         keepalive_interval: Seconds between two of them.
         listens: True when the client is expected to send something now and then.
+        keeps: True when what is written while it is not writable is kept for the client's next request.
         snapshots: True when current values go out as one `snapshot`, False when as a `price` each.
     """
 
@@ -35,6 +36,7 @@ class Sink(Protocol):
     keepalive_interval: float
     listens: bool
     snapshots: bool
+    keeps: bool
 
     @property
     def writable(self) -> bool:

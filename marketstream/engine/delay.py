@@ -54,5 +54,5 @@ class DelayLine:
         for symbol in symbols:
             known = [f for t in (None, tenant) if (f := self._released.get((t, symbol))) is not None]
             if known:
-                found.append(max(known, key=lambda frame: frame.cursor))
+                found.append(max(known, key=lambda frame: (frame.at_ms, frame.cursor)))
         return found

@@ -1,12 +1,8 @@
 """The one loop that writes: what waits in the outboxes becomes one write per client.
 
 Pace by duty cycle. While the process is idle a flush follows at the end of the same turn of the event
-loop, so light load has no added delay. Flushing is to take no more than a tenth of the time: after a
-flush of t seconds the next begins ten t after it began, at most `max_delay`, so that more prices share
-a write and the cost of each falls. That is for different symbols only. A second value of a symbol that
-still waits is not allowed to replace the first one for the sake of pacing: it is flushed before, as
-long as flushing then takes no more than half of the time. Beyond that the server is the bottleneck and
-the newest value wins.
+loop, so light load has no added delay. After a flush that took t seconds the next one waits about as
+long, at most `max_delay`: under heavy load more prices share a write and the cost of each falls.
 
 A client whose transport still holds bytes is passed over; its outbox goes on conflating and it comes
 back through `resume`. A client that is dead costs the others nothing.
@@ -24,9 +20,6 @@ from marketstream.engine.connection import Connection
 from marketstream.engine.stats import Stats
 from marketstream.ports import Clock
 from marketstream.wire.event import lagged
-
-DUTY = 0.1
-"""Share of the time that flushing may take before prices of different symbols wait for each other."""
 
 
 class Flusher:
@@ -47,7 +40,7 @@ class Flusher:
         clock: Clock,
         stats: Stats,
         on_dead: Callable[[Connection], None],
-        max_delay: float = 0.016,
+        max_delay: float = 0.02,
     ) -> None:
         self._hub = hub
         self._clock = clock
@@ -56,8 +49,6 @@ class Flusher:
         self._max_delay = max_delay
         self._scheduled: asyncio.Handle | None = None
         self._next_at = 0.0
-        self._next_urgent_at = 0.0
-        self._waiting: set[str] = set()
         self._alarms: list[tuple[float, int, Outbox[Connection]]] = []
         self._order = count()
         self._timer: asyncio.TimerHandle | None = None
@@ -66,20 +57,14 @@ class Flusher:
         self._idle.set()
         self._fresh: list[Frame] = []
 
-    def before(self, frames: Sequence[Frame]) -> None:
-        """Called before frames are offered: makes room for them if they would replace what just waits."""
-        keys = {frame.symbol for frame in frames}
-        if not self._waiting.isdisjoint(keys) and self._clock.now() >= self._next_urgent_at:
-            self.flush()
-        self._waiting |= keys
-        self._fresh += frames
-
-    def wake(self) -> None:
-        """Sees to it that a flush follows."""
+    def wake(self, frames: Sequence[Frame] = ()) -> None:
+        """Sees to it that a flush follows; `frames` are observed for their latency when it is done."""
+        if frames:
+            self._fresh += frames
         if self._scheduled is not None or not self._hub.dirty:
             return
         loop = asyncio.get_running_loop()
-        delay = max(self._next_at, self._next_urgent_at) - self._clock.now()
+        delay = self._next_at - self._clock.now()
         self._idle.clear()
         self._scheduled = loop.call_soon(self.flush) if delay <= 0 else loop.call_later(delay, self.flush)
 
@@ -93,7 +78,6 @@ class Flusher:
         if self._scheduled is not None:
             self._scheduled.cancel()
             self._scheduled = None
-        self._waiting.clear()
         dirty, self._hub.dirty = self._hub.dirty, []
         dead: list[Connection] = []
         writes = count = 0
@@ -128,15 +112,13 @@ class Flusher:
             self._on_dead(connection)
         ended = self._clock.now()
         self._stats.flushes += 1
-        took = ended - started
-        self._next_at = started + min(took / DUTY, self._max_delay)
-        self._next_urgent_at = ended + min(took, self._max_delay)
+        self._next_at = ended + min(ended - started, self._max_delay)
         self._idle.set()
         self.wake()
 
     def finish(self, connection: Connection) -> None:
         """Writes what waits for one client right away, before it is closed."""
-        if connection.sink.writable:
+        if connection.sink.writable or connection.sink.keeps:
             self._write_all(connection, self._clock.now())
 
     def _write_all(self, connection: Connection, now: float) -> bool:

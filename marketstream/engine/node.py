@@ -9,47 +9,30 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
-from inspect import isawaitable
 
 import structlog
 
 from marketstream.core import closing, rooms
 from marketstream.core.closing import CloseReason
 from marketstream.core.commands import (
-    Authenticate,
-    Authenticated,
     Command,
-    Effect,
-    GetQuote,
-    Join,
-    JoinChannel,
-    Leave,
-    LeaveChannel,
-    Quoted,
-    Reply,
-    SendSnapshot,
     Subscribe,
     Subscribed,
 )
 from marketstream.core.entitlements import Plan, Principal
 from marketstream.core.frame import Frame
 from marketstream.core.hub import Hub
-from marketstream.core.model import Status
-from marketstream.core.outbox import Lane
 from marketstream.core.session import Session
 from marketstream.core.symbols import SymbolRegistry
 from marketstream.engine.connection import Connection, Sink
 from marketstream.engine.delay import DelayLine
+from marketstream.engine.execution import Answer, Execution
 from marketstream.engine.flusher import Flusher
-from marketstream.engine.quotes import Quotes
 from marketstream.engine.stats import Stats
-from marketstream.errors import ConnectionLimitError, MarketstreamError
+from marketstream.errors import ConnectionLimitError
 from marketstream.ports import Bus, Clock, Verifier
-from marketstream.wire import event
 
 log = structlog.get_logger(__name__)
-
-Answer = Callable[[Reply | MarketstreamError], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +56,7 @@ class Delivery:
     slow_timeout: float = 30
     connect_timeout: float = 45
     token_warning: float = 60
-    max_delay: float = 0.016
+    max_delay: float = 0.02
     lane_capacity: int = 1_000
     control_capacity: int = 1_000
     max_messages: int = 1_000
@@ -117,13 +100,12 @@ class Node:
             on_dead=lambda connection: self.close(connection, closing.CLIENT_LEFT),
             max_delay=delivery.max_delay,
         )
-        self._bus = bus
         self._verifier = verifier
         self._registry = registry
-        self._quotes = Quotes(bus=bus, clock=clock)
         self._users: Counter[tuple[str, str]] = Counter()
         self._lines = {delay: DelayLine(delay) for delay in {plan.delay for plan in plans} if delay > 0}
         self._demand = asyncio.Event()
+        self._execution = Execution(node=self, bus=bus, lines=self._lines)
         bus.attach(self.receive)
 
     # Connections
@@ -156,7 +138,7 @@ class Node:
         connection.outbox.tenant = principal.tenant
         now = self.clock.now()
         connection.heartbeat_at = now + self.delivery.heartbeat_interval
-        connection.expires_at = self._monotonic(principal.expires_at_ms)
+        connection.expires_at = self.monotonic(principal.expires_at_ms)
         self.hub.join(rooms.tenant_room(principal.tenant), connection.outbox)
         self.stats.connections[connection.transport] += 1
         self.stats.opened[connection.transport] += 1
@@ -169,6 +151,12 @@ class Node:
             address=connection.address,
         )
         return session
+
+    def preview(self, principal: Principal, command: Subscribe) -> Subscribed:
+        """What a subscription would come to if it were the first of a client; changes nothing."""
+        reply, _ = Session(principal, self._registry).handle(command, self.clock.now(), 0)
+        assert isinstance(reply, Subscribed)  # noqa: S101  # what a Subscribe is answered with
+        return reply
 
     def refuse(self, code: str) -> None:
         """Counts a handshake that was refused."""
@@ -251,142 +239,15 @@ class Node:
         """Runs what one client's call has to wait for; its failure harms nobody else."""
         self.spawn(_guarded(work))
 
-    # Commands
-
     def execute(self, connection: Connection, command: Command, answer: Answer) -> Awaitable[None] | None:
-        """Carries out what an admitted client asks, and answers it before anything that follows from it.
-
-        Returns:
-            None when it is done; an awaitable when something has to be waited for.
-        """
-        session = connection.session
-        assert session is not None  # noqa: S101  # edges let nobody in before `admit`
-        now = self.clock.now()
-        try:
-            match command:
-                case Authenticate(token):
-                    found = self._verifier.verify(token)
-                    if isawaitable(found):
-                        return self._renew_later(connection, session, found, answer)
-                    self._renew(connection, session, found, answer)
-                case GetQuote(raw):
-                    session.spend(now)
-                    body = self._quotes.get(
-                        session.require_symbol(raw), session.principal, self._line_of(session)
-                    )
-                    self._say(answer, Quoted(body))
-                case _:
-                    reply, effects = session.handle(command, now, self.clock.wall_ms())
-                    self._say(answer, reply)
-                    self._apply(connection, session, effects)
-                    if isinstance(command, Subscribe):
-                        self._note_subscribed(connection, reply)
-        except MarketstreamError as error:
-            self._fail(answer, error)
-        self.settle()
-        return None
-
-    def _say(self, answer: Answer, reply: Reply) -> None:
-        self.stats.commands["ok"] += 1
-        answer(reply)
-
-    def _fail(self, answer: Answer, error: MarketstreamError) -> None:
-        self.stats.commands[error.code] += 1
-        answer(error)
-
-    def _note_subscribed(self, connection: Connection, reply: Reply) -> None:
-        assert isinstance(reply, Subscribed)  # noqa: S101  # the session answers a Subscribe with it
-        self.stats.subscriptions += len(reply.symbols)
-        log.info("subscription_processed", connection=connection.id, symbols_count=len(reply.symbols))
-        if reply.symbols:
-            self._demand.set()
-            self._demand.clear()
-
-    async def _renew_later(
-        self, connection: Connection, session: Session, found: Awaitable[Principal], answer: Answer
-    ) -> None:
-        try:
-            self._renew(connection, session, await found, answer)
-        except MarketstreamError as error:
-            self._fail(answer, error)
-        self.settle()
-
-    def _renew(self, connection: Connection, session: Session, principal: Principal, answer: Answer) -> None:
-        before = session.principal.plan.delay
-        effects = session.renew(principal)
-        self._apply(connection, session, effects, delay=before)
-        if principal.plan.delay != before:
-            self._move_rooms(connection, session, before)
-        connection.expires_at = self._monotonic(principal.expires_at_ms)
-        connection.warned = False
-        self._say(answer, Authenticated(principal.expires_at_ms))
-
-    def _move_rooms(self, connection: Connection, session: Session, before: float) -> None:
-        for held in session.subscriptions.values():
-            self.hub.leave(rooms.symbol_room(held.symbol, before), connection.outbox)
-            self._apply(connection, session, [Join(held)])
-
-    def _apply(
-        self, connection: Connection, session: Session, effects: Sequence[Effect], delay: float | None = None
-    ) -> None:
-        outbox = connection.outbox
-        held_back = session.principal.plan.delay if delay is None else delay
-        for effect in effects:
-            match effect:
-                case Join(held):
-                    lane = None
-                    self.stats.discarded += outbox.supersede(held.symbol)
-                    self.stats.discarded += outbox.forget((held.symbol,))
-                    if held.mode == "every" or held.max_rate:
-                        lane = Lane(
-                            held.symbol,
-                            lossless=held.mode == "every",
-                            max_rate=held.max_rate,
-                            capacity=self.delivery.lane_capacity,
-                        )
-                        outbox.open_lane(lane)
-                    self.hub.join(rooms.symbol_room(held.symbol, held_back), outbox, lane)
-                case Leave(symbol):
-                    self.hub.leave(rooms.symbol_room(symbol, held_back), outbox)
-                    self.stats.discarded += outbox.forget((symbol, event.status_key(symbol)))
-                case JoinChannel(channel):
-                    self.hub.join(rooms.channel_room(channel), outbox)
-                case LeaveChannel(channel):
-                    self.hub.leave(rooms.channel_room(channel), outbox)
-                case SendSnapshot(symbols):
-                    self._send_snapshot(connection, session, symbols)
-
-    def _send_snapshot(self, connection: Connection, session: Session, symbols: Sequence[str]) -> None:
-        outbox, tenant, line = connection.outbox, session.principal.tenant, self._line_of(session)
-        for symbol in symbols:
-            self.stats.discarded += outbox.supersede(symbol)
-        prices = line.last(symbols, tenant) if line else self._bus.last(symbols, tenant)
-        if connection.sink.snapshots:
-            self.hub.send(outbox, event.snapshot(prices))
-        else:
-            for frame in prices:
-                if frame.cursor > connection.since:
-                    self.hub.send(outbox, frame)
-        for frame in self._states(symbols, tenant, delayed=line is not None):
-            self.hub.send(outbox, frame)
-
-    def _states(self, symbols: Sequence[str], tenant: str, *, delayed: bool) -> list[Frame]:
-        """What a new member must know of symbols that are not live for it."""
-        if delayed:
-            since = self.clock.wall_ms()
-            return [event.status(Status(symbol, "delayed", None, since)) for symbol in symbols]
-        known = self._bus.last([event.status_key(symbol) for symbol in symbols], tenant)
-        return [frame for frame in known if not event.is_live(frame)]
-
-    def _line_of(self, session: Session) -> DelayLine | None:
-        return self._lines.get(session.principal.plan.delay)
+        """See `execution.Execution.execute`."""
+        return self._execution.execute(connection, command, answer)
 
     # Frames
 
     def receive(self, frames: Sequence[Frame]) -> None:
         """Takes what the bus brings and offers it to the rooms."""
         hub = self.hub
-        self.flusher.before(frames)
         for frame in frames:
             if frame.event == "price":
                 hub.deliver(f"symbol:{frame.symbol}", frame)
@@ -395,7 +256,7 @@ class Node:
         for line in self._lines.values():
             line.put(frame for frame in frames if frame.event == "price")
         self.bus_lag_ms = max(0.0, self.clock.wall_ms() - frames[-1].cursor / 1000) if frames else 0.0
-        self.flusher.wake()
+        self.flusher.wake(frames)
 
     def release_delayed(self) -> None:
         """Called once a second: lets the delay lines give out what is old enough."""
@@ -463,13 +324,19 @@ class Node:
             for lane in connection.outbox.lanes.values()
         )
 
+    def subscribed(self) -> None:
+        """Tells those who wait in `wanted` that somebody watches something new."""
+        self._demand.set()
+        self._demand.clear()
+
     async def wanted(self, symbols: frozenset[str]) -> None:
         """Returns when a client watches one of the symbols."""
         names = [rooms.symbol_room(symbol) for symbol in symbols]
         while not any(name in self.hub for name in names):
             await self._demand.wait()
 
-    def _monotonic(self, at_ms: int) -> float:
+    def monotonic(self, at_ms: int) -> float:
+        """Monotonic seconds of a moment given in epoch milliseconds."""
         return self.clock.now() + (at_ms - self.clock.wall_ms()) / 1000
 
 

@@ -1,4 +1,8 @@
-"""Best prices become frames here, once, and go to the bus."""
+"""Best prices become frames here, once, and go to the bus.
+
+The time of a symbol never goes back for anybody: not for the public, and not for a tenant that sees the
+public's prices and its own as one.
+"""
 
 from collections.abc import Iterable, Sequence
 
@@ -21,17 +25,24 @@ class Publisher:
     def __init__(self, *, bus: Bus, stats: Stats) -> None:
         self._bus = bus
         self._stats = stats
-        self._newest: dict[tuple[str | None, str], int] = {}
+        self._newest: dict[str, int] = {}
+        self._private: dict[str, dict[str, int]] = {}
 
     def publish(self, prices: Iterable[BestPrice], tenant: str | None = None) -> None:
         """Publishes prices in order; one that is older than what its clients have is left out."""
         frames = []
         for best in prices:
-            if self._is_late(best, tenant):
+            if best.at_ms < self._newest_of(best.symbol, tenant):
                 self._stats.rejected["late_price"] += 1
                 continue
-            self._newest[tenant, best.symbol] = best.at_ms
-            frames.append(event.price(best, tenant))
+            withheld: frozenset[str] = frozenset()
+            if tenant is not None:
+                self._private.setdefault(best.symbol, {})[tenant] = best.at_ms
+            else:
+                self._newest[best.symbol] = best.at_ms
+                if own := self._private.get(best.symbol):
+                    withheld = frozenset(name for name, at_ms in own.items() if at_ms > best.at_ms)
+            frames.append(event.price(best, tenant, withheld))
         self._send(frames)
 
     def publish_one(self, best: BestPrice, tenant: str | None = None) -> None:
@@ -40,8 +51,8 @@ class Publisher:
         Raises:
             LateQuoteError: It is older than the newest of its symbol.
         """
-        if self._is_late(best, tenant):
-            newest = self._newest[tenant, best.symbol]
+        newest = self._newest_of(best.symbol, tenant)
+        if best.at_ms < newest:
             raise LateQuoteError(f"{best.symbol}: timestamp {best.at_ms} is older than the newest, {newest}")
         self.publish([best], tenant)
 
@@ -51,10 +62,14 @@ class Publisher:
 
     def symbols(self) -> list[str]:
         """Symbols that have had a public price, in order of their first."""
-        return [symbol for tenant, symbol in self._newest if tenant is None]
+        return list(self._newest)
 
-    def _is_late(self, best: BestPrice, tenant: str | None) -> bool:
-        return best.at_ms < self._newest.get((tenant, best.symbol), 0)
+    def _newest_of(self, symbol: str, tenant: str | None) -> int:
+        """Time of the newest price that a tenant, or the public, has of a symbol; 0 for none."""
+        newest = self._newest.get(symbol, 0)
+        if tenant is None:
+            return newest
+        return max(newest, self._private.get(symbol, {}).get(tenant, 0))
 
     def _send(self, frames: Sequence[Frame]) -> None:
         if frames:

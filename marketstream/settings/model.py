@@ -141,7 +141,7 @@ class Delivery(Section):
     heartbeat_interval: Seconds = 30
     idle_timeout: Seconds = 120
     slow_timeout: Seconds = 30
-    flush_max_delay_ms: Annotated[float, Field(ge=0, le=1000)] = 16
+    flush_max_delay_ms: Annotated[float, Field(ge=0, le=1000)] = 20
     every_queue: Count = 1000
     control_queue: Count = 1000
     token_warning: Seconds = 60

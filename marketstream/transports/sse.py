@@ -11,6 +11,7 @@ from aiohttp import web
 from marketstream.core import closing
 from marketstream.core.closing import CloseReason
 from marketstream.core.commands import Reply, Subscribe, Subscribed
+from marketstream.core.entitlements import Principal
 from marketstream.core.frame import Frame
 from marketstream.engine.connection import Connection
 from marketstream.engine.node import Node
@@ -34,6 +35,7 @@ class SseStream(Stream):
     keepalive: Frame | None = sse.COMMENT
     listens = False
     snapshots = False
+    keeps = False
     __slots__ = ("keepalive_interval",)
 
     def __init__(self, node: Node, keepalive_interval: float) -> None:
@@ -94,40 +96,33 @@ class EventStream:
             command = _command(request)
             found = node.verify(self._credentials.find(request))
             principal = await found if isawaitable(found) else found
+            reply = _require_taken(node.preview(principal, command))
+            stream, connection = self._open(request, principal)
         except MarketstreamError as error:
             node.refuse(error.code)
             raise
+        # Nothing is written before the head: the flusher's turn comes when this one is over.
+        node.execute(connection, command, _unheard)
+        if reply.errors:
+            node.send(connection, event.subscribed(reply.symbols, reply.errors))
+        try:
+            return take_over(request, stream, self._head(request), lowat=self._lowat)
+        except ConnectionResetError:
+            node.leave(connection, closing.CLIENT_LEFT)
+            raise
+
+    def _open(self, request: web.Request, principal: Principal) -> tuple[SseStream, Connection]:
+        node = self._node
         stream = SseStream(node, self._comment_interval)
         connection = node.open(new_identifier(), "sse", stream, self._addresses.of(request))
         stream.connection = connection
         connection.since = sse.parse_cursor(_last_event_id(request)) or 0
         try:
             node.admit(connection, principal)
-            self._subscribe(connection, command)
-            # Nothing is written before the head: the flusher's turn comes when this one is over.
-            return take_over(request, stream, self._head(request), lowat=self._lowat)
-        except MarketstreamError as error:
-            node.refuse(error.code)
+        except MarketstreamError:
             node.leave(connection, closing.REFUSED)
             raise
-        except ConnectionResetError:
-            node.leave(connection, closing.CLIENT_LEFT)
-            raise
-
-    def _subscribe(self, connection: Connection, command: Subscribe) -> None:
-        answers: list[Reply | MarketstreamError] = []
-        self._node.execute(connection, command, answers.append)
-        reply = answers[0]
-        if isinstance(reply, MarketstreamError):
-            raise reply
-        assert isinstance(reply, Subscribed)  # noqa: S101  # what a Subscribe is answered with
-        if not reply.symbols:
-            text = "; ".join(reply.errors)
-            if any(error.endswith(": not entitled") for error in reply.errors):
-                raise NotEntitledError(text)
-            raise InvalidMessageError(text or "symbols names no symbol", path="symbols")
-        if reply.errors:
-            self._node.send(connection, event.subscribed(reply.symbols, reply.errors))
+        return stream, connection
 
     def _head(self, request: web.Request) -> bytes:
         head = response_head(
@@ -141,6 +136,25 @@ class EventStream:
             ],
         )
         return head + self._retry
+
+
+def _require_taken(reply: Subscribed) -> Subscribed:
+    """A subscription of which something is possible.
+
+    Raises:
+        NotEntitledError: Nothing is, and for some of it the plan or the token is the reason.
+        InvalidMessageError: Nothing is.
+    """
+    if not reply.symbols:
+        text = "; ".join(reply.errors)
+        if any(error.endswith(": not entitled") for error in reply.errors):
+            raise NotEntitledError(text)
+        raise InvalidMessageError(text or "symbols names no symbol", path="symbols")
+    return reply
+
+
+def _unheard(_reply: Reply | MarketstreamError) -> None:
+    """A stream has no answers; what there is to say is sent as events."""
 
 
 def _command(request: web.Request) -> Subscribe:

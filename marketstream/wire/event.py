@@ -26,7 +26,7 @@ def status_key(symbol: str) -> str:
     return f"status {symbol}"
 
 
-def price(best: BestPrice, tenant: str | None = None) -> Frame:
+def price(best: BestPrice, tenant: str | None = None, withheld: frozenset[str] = frozenset()) -> Frame:
     """Event `price`: BestPrice as the protocol writes it."""
     body = dumps(
         {
@@ -39,7 +39,15 @@ def price(best: BestPrice, tenant: str | None = None) -> Frame:
             "timestamp": best.at_ms,
         }
     )
-    return Frame("price", body, key=best.symbol, symbol=best.symbol, tenant=tenant, at_ms=best.at_ms)
+    return Frame(
+        "price",
+        body,
+        key=best.symbol,
+        symbol=best.symbol,
+        tenant=tenant,
+        at_ms=best.at_ms,
+        withheld=withheld,
+    )
 
 
 def snapshot(prices: Iterable[Frame]) -> Frame:

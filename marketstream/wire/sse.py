@@ -39,4 +39,4 @@ def _wrap(frame: Frame) -> bytes:
     return b"event: " + name + b"\ndata: " + body + b"\n\n"
 
 
-SSE = Dialect("sse", _wrap)
+SSE = Dialect("sse", _wrap, by_cursor=True)

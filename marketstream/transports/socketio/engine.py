@@ -66,6 +66,7 @@ class EngineStream(WebSocketStream):
     keepalive: Frame | None = wire.PING
     listens = True
     snapshots = True
+    keeps = False
     __slots__ = ("_server", "_socket", "keepalive_interval")
 
     def __init__(self, server: "EngineServer", socket: "EngineSocket") -> None:
@@ -263,6 +264,8 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
         return await self._continue(request, socket)
 
     async def _continue(self, request: web.Request, socket: EngineSocket) -> web.StreamResponse:
+        if socket.connection.closed and request.method == "POST":
+            return self._refuse(request, UNKNOWN_SESSION, "the session has ended")
         if request.method == "POST":
             return await self._post(request, socket)
         if websocket.is_upgrade(request):
@@ -368,10 +371,11 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
         elif message.data == b"2probe":
             stream.write(wire.WEBSOCKET.render([wire.PROBE_ANSWER]))
             # The client waits for its poll to end before it moves.
-            polling.write(wire.NOOP.body)
+            polling.release()
         elif message.data == b"5":
             socket.upgraded, socket.probing = True, False
-            polling.write(wire.NOOP.body)
+            for packet in polling.move():
+                stream.write(wire.WEBSOCKET.render([Frame("", packet)]))
             self.node.moved(socket.connection, "websocket", stream)
         else:
             stream.close(closing.INVALID_MESSAGE)

@@ -200,7 +200,8 @@ def build_socketio(
     server = MarketServer(
         async_mode="aiohttp",
         client_manager=manager,
-        async_handlers=False,
+        # Events never go through python-socketio's handlers; without it `call` refuses to work.
+        async_handlers=True,
         namespaces=[wire.NAMESPACE],
         ping_interval=ping_interval,
         ping_timeout=ping_timeout,

@@ -1,6 +1,12 @@
-"""The sink of a client that polls: it can be written to while one of its requests waits for an answer."""
+"""The sink of a client that polls: written to while one of its requests waits for an answer.
+
+Stock clients refuse an answer of more than sixteen packets, so what is written is handed out in pieces:
+the rest waits here, at most one flush of it, and the next polls get it before anything newer. A session
+that ended between two polls stays for one more, so that its last words are heard.
+"""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 
 from marketstream.core.closing import CloseReason
@@ -10,12 +16,18 @@ from marketstream.engine.node import Node
 from marketstream.wire import socketio as wire
 from marketstream.wire.dialect import Dialect
 
+PACKETS = 16
+"""Packets an answer may hold."""
+
+LAST_WORDS = 5.0
+"""Seconds for which a session that ended can still be polled."""
+
 
 class PollingSink:
-    """Writes into whichever poll is waiting; between two polls it is not writable.
+    """See the module.
 
     Args:
-        on_close: Called when the server ends the session.
+        on_close: Called when the session is over and has said its last words.
         keepalive_interval: Seconds between two pings.
     """
 
@@ -23,31 +35,51 @@ class PollingSink:
     keepalive: Frame | None = wire.PING
     listens = True
     snapshots = True
+    keeps = True
 
     def __init__(self, on_close: Callable[[], None], keepalive_interval: float) -> None:
         self.keepalive_interval = keepalive_interval
         self.writable = False
         self._on_close = on_close
-        self._poll: asyncio.Future[bytes] | None = None
+        self._poll: asyncio.Future[None] | None = None
+        self._rest: deque[bytes] = deque()
+        self._closed = False
 
     def write(self, data: bytes) -> None:
-        """Answers the poll that waits."""
+        """Hands packets to the poll that waits, or to the next ones."""
         self.writable = False
+        self._rest.extend(data.split(wire.SEPARATOR))
+        self.release()
+
+    def release(self) -> None:
+        """Ends the poll that waits, with what there is."""
         if self._poll is not None and not self._poll.done():
-            self._poll.set_result(data)
+            self._poll.set_result(None)
 
     def backlog(self) -> int:
-        """A poll takes everything at once, so nothing is ever half taken."""
-        return 0
+        """Bytes that no poll has taken yet."""
+        return sum(map(len, self._rest))
 
     def close(self, reason: CloseReason) -> None:  # noqa: ARG002  # a poll cannot be told why
-        """Ends the poll that waits."""
+        """Ends the session, after its last words."""
+        self._closed = True
         self.write(wire.CLOSE.body)
-        self._on_close()
+        asyncio.get_running_loop().call_later(LAST_WORDS, self._on_close)
+
+    def move(self) -> list[bytes]:
+        """Ends polling for good, because the client goes on elsewhere.
+
+        Returns:
+            Packets that no poll has taken: they go first on the other transport.
+        """
+        rest, self._rest = list(self._rest), deque()
+        self.writable = False
+        self.release()
+        return rest
 
     def polling(self) -> bool:
         """Whether a poll waits."""
-        return self._poll is not None and not self._poll.done()
+        return self._poll is not None
 
     async def poll(self, node: Node, connection: Connection, patience: float) -> bytes:
         """Waits for something to send.
@@ -55,16 +87,22 @@ class PollingSink:
         Returns:
             Packets for the answer; a lone NOOP when nothing came in time.
         """
-        poll: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._poll = poll
+        if not self._rest:
+            await self._wait(node, connection, patience)
+        packets = [self._rest.popleft() for _ in range(min(PACKETS, len(self._rest)))]
+        if self._closed and not self._rest:
+            self._on_close()
+        return wire.SEPARATOR.join(packets) or wire.NOOP.body
+
+    async def _wait(self, node: Node, connection: Connection, patience: float) -> None:
+        self._poll = asyncio.get_running_loop().create_future()
         self.writable = True
         node.resume(connection)
         try:
             async with asyncio.timeout(patience):
-                return await poll
+                await self._poll
         except TimeoutError:
-            # Written in the very moment in which patience ended: it must not be lost.
-            return poll.result() if poll.done() and not poll.cancelled() else wire.NOOP.body
+            pass
         finally:
             self.writable = False
             self._poll = None

@@ -1,0 +1,208 @@
+"""What an admitted client asks is carried out here, and answered before anything that follows from it.
+
+Joining comes first, then the snapshot, both in one turn of the event loop, so that no price falls in
+between and none that follows is older. What a client may have is decided by its session; this module
+only carries it out.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from inspect import isawaitable
+from typing import TYPE_CHECKING
+
+import structlog
+
+from marketstream.core import rooms
+from marketstream.core.commands import (
+    Authenticate,
+    Authenticated,
+    Command,
+    Effect,
+    GetQuote,
+    Join,
+    JoinChannel,
+    Leave,
+    LeaveChannel,
+    Quoted,
+    Reply,
+    SendSnapshot,
+    Subscribe,
+    Subscribed,
+    Subscription,
+)
+from marketstream.core.entitlements import Principal
+from marketstream.core.frame import Frame
+from marketstream.core.model import Status
+from marketstream.core.outbox import Lane
+from marketstream.core.session import Session
+from marketstream.engine.connection import Connection
+from marketstream.engine.delay import DelayLine
+from marketstream.engine.quotes import Quotes
+from marketstream.errors import MarketstreamError
+from marketstream.ports import Bus
+from marketstream.wire import event
+
+if TYPE_CHECKING:
+    from marketstream.engine.node import Node
+
+log = structlog.get_logger(__name__)
+
+Answer = Callable[[Reply | MarketstreamError], None]
+
+
+class Execution:
+    """Carries out commands for a node.
+
+    Args:
+        node: Whose connections.
+        bus: Where last values are.
+        lines: Where prices are held back, by seconds.
+    """
+
+    def __init__(self, *, node: "Node", bus: Bus, lines: Mapping[float, DelayLine]) -> None:
+        self._node = node
+        self._bus = bus
+        self._lines = lines
+        self._quotes = Quotes(bus=bus, clock=node.clock)
+
+    def execute(self, connection: Connection, command: Command, answer: Answer) -> Awaitable[None] | None:
+        """Carries out what an admitted client asks, and answers it before anything that follows from it.
+
+        Returns:
+            None when it is done; an awaitable when something has to be waited for.
+        """
+        session = connection.session
+        assert session is not None  # noqa: S101  # edges let nobody in before `admit`
+        now = self._node.clock.now()
+        try:
+            match command:
+                case Authenticate(token):
+                    found = self._node.verify(token)
+                    if isawaitable(found):
+                        return self._renew_later(connection, session, found, answer)
+                    self._renew(connection, session, found, answer)
+                case GetQuote(raw):
+                    session.spend(now)
+                    body = self._quotes.get(
+                        session.require_symbol(raw), session.principal, self._line_of(session)
+                    )
+                    self._say(answer, Quoted(body))
+                case _:
+                    reply, effects = session.handle(command, now, self._node.clock.wall_ms())
+                    self._say(answer, reply)
+                    self._apply(connection, session, effects)
+                    if isinstance(command, Subscribe):
+                        self._note_subscribed(connection, reply)
+        except MarketstreamError as error:
+            self._fail(answer, error)
+        self._node.settle()
+        return None
+
+    def _say(self, answer: Answer, reply: Reply) -> None:
+        self._node.stats.commands["ok"] += 1
+        answer(reply)
+
+    def _fail(self, answer: Answer, error: MarketstreamError) -> None:
+        self._node.stats.commands[error.code] += 1
+        answer(error)
+
+    def _note_subscribed(self, connection: Connection, reply: Reply) -> None:
+        assert isinstance(reply, Subscribed)  # noqa: S101  # the session answers a Subscribe with it
+        self._node.stats.subscriptions += len(reply.symbols)
+        log.info("subscription_processed", connection=connection.id, symbols_count=len(reply.symbols))
+        if reply.symbols:
+            self._node.subscribed()
+
+    async def _renew_later(
+        self, connection: Connection, session: Session, found: Awaitable[Principal], answer: Answer
+    ) -> None:
+        try:
+            self._renew(connection, session, await found, answer)
+        except MarketstreamError as error:
+            self._fail(answer, error)
+        self._node.settle()
+
+    def _renew(self, connection: Connection, session: Session, principal: Principal, answer: Answer) -> None:
+        if connection.closed:
+            return
+        before = session.principal.plan.delay
+        effects = session.renew(principal)
+        self._apply(connection, session, effects, delay=before)
+        if principal.plan.delay != before:
+            self._move_rooms(connection, session, before)
+        connection.expires_at = self._node.monotonic(principal.expires_at_ms)
+        connection.warned = False
+        self._say(answer, Authenticated(principal.expires_at_ms))
+
+    def _move_rooms(self, connection: Connection, session: Session, before: float) -> None:
+        for held in session.subscriptions.values():
+            self._node.hub.leave(rooms.symbol_room(held.symbol, before), connection.outbox)
+            self._apply(connection, session, [Join(held)])
+
+    def _apply(
+        self, connection: Connection, session: Session, effects: Sequence[Effect], delay: float | None = None
+    ) -> None:
+        if connection.closed:
+            # There was no room for the answer, and the client was closed for it.
+            return
+        outbox = connection.outbox
+        held_back = session.principal.plan.delay if delay is None else delay
+        for effect in effects:
+            match effect:
+                case Join(held):
+                    self._join(connection, held, held_back)
+                case Leave(symbol):
+                    self._node.hub.leave(rooms.symbol_room(symbol, held_back), outbox)
+                    self._node.stats.discarded += outbox.forget((symbol, event.status_key(symbol)))
+                case JoinChannel(channel):
+                    self._node.hub.join(rooms.channel_room(channel), outbox)
+                case LeaveChannel(channel):
+                    self._node.hub.leave(rooms.channel_room(channel), outbox)
+                case SendSnapshot(symbols):
+                    self._send_snapshot(connection, session, symbols)
+
+    def _join(self, connection: Connection, held: Subscription, delay: float) -> None:
+        outbox, stats = connection.outbox, self._node.stats
+        old = outbox.lanes.get(held.symbol) if outbox.lanes else None
+        stats.discarded += outbox.supersede(held.symbol)
+        if old is not None and old.missed:
+            stats.lagged += old.missed
+            self._node.hub.send(outbox, event.lagged(held.symbol, old.missed))
+        stats.discarded += outbox.forget((held.symbol,))
+        lane = None
+        if held.mode == "every" or held.max_rate:
+            lane = Lane(
+                held.symbol,
+                lossless=held.mode == "every",
+                max_rate=held.max_rate,
+                capacity=self._node.delivery.lane_capacity,
+            )
+            outbox.open_lane(lane)
+        self._node.hub.join(rooms.symbol_room(held.symbol, delay), outbox, lane)
+
+    def _send_snapshot(self, connection: Connection, session: Session, symbols: Sequence[str]) -> None:
+        outbox, tenant, line = connection.outbox, session.principal.tenant, self._line_of(session)
+        for symbol in symbols:
+            self._node.stats.discarded += outbox.supersede(symbol)
+        prices = line.last(symbols, tenant) if line else self._bus.last(symbols, tenant)
+        if connection.sink.snapshots:
+            self._node.hub.send(outbox, event.snapshot(prices))
+        else:
+            # By cursor, so that the last one a client has seen covers all before it. A symbol with a lane may
+            # have held a value back that is older than that.
+            lanes = outbox.lanes or {}
+            for frame in sorted(prices, key=lambda frame: frame.cursor):
+                if frame.cursor > connection.since or frame.symbol in lanes:
+                    self._node.hub.send(outbox, frame)
+        for frame in self._states(symbols, tenant, delayed=line is not None):
+            self._node.hub.send(outbox, frame)
+
+    def _states(self, symbols: Sequence[str], tenant: str, *, delayed: bool) -> list[Frame]:
+        """What a new member must know of symbols that are not live for it."""
+        if delayed:
+            since = self._node.clock.wall_ms()
+            return [event.status(Status(symbol, "delayed", None, since)) for symbol in symbols]
+        known = self._bus.last([event.status_key(symbol) for symbol in symbols], tenant)
+        return [frame for frame in known if not event.is_live(frame)]
+
+    def _line_of(self, session: Session) -> DelayLine | None:
+        return self._lines.get(session.principal.plan.delay)
