@@ -79,6 +79,7 @@ class Outbox(Generic[OwnerT]):
     """
 
     __slots__ = (
+        "__weakref__",
         "alarm_at",
         "control",
         "control_bytes",
@@ -114,6 +115,16 @@ class Outbox(Generic[OwnerT]):
     def replaceable(self) -> int:
         """Frames waiting that are not ordered messages: in slots and lanes."""
         return len(self.slots) + (sum(len(lane.waiting) for lane in self.lanes.values()) if self.lanes else 0)
+
+    def missed(self) -> int:
+        """Values that were lost and have not been reported to the client yet."""
+        return sum(lane.missed for lane in self.lanes.values()) if self.lanes else 0
+
+    def clear(self) -> None:
+        """Forgets everything, because the client is gone."""
+        self.slots.clear()
+        self.control = []
+        self.lanes = None
 
     def push(self, frame: Frame) -> bool:
         """Adds a message that must not be replaced.
@@ -162,10 +173,12 @@ class Outbox(Generic[OwnerT]):
         if lane is None or self.lanes is None:
             return left
         if lane.lossless:
-            room = (lane.waiting.maxlen or 0) * len(self.lanes) - self.moved
-            while len(lane.waiting) > room:
+            # What is held back for its rate must not come out early, only because the client asks again.
+            room = 0 if lane.interval else (lane.waiting.maxlen or 0) * len(self.lanes) - self.moved
+            surplus = max(0, len(lane.waiting) - room)
+            for _ in range(surplus):
                 lane.waiting.popleft()
-                lane.missed += 1
+            lane.missed += surplus
             self.moved += len(lane.waiting)
             self.control.extend(lane.waiting)
         left += len(lane.waiting)

@@ -124,14 +124,30 @@ class Session:
         """
         if (principal.user, principal.tenant) != (self.principal.user, self.principal.tenant):
             raise AuthFailedError("the token belongs to another user or tenant")
+        plan = principal.plan
+        if plan != self.principal.plan:
+            self._bucket = TokenBucket(plan.rate_capacity, plan.rate_refill)
         self.principal = principal
-        lost = [symbol for symbol in self.subscriptions if not principal.allows_symbol(symbol)]
-        for symbol in lost:
-            del self.subscriptions[symbol]
-        effects: list[Effect] = [Leave(symbol) for symbol in lost]
-        silent = [channel for channel in self.channels if not principal.plan.allows_channel(channel)]
+        effects: list[Effect] = []
+        for symbol, held in list(self.subscriptions.items()):
+            effects += self._adjust(symbol, held)
+        silent = [channel for channel in self.channels if not plan.allows_channel(channel)]
         self.channels = tuple(channel for channel in self.channels if channel not in silent)
         return [*effects, *(LeaveChannel(channel) for channel in silent)]
+
+    def _adjust(self, symbol: str, held: Subscription) -> list[Effect]:
+        """What a new plan changes about a subscription; the newest go where there are too many."""
+        plan = self.principal.plan
+        position = list(self.subscriptions).index(symbol)
+        if position >= plan.max_subscriptions or not self.principal.allows_symbol(symbol):
+            del self.subscriptions[symbol]
+            return [Leave(symbol)]
+        mode = held.mode if held.mode in plan.modes else plan.modes[0]
+        allowed = Subscription(symbol, mode, plan.effective_rate(held.max_rate))
+        if allowed == held:
+            return []
+        self.subscriptions[symbol] = allowed
+        return [Join(allowed)]
 
     def _subscribe(self, command: Subscribe, now: float) -> tuple[Reply, list[Effect]]:
         self._check_call(command)

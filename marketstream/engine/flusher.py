@@ -12,6 +12,7 @@ import asyncio
 import heapq
 from collections.abc import Callable, Sequence
 from itertools import count
+from weakref import ref
 
 from marketstream.core.frame import Frame
 from marketstream.core.hub import Hub
@@ -49,7 +50,7 @@ class Flusher:
         self._max_delay = max_delay
         self._scheduled: asyncio.Handle | None = None
         self._next_at = 0.0
-        self._alarms: list[tuple[float, int, Outbox[Connection]]] = []
+        self._alarms: list[tuple[float, int, ref[Outbox[Connection]]]] = []
         self._order = count()
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
@@ -59,9 +60,10 @@ class Flusher:
 
     def wake(self, frames: Sequence[Frame] = ()) -> None:
         """Sees to it that a flush follows; `frames` are observed for their latency when it is done."""
-        if frames:
-            self._fresh += frames
-        if self._scheduled is not None or not self._hub.dirty:
+        if not self._hub.dirty:
+            return
+        self._fresh += frames
+        if self._scheduled is not None:
             return
         loop = asyncio.get_running_loop()
         delay = self._next_at - self._clock.now()
@@ -80,7 +82,7 @@ class Flusher:
             self._scheduled = None
         dirty, self._hub.dirty = self._hub.dirty, []
         dead: list[Connection] = []
-        writes = count = 0
+        writes = taken = delivered = 0
         # The server's most expensive loop: once per client and flush. Nearly always nothing but newest
         # prices wait, often a single one; what else there may be is done elsewhere.
         for outbox in dirty:
@@ -93,19 +95,24 @@ class Flusher:
                     dead.append(outbox.owner)
                 continue
             slots = outbox.slots
+            if not slots:
+                continue
+            waiting = len(slots)
             data = sink.dialect.render(slots.values())
-            count += len(slots)
             slots.clear()
+            taken += waiting
             try:
                 sink.write(data)
             except (OSError, RuntimeError):
                 # A transport may say that it is gone only here, in the middle of everybody's flush.
                 dead.append(outbox.owner)
+                continue
+            delivered += waiting
             writes += 1
         stats = self._stats
         stats.writes += writes
-        stats.delivered += count
-        stats.taken += count
+        stats.delivered += delivered
+        stats.taken += taken
         stats.dead_writes += len(dead)
         self._observe()
         for connection in dead:
@@ -113,8 +120,9 @@ class Flusher:
         ended = self._clock.now()
         self._stats.flushes += 1
         self._next_at = ended + min(ended - started, self._max_delay)
-        self._idle.set()
         self.wake()
+        if self._scheduled is None:
+            self._idle.set()
 
     def finish(self, connection: Connection) -> None:
         """Writes what waits for one client right away, before it is closed."""
@@ -164,7 +172,8 @@ class Flusher:
             self._hub.mark(outbox)
         elif outbox.alarm_at is None or at < outbox.alarm_at:
             outbox.alarm_at = at
-            heapq.heappush(self._alarms, (at, next(self._order), outbox))
+            # A client that leaves must not be kept by what it does not wait for any more.
+            heapq.heappush(self._alarms, (at, next(self._order), ref(outbox)))
             self._arm()
 
     def _arm(self) -> None:
@@ -182,8 +191,9 @@ class Flusher:
         self._timer = None
         now = self._clock.now()
         while self._alarms and self._alarms[0][0] <= now:
-            at, _, outbox = heapq.heappop(self._alarms)
-            if outbox.alarm_at == at:
+            at, _, known = heapq.heappop(self._alarms)
+            outbox = known()
+            if outbox is not None and outbox.alarm_at == at:
                 outbox.alarm_at = None
                 self._hub.mark(outbox)
         self._arm()

@@ -197,7 +197,8 @@ class Node:
             self.hub.leave(rooms.channel_room(channel), outbox)
         for room in (rooms.tenant_room(principal.tenant), *connection.rooms):
             self.hub.leave(room, outbox)
-        self.stats.discarded += outbox.replaceable()
+        self.stats.discarded += outbox.replaceable() + outbox.missed()
+        outbox.clear()
         user = (principal.tenant, principal.user)
         self._users[user] -= 1
         if self._users[user] <= 0:
@@ -249,13 +250,14 @@ class Node:
         """Takes what the bus brings and offers it to the rooms."""
         hub = self.hub
         for frame in frames:
-            if frame.event == "price":
-                hub.deliver(f"symbol:{frame.symbol}", frame)
-            else:
+            if frame.event != "price":
                 hub.post(rooms.symbol_room(frame.symbol), frame)
+            else:
+                hub.deliver(rooms.symbol_room(frame.symbol), frame)
         for line in self._lines.values():
             line.put(frame for frame in frames if frame.event == "price")
-        self.bus_lag_ms = max(0.0, self.clock.wall_ms() - frames[-1].cursor / 1000) if frames else 0.0
+        if frames:
+            self.bus_lag_ms = max(0.0, self.clock.wall_ms() - frames[-1].cursor / 1000)
         self.flusher.wake(frames)
 
     def release_delayed(self) -> None:
@@ -273,10 +275,15 @@ class Node:
             How many clients it went to.
         """
         self.stats.broadcasts += 1
-        if frame.key is not None:
+        if frame.key is None:
+            count = self.hub.broadcast(room, frame, skip)
+        elif not skip:
             count = self.hub.deliver(room, frame)
         else:
-            count = self.hub.broadcast(room, frame, skip)
+            heard = [outbox for outbox in self.hub.members(room) if outbox.owner not in skip]
+            for outbox in heard:
+                self.hub.offer(outbox, frame)
+            count = len(heard)
         self.settle()
         return count
 
@@ -296,7 +303,8 @@ class Node:
         Counted without a step on the way of a price: what was offered is delivered, dropped, still
         waiting, or replaced.
         """
-        waiting = sum(connection.outbox.replaceable() for connection in self.connections.values())
+        outboxes = [connection.outbox for connection in self.connections.values()]
+        waiting = sum(outbox.replaceable() + outbox.missed() for outbox in outboxes)
         return max(
             0, self.hub.offered - self.stats.taken - self.stats.discarded - self.stats.lagged - waiting
         )

@@ -21,7 +21,7 @@ class AddressReader:
         peer = request.remote or ""
         if not self._is_trusted(peer):
             return peer
-        for hop in reversed(request.headers.get("X-Forwarded-For", "").split(",")):
+        for hop in reversed(",".join(request.headers.getall("X-Forwarded-For", [])).split(",")):
             address = hop.strip()
             if address and not self._is_trusted(address):
                 return address if _is_address(address) else peer

@@ -11,6 +11,7 @@ from marketstream.core.commands import Subscription
 from marketstream.core.entitlements import Plan
 from marketstream.core.frame import Frame
 from marketstream.core.model import BestPrice, Side, Status
+from marketstream.errors import InvalidMessageError
 from marketstream.wire.json import dumps
 
 CHANNEL_EVENTS = {
@@ -111,7 +112,14 @@ def channel_update(channel: str, data: object, at_ms: int) -> Frame:
 
 
 def custom(event: str, arguments: Sequence[object], key: str | None = None) -> Frame:
-    """An event of a back end's own, with any number of arguments."""
+    """An event of a back end's own, with any number of arguments.
+
+    Raises:
+        InvalidMessageError: The name is empty, or it or an argument has no form in JSON.
+    """
+    if not event:
+        raise InvalidMessageError("an event needs a name", path="event")
+    dumps(event)
     body = b",".join(dumps(argument) for argument in arguments)
     return Frame(event, body, key=key, arity=len(arguments))
 

@@ -162,7 +162,7 @@ def _time(value: dict[str, Any], at_ms: int) -> int:
     time = value.get("timestamp")
     if time is None:
         return at_ms
-    if isinstance(time, bool) or not isinstance(time, int | float) or not 0 < time < math.inf:
+    if isinstance(time, bool) or not isinstance(time, int | float) or not 1 <= time < math.inf:
         raise InvalidMessageError("timestamp: must be epoch milliseconds", path="timestamp")
     if time > at_ms + MAX_AHEAD_MS:
         raise InvalidMessageError(

@@ -20,6 +20,8 @@ from marketstream.errors import InvalidMessageError, UnknownEventError
 
 MAX_SYMBOLS = 1_000
 """Symbols that one call may name."""
+SLOWEST, FASTEST = 0.01, 1_000_000
+"""Updates a second that a client may ask for at most."""
 
 
 def parse(event: object, arguments: list[Any]) -> Command:
@@ -35,7 +37,8 @@ def parse(event: object, arguments: list[Any]) -> Command:
     """
     read = _COMMANDS.get(event) if isinstance(event, str) else None
     if read is None:
-        raise UnknownEventError(f"unknown event {str(event)[:64]!r}")
+        shown = repr(event[:64]) if isinstance(event, str) else "without a name"
+        raise UnknownEventError(f"unknown event {shown}")
     if len(arguments) > 1:
         raise InvalidMessageError(f"{event} takes one payload, {len(arguments)} were sent")
     payload = arguments[0] if arguments and arguments[0] is not None else {}
@@ -45,12 +48,17 @@ def parse(event: object, arguments: list[Any]) -> Command:
 
 
 def _subscribe(payload: dict[str, Any]) -> Subscribe:
-    mode = payload.get("mode") or "latest"
+    mode = _or(payload, "mode", "latest")
     if mode not in ("latest", "every"):
         raise InvalidMessageError('mode must be "latest" or "every"', path="mode")
-    rate = payload.get("maxRate") or 0
-    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 <= rate <= 1e6:  # noqa: PLR2004
-        raise InvalidMessageError("maxRate must be a number from 0 (no limit) to 1000000", path="maxRate")
+    rate = _or(payload, "maxRate", 0)
+    if (
+        isinstance(rate, bool)
+        or not isinstance(rate, int | float)
+        or not (rate == 0 or SLOWEST <= rate <= FASTEST)
+    ):
+        text = f"maxRate must be 0 (no limit) or a number from {SLOWEST} to {FASTEST}"
+        raise InvalidMessageError(text, path="maxRate")
     channels = _names(payload, "channels")
     symbols = _names(payload, "symbols")
     _require_something(symbols, channels)
@@ -69,6 +77,11 @@ def _get_quote(payload: dict[str, Any]) -> GetQuote:
 
 def _authenticate(payload: dict[str, Any]) -> Authenticate:
     return Authenticate(_text(payload, "token"))
+
+
+def _or(payload: dict[str, Any], field: str, default: object) -> Any:  # noqa: ANN401  # JSON is of any shape
+    value = payload.get(field)
+    return default if value is None else value
 
 
 def _require_something(symbols: tuple[str, ...] | None, channels: tuple[str, ...] | None) -> None:

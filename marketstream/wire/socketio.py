@@ -26,7 +26,7 @@ from marketstream.wire.json import dumps, loads
 
 NAMESPACE = "/market-data"
 SEPARATOR = b"\x1e"
-PING, PONG, NOOP, CLOSE = (Frame("", text) for text in (b"2", b"3", b"6", b"1"))
+PING, NOOP = Frame("", b"2"), Frame("", b"6")
 PROBE_ANSWER = Frame("", b"3probe")
 DISCONNECT = Frame("", f"41{NAMESPACE},".encode())
 

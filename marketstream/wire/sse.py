@@ -33,7 +33,7 @@ def _wrap(frame: Frame) -> bytes:
         return frame.body
     name = frame.event.replace("\n", " ").replace("\r", " ").encode()
     body = frame.body if frame.arity == 1 else b"[" + frame.body + b"]"
-    if frame.cursor and frame.symbol:
+    if frame.cursor and frame.event == "price":
         ident = f"{frame.symbol}-{frame.at_ms}@{frame.cursor}".encode()
         return b"event: " + name + b"\nid: " + ident + b"\ndata: " + body + b"\n\n"
     return b"event: " + name + b"\ndata: " + body + b"\n\n"

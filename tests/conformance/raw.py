@@ -106,7 +106,7 @@ async def raw_socket(url: str, sid: str = "", token: str | None = None) -> Async
         raw = RawSocket(socket)
         if token is not None:
             await raw.send(enter(token))
-            await raw.read_to(f"{PREFIX}[\"connected\"")
+            await raw.read_to(f'{PREFIX}["connected"')
         yield raw
 
 

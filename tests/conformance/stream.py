@@ -34,7 +34,7 @@ class Block:
     @property
     def number(self) -> int:
         """The number of a price that was made by `market.price`."""
-        return round(self.data["midPrice"])
+        return int(self.data["midPrice"])
 
 
 class Reader:
@@ -50,7 +50,7 @@ class Reader:
     async def read(self) -> Block | None:
         """The next block; None when the stream has ended."""
         lines: list[str] = []
-        async with asyncio.timeout(scaled(10)):
+        async with asyncio.timeout(scaled(5)):
             while line := (await self.response.content.readline()).decode():
                 if line == "\n":
                     return Block(tuple((name, value.removeprefix(" ")) for name, _, value in _parts(lines)))
@@ -76,7 +76,11 @@ def _parts(lines: list[str]) -> list[tuple[str, str, str]]:
 
 @asynccontextmanager
 async def request(
-    server: Server, query: Mapping[str, str], *, token: str | None = None, headers: Mapping[str, str] | None = None
+    server: Server,
+    query: Mapping[str, str],
+    *,
+    token: str | None = None,
+    headers: Mapping[str, str] | None = None,
 ) -> AsyncIterator[aiohttp.ClientResponse]:
     """The response to a request for a stream.
 

@@ -37,7 +37,7 @@ def tours(node: Node, server: Server) -> dict[tuple[str, str], Seen]:
     return {(tour["generation"], tour["way"]): tour for tour in told}
 
 
-@pytest.fixture(params=KINDS, ids=lambda kind: "-".join(kind))
+@pytest.fixture(params=KINDS, ids="-".join)
 def tour(request: pytest.FixtureRequest, tours: dict[tuple[str, str], Seen]) -> Iterator[Seen]:
     """What one client saw."""
     return tours[request.param]  # type: ignore[return-value]

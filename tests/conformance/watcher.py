@@ -75,7 +75,9 @@ class Watcher:
 
 
 @asynccontextmanager
-async def watching(server: Server, token: str | None = None, way: str = "websocket") -> AsyncIterator[Watcher]:
+async def watching(
+    server: Server, token: str | None = None, way: str = "websocket"
+) -> AsyncIterator[Watcher]:
     """A client that is connected inside the block.
 
     Args:

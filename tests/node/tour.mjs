@@ -39,6 +39,7 @@ async function tour(generation, way) {
     ["subscribe", { symbols: ["X"], maxRate: -1 }],
     ["subscribe", { symbols: ["X"] }, { symbols: ["Y"] }],
     ["subscribe", { symbols: ["X"], channels: ["gossip"] }],
+    ["subscribe", { symbols: [Buffer.from("X")] }],
     ["unsubscribe", 7],
     ["get_quote", {}],
     ["get_quote", { symbol: "BAD SYMBOL" }],

@@ -23,10 +23,10 @@ class HubMachine(RuleBasedStateMachine):
         self.lanes: dict[tuple[str, int], Lane | None] = {}
         self.serial = 0
 
-    def frame(self, key: str | None, tenant: str | None) -> Frame:
+    def frame(self, key: str | None, tenant: str | None, withheld: frozenset[str] = frozenset()) -> Frame:
         """A frame with a number of its own."""
         self.serial += 1
-        return Frame("price", b"%d" % self.serial, key=key, tenant=tenant)
+        return Frame("price", b"%d" % self.serial, key=key, tenant=tenant, withheld=withheld)
 
     def audience(self, room: str, tenant: str | None) -> set[int]:
         """Who may hear a frame, by the model."""
@@ -45,11 +45,12 @@ class HubMachine(RuleBasedStateMachine):
         self.lanes.pop((room, number), None)
         self.hub.leave(room, self.boxes[number])
 
-    @rule(room=ROOMS, tenant=AUDIENCES)
-    def deliver(self, room: str, tenant: str | None) -> None:
-        """A price comes."""
-        frame = self.frame(room, tenant)
-        expected = self.audience(room, tenant)
+    @rule(room=ROOMS, tenant=AUDIENCES, withheld=st.frozensets(st.sampled_from(TENANTS)))
+    def deliver(self, room: str, tenant: str | None, withheld: frozenset[str]) -> None:
+        """A price comes; only one for everybody is ever withheld from some."""
+        withheld = withheld if tenant is None else frozenset()
+        frame = self.frame(room, tenant, withheld)
+        expected = {n for n in self.audience(room, tenant) if self.boxes[n].tenant not in withheld}
         before = self.hub.offered
         assert self.hub.deliver(room, frame) == len(expected)
         assert self.hub.offered - before == len(expected)

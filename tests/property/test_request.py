@@ -69,7 +69,7 @@ COMMANDS: st.SearchStrategy[tuple[Command, str, dict[str, Any]]] = st.one_of(
         ),
         st.lists(st.text(max_size=8), max_size=5),
         st.sampled_from(["latest", "every"]),
-        st.floats(0, 1e6),
+        st.just(0) | st.floats(0.01, 1e6),
         st.none() | st.lists(st.text(max_size=8), max_size=3),
     ),
     st.builds(
@@ -90,7 +90,18 @@ def test_a_command_written_as_json_is_read_as_it_was_meant(case: tuple[Command, 
 
 ITEMS = st.dictionaries(
     st.sampled_from(
-        ["symbol", "source", "bid", "bidSize", "ask", "askSize", "timestamp", "bestBid", "bestAsk", "midPrice"]
+        [
+            "symbol",
+            "source",
+            "bid",
+            "bidSize",
+            "ask",
+            "askSize",
+            "timestamp",
+            "bestBid",
+            "bestAsk",
+            "midPrice",
+        ]
     ),
     JSON
     | st.sampled_from(["AAPL", "lmax", 1.5, 10**12])

@@ -53,7 +53,9 @@ def test_no_text_makes_the_parser_fail_in_any_other_way(text: str) -> None:
     st.sampled_from("0123456789"),
     st.sampled_from(["", "/market-data,", "/market-data", "/,", "1-", "99999999999999999999-", "/\ud800,"]),
     st.text("0123456789²٣", max_size=30),
-    st.sampled_from(["", "[]", "[[]]", '["e"', "{}", "null", '["\ud800"]', '["\\ud800"]', '{"_placeholder":true}']),
+    st.sampled_from(
+        ["", "[]", "[[]]", '["e"', "{}", "null", '["\ud800"]', '["\\ud800"]', '{"_placeholder":true}']
+    ),
 )
 def test_no_packet_however_it_is_put_together_makes_the_parser_fail_in_any_other_way(
     kind: str, middle: str, digits: str, body: str

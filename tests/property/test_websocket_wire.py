@@ -5,6 +5,7 @@ from contextlib import suppress
 import websocket as other
 from hypothesis import given
 from hypothesis import strategies as st
+from websocket._abnf import frame_buffer
 
 from marketstream.wire.websocket import BINARY, CLOSE, PING, PONG, TEXT, Decoder, FrameError, Message, encode
 
@@ -55,9 +56,7 @@ def test_every_message_is_given_out_with_its_last_byte_and_not_before(sent: list
     for message in sent:
         data = masked(message)
         for at in range(max(0, len(data) - 40), len(data) - 1):
-            # Held back to one byte before the end, whatever the cuts were so far.
-            decoder_of_half = Decoder(LIMIT)
-            assert decoder_of_half.feed(data[: at + 1]) == []
+            assert Decoder(LIMIT).feed(data[: at + 1]) == []
         assert len(decoder.feed(data[:-1])) == 0
         assert len(decoder.feed(data[-1:])) == 1
 
@@ -77,7 +76,7 @@ class Pipe:
 @given(st.lists(st.tuples(st.sampled_from([TEXT, BINARY]), SIZES), min_size=1, max_size=4))
 def test_another_implementation_reads_what_this_one_sends(sent: list[tuple[int, int]]) -> None:
     pipe = Pipe(b"".join(encode(b"x" * size, opcode) for opcode, size in sent))
-    reader = other._core.frame_buffer(pipe.read, skip_utf8_validation=False)
+    reader = frame_buffer(pipe.read, skip_utf8_validation=False)
     for opcode, size in sent:
         frame = reader.recv_frame()
         assert (frame.fin, frame.rsv1, frame.opcode, frame.data) == (1, 0, opcode, b"x" * size)

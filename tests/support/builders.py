@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Iterable
 from typing import Any
 
+from aiohttp.test_utils import make_mocked_request
 from hypothesis import strategies as st
 
 from marketstream.bus.memory import MemoryBus
@@ -19,6 +20,11 @@ from marketstream.engine.publisher import Publisher
 from marketstream.engine.stats import Stats
 from marketstream.errors import AuthFailedError, MarketstreamError
 from marketstream.ports import Verifier
+from marketstream.transports.address import AddressReader
+from marketstream.transports.credentials import Credentials
+from marketstream.transports.origin import OriginPolicy
+from marketstream.transports.socketio.engine import EngineSocket
+from marketstream.transports.socketio.namespace import build_socketio
 from tests.support.clock import FakeClock
 from tests.support.recording import RecordingTransport
 
@@ -29,7 +35,9 @@ NUMBERS = st.one_of(
 )
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | NUMBERS | st.text(max_size=40),
-    lambda children: st.lists(children, max_size=4) | st.dictionaries(st.text(max_size=9), children, max_size=4),
+    lambda children: (
+        st.lists(children, max_size=4) | st.dictionaries(st.text(max_size=9), children, max_size=4)
+    ),
     max_leaves=12,
 )
 HOSTILE = [
@@ -57,6 +65,7 @@ HOSTILE = [
 PRO = Plan("pro")
 AT_MS = 1_700_000_000_000
 HOUR_MS = 3_600_000
+NAMESPACE = "/market-data"
 
 
 def principal(
@@ -219,3 +228,37 @@ class Bench:
         self.node.flusher.flush()
         while self.node.hub.dirty:
             self.node.flusher.flush()
+
+
+class Edge(Bench):
+    """A bench with the Socket.IO server on it; its clients write into memory instead of a websocket."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.server = build_socketio(
+            node=self.node, credentials=Credentials(), origins=OriginPolicy([]), addresses=AddressReader([])
+        )
+        self.manager = self.server.manager
+        self.sockets: dict[str, EngineSocket] = {}
+
+    def arrive(self) -> Client:
+        """A client that has not shaken hands yet."""
+        client = self.open()
+        socket = EngineSocket(
+            self.server.eio, f"secret of {client.connection.id}", make_mocked_request("GET", "/")
+        )
+        socket.connection = client.connection
+        self.sockets[client.connection.id] = self.server.eio.sockets[socket.sid] = socket
+        return client
+
+    def member(self, tenant: str = "acme") -> Client:
+        """A client that was admitted before."""
+        client = self.arrive()
+        self.node.admit(client.connection, principal(tenant=tenant))
+        self.manager.add(self.sockets[client.connection.id])
+        return client
+
+    async def emit(self, event: str, data: Any, **options: Any) -> None:
+        """Emits as a back end in this process does, and lets it be written."""
+        await self.server.emit(event, data, namespace=NAMESPACE, **options)
+        self.flush()

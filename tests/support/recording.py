@@ -21,6 +21,7 @@ class RecordingTransport:
         keepalive_interval: Seconds between two of them.
         listens: Whether the client is expected to say something now and then.
         snapshots: Whether current values go out as one `snapshot`.
+        keeps: Whether what is written while it is full is kept for later.
 
     Attributes:
         writes: What was written, oldest first.
@@ -38,12 +39,14 @@ class RecordingTransport:
         keepalive_interval: float = 1e9,
         listens: bool = True,
         snapshots: bool = True,
+        keeps: bool = False,
     ) -> None:
         self.dialect = dialect
         self.keepalive = keepalive
         self.keepalive_interval = keepalive_interval
         self.listens = listens
         self.snapshots = snapshots
+        self.keeps = keeps
         self.writes: list[bytes] = []
         self.full = False
         self.held = 0

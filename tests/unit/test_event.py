@@ -16,7 +16,13 @@ def payload(frame: Frame) -> Any:
 
 def test_a_price_is_keyed_by_its_symbol_and_dated_by_its_source() -> None:
     frame = event.price(best_price("AAPL", at_ms=5), "acme")
-    assert (frame.event, frame.key, frame.symbol, frame.at_ms, frame.tenant) == ("price", "AAPL", "AAPL", 5, "acme")
+    assert (frame.event, frame.key, frame.symbol, frame.at_ms, frame.tenant) == (
+        "price",
+        "AAPL",
+        "AAPL",
+        5,
+        "acme",
+    )
 
 
 def test_a_missing_side_or_size_is_null() -> None:
@@ -83,6 +89,6 @@ def test_a_payload_without_a_form_in_json_is_refused(data: object) -> None:
 
 @pytest.mark.parametrize("name", ["", "\ud800"], ids=["empty", "half a letter"])
 def test_a_name_that_no_dialect_can_write_is_refused_where_the_event_is_made(name: str) -> None:
-    """A frame without a name passes for a finished packet; one that cannot be encoded fails in everybody's flush."""
+    """Without a name a frame passes for a finished packet; without bytes it fails in everybody's flush."""
     with pytest.raises(InvalidMessageError):
         event.custom(name, [1])

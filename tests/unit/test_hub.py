@@ -67,6 +67,18 @@ def test_joining_twice_delivers_once(hub: Hub[str]) -> None:
     assert hub.members("r") == [member]
 
 
+def test_a_price_is_withheld_from_tenants_that_have_a_newer_one_of_their_own(hub: Hub[str]) -> None:
+    plain, paced, other = box(), box(), box(tenant="rival")
+    lane = Lane("A", lossless=True)
+    hub.join("r", plain)
+    hub.join("r", paced, lane)
+    hub.join("r", other)
+    frame = Frame("price", b"{}", key="A", symbol="A", withheld=frozenset({"acme"}))
+    assert hub.deliver("r", frame) == 1
+    assert (len(plain), list(lane.waiting), other.slots) == (0, [], {"A": frame})
+    assert hub.offered == 1
+
+
 @pytest.mark.parametrize("twice", [False, True])
 def test_a_frame_for_one_tenant_reaches_its_members_only(hub: Hub[str], twice: bool) -> None:  # noqa: FBT001  # a case
     """Whether or not the room has heard such a frame before."""

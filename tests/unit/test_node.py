@@ -1,10 +1,21 @@
 import asyncio
+import json
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
 
 from marketstream.core import closing
-from marketstream.core.commands import Authenticate, Authenticated, Ping, Quoted, Reply, Subscribed, Unsubscribed
+from marketstream.core.commands import (
+    Authenticated,
+    GetQuote,
+    Ping,
+    Quoted,
+    Reply,
+    Subscribe,
+    Subscribed,
+    Unsubscribed,
+)
 from marketstream.core.entitlements import Mode, Plan
 from marketstream.core.model import Status
 from marketstream.engine.node import Delivery
@@ -28,6 +39,13 @@ DELAYED = Plan("delayed", delay=10)
 async def bench() -> Bench:
     """An engine without clients; its loop writes by itself."""
     return Bench()
+
+
+def quoted(reply: Reply | MarketstreamError) -> dict[str, Any]:
+    """The quote in an answer."""
+    assert isinstance(reply, Quoted), reply
+    found: dict[str, Any] = json.loads(reply.body)
+    return found
 
 
 # Snapshot and prices
@@ -84,8 +102,6 @@ async def test_the_answer_goes_out_before_what_follows_from_it(bench: Bench) -> 
     client = bench.client()
     seen: list[int] = []
     bench.publish("A", 1)
-    from marketstream.core.commands import Subscribe  # noqa: PLC0415
-
     bench.node.execute(
         client.connection, Subscribe(("A",)), lambda _: seen.append(len(client.connection.outbox))
     )
@@ -96,10 +112,7 @@ async def test_the_answer_goes_out_before_what_follows_from_it(bench: Bench) -> 
 async def test_there_is_no_price_after_unsubscribing(bench: Bench) -> None:
     client = bench.client()
     client.subscribe("A", "B")
-    bench.publish("A", 1)
-    bench.publish("B", 1)
-    client.sink.clear()
-    client.connection.outbox.take(0)
+    bench.flush()
     bench.publish("A", 2)
     bench.publish("B", 2)
     assert client.unsubscribe("A") == Unsubscribed(("A",), None)
@@ -109,16 +122,18 @@ async def test_there_is_no_price_after_unsubscribing(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(("mode", "rate"), [("every", 0), ("latest", 5), ("every", 5)])
-async def test_there_is_no_price_after_unsubscribing_from_a_lane(bench: Bench, mode: Mode, rate: float) -> None:
+async def test_there_is_no_price_after_unsubscribing_from_a_lane(
+    bench: Bench, mode: Mode, rate: float
+) -> None:
     client = bench.client()
     client.subscribe("A", mode=mode, max_rate=rate)
+    bench.flush()
+    client.sink.full = True
     bench.publish("A", 1, 2, 3)
-    bench.node.flusher.stop()
-    client.connection.outbox.take(0)
-    bench.publish("A", 4)
     client.unsubscribe("A")
-    bench.publish("A", 5)
-    bench.clock.advance(100)
+    bench.publish("A", 4)
+    client.sink.full = False
+    bench.node.hub.mark(client.connection.outbox)
     bench.flush()
     assert client.prices() == []
     assert not client.connection.outbox.lanes
@@ -231,7 +246,7 @@ async def test_no_id_on_a_stream_runs_ahead_of_what_was_sent_before_it(bench: Be
 
 async def test_a_symbol_that_is_not_live_is_told_with_its_snapshot(bench: Bench) -> None:
     for state in ("stale", "live"):
-        bench.publisher.announce([Status(state.upper(), state, None, 5)])  # type: ignore[arg-type]  # a state
+        bench.publisher.announce([Status(state.upper(), state, None, 5)])
     client = bench.client()
     client.subscribe("STALE", "LIVE")
     bench.flush()
@@ -259,7 +274,7 @@ async def test_a_tenants_price_is_in_no_others_snapshot_or_quote(bench: Bench) -
         client.subscribe("A")
         bench.flush()
         assert client.snapshots() == [[bid]]
-        assert quoted(client.ask(get_quote("A")))["bid"] == bid
+        assert quoted(client.ask(GetQuote("A")))["bid"] == bid
 
 
 async def test_an_event_for_a_room_reaches_its_members(bench: Bench) -> None:
@@ -384,15 +399,246 @@ async def test_rooms_of_a_back_ends_own_are_entered_and_left(bench: Bench) -> No
 # Commands
 
 
-def get_quote(symbol: str) -> Any:
-    from marketstream.core.commands import GetQuote  # noqa: PLC0415
+async def test_a_quote_is_made_of_the_newest_best_price(bench: Bench) -> None:
+    bench.publish("A", 1, 5)
+    bench.clock.advance(2)
+    found = quoted(bench.client().ask(GetQuote("a")))
+    assert {name: found[name] for name in ("symbol", "price", "bid", "ask", "timestamp", "age_seconds")} == {
+        "symbol": "A",
+        "price": 5.5,
+        "bid": 5,
+        "ask": 6,
+        "timestamp": AT_MS,
+        "age_seconds": 2,
+    }
 
-    return GetQuote(symbol)
+
+async def test_a_failed_call_is_answered_with_its_error_and_counted(bench: Bench) -> None:
+    client = bench.client(principal(symbols=["A"], plan=Plan("p", rate_capacity=2, rate_refill=1)))
+    errors = [client.ask(GetQuote(symbol)) for symbol in ("A", "B", "A")]
+    assert [type(error) for error in errors] == [UnknownSymbolError, NotEntitledError, RateLimitedError]
+    assert isinstance(client.ask(Ping()), Reply)
+    assert bench.stats.commands == {"UNKNOWN_SYMBOL": 1, "NOT_ENTITLED": 1, "RATE_LIMITED": 1, "ok": 1}
 
 
-def quoted(reply: Reply | MarketstreamError) -> dict[str, Any]:
-    import json  # noqa: PLC0415
+async def test_a_feed_hears_when_a_client_watches_one_of_its_symbols(bench: Bench) -> None:
+    waiting = asyncio.create_task(bench.node.wanted(frozenset({"A", "B"})))
+    client = bench.client()
+    client.subscribe("C")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    client.subscribe("B")
+    async with asyncio.timeout(5):
+        await waiting
+        await bench.node.wanted(frozenset({"B"}))
 
-    assert isinstance(reply, Quoted), reply
-    found: dict[str, Any] = json.loads(reply.body)
-    return found
+
+async def test_a_tape_waits_for_a_client_of_every_value_but_not_for_ever(bench: Bench) -> None:
+    bench = Bench(delivery=Delivery(lane_capacity=10))
+    client = bench.client()
+    client.subscribe("A", mode="every")
+    client.sink.full = True
+    bench.publish("A", *range(6))
+    waiting = asyncio.create_task(bench.node.caught_up(patience=60))
+    done, _ = await asyncio.wait([waiting], timeout=0.02)  # more than one look at the client
+    assert not done
+    client.sink.full = False
+    bench.node.resume(client.connection)
+    async with asyncio.timeout(5):
+        await waiting
+    client.sink.full = True
+    bench.publish("A", *range(6, 12))
+    waiting = asyncio.create_task(bench.node.caught_up(patience=60))
+    await asyncio.sleep(0)
+    bench.clock.advance(61)
+    async with asyncio.timeout(5):
+        await waiting
+
+
+# A newer token
+
+
+async def test_a_newer_token_extends_the_connection(bench: Bench) -> None:
+    client = bench.client()
+    client.connection.warned = True
+    bench.tokens.known["new"] = principal(expires_at_ms=AT_MS + 2 * HOUR_MS)
+    assert await client.authenticate("new") == Authenticated(AT_MS + 2 * HOUR_MS)
+    assert client.connection.expires_at == bench.clock.now() + 7200
+    assert not client.connection.warned
+
+
+@pytest.mark.parametrize("later", [False, True], ids=["at once", "after fetching keys"])
+async def test_a_token_that_is_not_good_changes_nothing(bench: Bench, later: bool) -> None:  # noqa: FBT001  # a case
+    bench.tokens.later = later
+    bench.tokens.release.set()
+    client = bench.client()
+    bench.tokens.known["other"] = principal("somebody else")
+    before = client.connection.expires_at
+    for token in ("bad", "other"):
+        assert isinstance(await client.authenticate(token), AuthFailedError)
+    assert client.connection.expires_at == before
+
+
+async def test_a_newer_token_that_covers_less_ends_what_it_does_not_cover(bench: Bench) -> None:
+    client = bench.client()
+    client.subscribe("A", "B", channels=("indices",))
+    bench.tokens.known["new"] = principal(symbols=["A"], plan=Plan("p", channels=()))
+    await client.authenticate("new")
+    assert sorted(bench.node.hub.rooms_of(client.connection.outbox)) == ["symbol:A", "tenant:acme"]
+
+
+async def test_a_newer_token_of_a_delayed_plan_moves_to_the_delayed_rooms_and_back(bench: Bench) -> None:
+    bench = Bench(DELAYED)
+    client = bench.client()
+    client.subscribe("A", "B")
+    bench.tokens.known |= {"delayed": principal(plan=DELAYED, symbols=["A"]), "live": principal()}
+    await client.authenticate("delayed")
+    assert sorted(bench.node.hub.rooms_of(client.connection.outbox)) == ["delayed:10:A", "tenant:acme"]
+    await client.authenticate("live")
+    assert sorted(bench.node.hub.rooms_of(client.connection.outbox)) == ["symbol:A", "tenant:acme"]
+    bench.node.leave(client.connection, closing.CLIENT_LEFT)
+    assert len(bench.node.hub) == 0
+
+
+async def test_a_client_that_left_while_its_token_was_checked_stays_away(bench: Bench) -> None:
+    bench = Bench(DELAYED)
+    client = bench.client()
+    client.subscribe("A")
+    bench.tokens.later = True
+    bench.tokens.known["new"] = principal(plan=DELAYED)
+    asking = asyncio.create_task(client.authenticate("new"))
+    await asyncio.sleep(0)
+    bench.node.leave(client.connection, closing.CLIENT_LEFT)
+    bench.tokens.release.set()
+    await asyncio.wait([asking])
+    assert len(bench.node.hub) == 0
+
+
+# Delay
+
+
+async def test_a_delayed_client_sees_prices_when_they_are_old_enough(bench: Bench) -> None:
+    bench = Bench(DELAYED)
+    live, delayed = bench.client(), bench.client(principal(plan=DELAYED))
+    for client in (live, delayed):
+        client.subscribe("A")
+    bench.publish("A", 1)
+    for _ in range(10):
+        bench.node.release_delayed()
+        bench.flush()
+        assert delayed.prices() == []
+        bench.clock.advance(1)
+    bench.node.release_delayed()
+    bench.flush()
+    assert (live.prices(), delayed.prices()) == ([1], [1])
+
+
+async def test_a_delayed_client_sees_nothing_newer_in_its_snapshot_or_quote(bench: Bench) -> None:
+    bench = Bench(DELAYED)
+    client = bench.client(principal(plan=DELAYED))
+    bench.publish("A", 1)
+    bench.node.release_delayed()
+    bench.clock.advance(10)
+    bench.node.release_delayed()
+    bench.publish("A", 2)
+    client.subscribe("A", "B")
+    bench.flush()
+    assert client.snapshots() == [[1]]
+    assert [status["state"] for status in client.sink.named("status")] == ["delayed", "delayed"]
+    assert quoted(client.ask(GetQuote("A")))["bid"] == 1
+
+
+# Figures
+
+
+async def test_the_count_of_conflated_prices_is_exact(bench: Bench) -> None:
+    slow, fine, gone, every = (bench.client() for _ in range(4))
+    for client in (slow, fine, gone):
+        client.subscribe("A")
+    every.subscribe("A", mode="every")
+    for client in (slow, gone, every):
+        client.sink.full = True
+    for number in range(10):
+        bench.publish("A", number)
+        bench.flush()
+    assert bench.node.conflated() == 9 + 9
+    bench.node.leave(gone.connection, closing.CLIENT_LEFT)
+    every.sink.full = slow.sink.full = False
+    slow.unsubscribe("A")
+    bench.node.resume(every.connection)
+    bench.flush()
+    assert bench.node.conflated() == 18
+    assert (len(fine.prices()), len(every.prices()), slow.prices()) == (10, 10, [])
+
+
+async def test_a_client_that_leaves_before_a_flush_does_not_hide_what_others_missed(bench: Bench) -> None:
+    slow, gone = bench.client(), bench.client()
+    for client in (slow, gone):
+        client.subscribe("A")
+    bench.flush()
+    slow.sink.full = True
+    bench.publish("A", 1)
+    bench.flush()
+    bench.publish("A", 2)
+    bench.node.leave(gone.connection, closing.CLIENT_LEFT)
+    bench.flush()
+    assert bench.node.conflated() == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [("latest", "every"), ("every", "latest"), ("latest", "latest"), ("every", "every")]
+)
+async def test_what_a_new_subscription_supersedes_was_not_conflated(
+    bench: Bench, before: Mode, after: Mode
+) -> None:
+    client = bench.client()
+    client.subscribe("A", mode=before)
+    bench.flush()
+    client.sink.full = True
+    bench.publish("A", 1)
+    client.subscribe("A", mode=after)
+    assert bench.node.conflated() == 0
+    client.sink.full = False
+    bench.node.resume(client.connection)
+    bench.flush()
+    assert bench.node.conflated() == 0
+    assert client.snapshots()[-1] == [1]
+
+
+async def test_what_mode_every_lost_is_lagged_and_never_conflated(bench: Bench) -> None:
+    """Also before it was told: a counter that goes back is read as a restart."""
+    bench = Bench(delivery=Delivery(lane_capacity=3))
+    client = bench.client()
+    client.subscribe("A", mode="every")
+    client.sink.full = True
+    bench.publish("A", *range(10))
+    assert bench.node.conflated() == 0
+    client.sink.full = False
+    bench.node.resume(client.connection)
+    bench.flush()
+    assert (bench.node.conflated(), bench.stats.lagged) == (0, 7)
+
+
+async def test_the_lag_of_the_bus_is_known(bench: Bench) -> None:
+    bench.publish("A", 1)
+    frame = bench.bus.last(["A"], "acme")[0]
+    bench.clock.advance(0.25)
+    bench.node.receive([frame])
+    assert bench.node.bus_lag_ms == pytest.approx(250, abs=1)
+    bench.flush()
+
+
+async def test_a_call_that_fails_in_a_way_nobody_thought_of_harms_nobody(bench: Bench) -> None:
+    async def fail() -> None:
+        raise ZeroDivisionError
+
+    tasks: list[asyncio.Task[None]] = []
+
+    def spawn(work: Coroutine[None, None, None]) -> None:
+        tasks.append(asyncio.create_task(work))
+
+    bench.node.spawn = spawn
+    bench.node.wait_for(fail())
+    await eventually(tasks[0].done)
+    assert tasks[0].exception() is None

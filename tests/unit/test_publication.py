@@ -42,13 +42,22 @@ def test_a_quote_is_read_as_it_was_written() -> None:
 
 
 def test_a_price_is_read_as_it_was_written() -> None:
-    full = PRICE | {"bestAsk": {"price": 3, "size": 4, "source": "y"}, "midPrice": 2, "spread": 2, "spreadBps": 10}
-    assert item("prices", full) == BestPrice("AAPL", Side(1.0, None, "x"), Side(3.0, 4.0, "y"), 2.0, 2.0, 10.0, NOW)
+    full = PRICE | {
+        "bestAsk": {"price": 3, "size": 4, "source": "y"},
+        "midPrice": 2,
+        "spread": 2,
+        "spreadBps": 10,
+    }
+    assert item("prices", full) == BestPrice(
+        "AAPL", Side(1.0, None, "x"), Side(3.0, 4.0, "y"), 2.0, 2.0, 10.0, NOW
+    )
     assert item("prices", PRICE) == BestPrice("AAPL", Side(1.0, None, "x"), None, None, None, None, NOW)
 
 
 def test_a_quote_may_be_one_sided_or_a_trade_only() -> None:
-    assert item("quotes", {"symbol": "A", "source": "x", "ask": 3}) == Quote("A", "x", None, None, 3.0, None, NOW)
+    assert item("quotes", {"symbol": "A", "source": "x", "ask": 3}) == Quote(
+        "A", "x", None, None, 3.0, None, NOW
+    )
     assert item("quotes", {"symbol": "A", "source": "x", "last": 3, "volume": 9}) == Quote(
         "A", "x", None, None, None, None, NOW, 3.0, 9.0
     )

@@ -26,7 +26,11 @@ from marketstream.wire.request import MAX_SYMBOLS, parse
         ),
         ("subscribe", [{"channels": []}], Subscribe((), channels=())),
         ("subscribe", [{"symbols": []}], Subscribe(())),
-        ("subscribe", [{"symbols": ["A"], "mode": None, "maxRate": None, "channels": None}], Subscribe(("A",))),
+        (
+            "subscribe",
+            [{"symbols": ["A"], "mode": None, "maxRate": None, "channels": None}],
+            Subscribe(("A",)),
+        ),
         ("unsubscribe", [{"symbols": ["A"]}], Unsubscribe(("A",))),
         ("unsubscribe", [{"channels": ["movers"]}], Unsubscribe((), ("movers",))),
         ("subscriptions", [{}], ListSubscriptions()),

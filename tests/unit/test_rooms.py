@@ -20,7 +20,8 @@ def test_the_symbol_of_a_room_is_the_one_it_was_named_after(symbol: str) -> None
 
 
 @pytest.mark.parametrize(
-    "room", [tenant_room("AAPL"), channel_room("AAPL"), symbol_room("AAPL", 5), "symbol:", "symbol", "AAPL", ""]
+    "room",
+    [tenant_room("AAPL"), channel_room("AAPL"), symbol_room("AAPL", 5), "symbol:", "symbol", "AAPL", ""],
 )
 def test_no_other_room_has_a_symbol(room: str) -> None:
     assert symbol_of(room) is None

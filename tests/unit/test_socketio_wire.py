@@ -35,7 +35,13 @@ def test_a_packet_is_read_in_its_parts(text: str, packet: Packet) -> None:
     "text",
     [
         *("", "7", "x", "-1", "٣", "2", "2/market-data,", "2/market-data,{}", '2/market-data,"ping"'),
-        *("2/market-data,[", '2/market-data,["ping"', "2/market-data,12", '2/market-data,["a"]x', "3/market-data,1{}"),
+        *(
+            "2/market-data,[",
+            '2/market-data,["ping"',
+            "2/market-data,12",
+            '2/market-data,["a"]x',
+            "3/market-data,1{}",
+        ),
         '2/market-data,1234567890123456["ping"]',
     ],
 )
@@ -98,4 +104,6 @@ def test_an_error_is_told_with_its_code_and_a_limit_with_when_to_come_back() -> 
 
 
 def test_what_went_wrong_inside_stays_inside() -> None:
-    assert wire.render_error(FeedError("password=hunter2")) == b'{"error":"internal error","code":"FEED_FAILED"}'
+    assert (
+        wire.render_error(FeedError("password=hunter2")) == b'{"error":"internal error","code":"FEED_FAILED"}'
+    )

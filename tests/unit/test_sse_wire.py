@@ -53,7 +53,10 @@ def test_the_name_of_an_event_cannot_end_it() -> None:
         ("BRK-B-5@6", 6),
         ("A-5@0", 0),
         ("EUR/USD-1399033500546", None),
-        *[(text, None) for text in ("", "A", "@5", "A@5", "A-@5", "A-5@", "A-5@x", "A-5@-1", "A-5@6 ", "-5@6")],
+        *[
+            (text, None)
+            for text in ("", "A", "@5", "A@5", "A-@5", "A-5@", "A-5@x", "A-5@-1", "A-5@6 ", "-5@6")
+        ],
         ("A" * 33 + "-5@6", None),
         ("A-5@" + "9" * 20, None),
     ],

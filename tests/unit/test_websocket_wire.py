@@ -171,6 +171,8 @@ def test_fragments_of_a_message_that_is_over_do_not_count_for_the_next() -> None
         decoder.feed(masked(b"x" * 90, final=False) + masked(b"x" * 10, CONTINUATION))
 
 
-@pytest.mark.parametrize(("data", "code"), [(b"\x03\xe8bye", 1000), (b"\x11\x38", 4408), (b"", 1005), (b"x", 1005)])
+@pytest.mark.parametrize(
+    ("data", "code"), [(b"\x03\xe8bye", 1000), (b"\x11\x38", 4408), (b"", 1005), (b"x", 1005)]
+)
 def test_the_code_of_a_close_frame_is_read(data: bytes, code: int) -> None:
     assert close_code(data) == code

@@ -136,8 +136,15 @@ class HubManager(socketio.AsyncManager):  # type: ignore[misc]  # python-socketi
             self._call(event, data, target, skipped, callback)
             return
         arguments = list(data) if isinstance(data, tuple) else [] if data is None else [data]
-        for name in [target] if target is None or isinstance(target, str) else target:
-            self._emit(name, self._frame(event, arguments, name), skipped)
+        if target is None or isinstance(target, str):
+            self._emit(target, self._frame(event, arguments, target), skipped)
+            return
+        frame = events.custom(event, arguments)
+        for connection in self._connections(target):
+            # Once, in however many of the rooms a client is.
+            if connection.id not in skipped:
+                self._node.send(connection, frame)
+        self._node.settle()
 
     def _frame(self, event: str, arguments: list[Any], room: str | None) -> Frame:
         symbol = rooms.symbol_of(room) if room is not None else None

@@ -1,0 +1,197 @@
+"""What every bus promises, whatever carries the frames.
+
+An implementation joins by one entry in `BUSES`: how to make it for a clock, ready to publish.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import pairwise
+
+import pytest
+
+from marketstream.bus.memory import MemoryBus
+from marketstream.core.frame import Frame
+from marketstream.core.model import Status
+from marketstream.ports import Bus, Clock
+from marketstream.wire import event
+from tests.support.builders import best_price
+from tests.support.clock import FakeClock
+from tests.support.eventually import eventually
+
+Open = Callable[[Clock], AbstractAsyncContextManager[Bus]]
+
+
+@asynccontextmanager
+async def memory(clock: Clock) -> AsyncIterator[Bus]:
+    """The bus of a single process."""
+    yield MemoryBus(clock=clock)
+
+
+BUSES: dict[str, Open] = {"memory": memory}
+
+
+class Line:
+    """A bus under test and what its receiver got.
+
+    Attributes:
+        batches: The frames of each call of the receiver, oldest first.
+    """
+
+    def __init__(self, bus: Bus, clock: FakeClock) -> None:
+        self.bus = bus
+        self.clock = clock
+        self.batches: list[list[Frame]] = []
+        bus.attach(lambda frames: self.batches.append(list(frames)))
+
+    @property
+    def frames(self) -> list[Frame]:
+        """Everything received so far."""
+        return [frame for batch in self.batches for frame in batch]
+
+    async def publish(self, *frames: Frame) -> None:
+        """Publishes a batch and waits until all of it has come back."""
+        expected = len(self.frames) + len(frames)
+        self.bus.publish(frames)
+        await eventually(lambda: len(self.frames) >= expected, what="the batch")
+
+    def last(self, *keys: str, tenant: str = "acme") -> list[bytes]:
+        """Bodies of the last frames of some keys."""
+        return [frame.body for frame in self.bus.last(keys, tenant)]
+
+
+def price(symbol: str, bid: float = 1, tenant: str | None = None, at_ms: int = 5) -> Frame:
+    return event.price(best_price(symbol, bid, at_ms), tenant)
+
+
+@pytest.fixture(params=list(BUSES.values()), ids=list(BUSES))
+async def line(request: pytest.FixtureRequest) -> AsyncIterator[Line]:
+    """A bus of each kind."""
+    clock = FakeClock()
+    make: Open = request.param
+    async with make(clock) as bus:
+        yield Line(bus, clock)
+
+
+async def test_a_bus_that_works_says_so(line: Line) -> None:
+    await line.publish(price("A"))
+    assert line.bus.connected is True
+
+
+async def test_frames_arrive_in_the_order_of_their_batch_and_together(line: Line) -> None:
+    batch = [price("A", 1), price("B", 2), price("A", 3), event.status(Status("A", "live", None, 5))]
+    await line.publish(*batch)
+    assert [[frame.body for frame in received] for received in line.batches] == [[f.body for f in batch]]
+
+
+async def test_batches_arrive_in_the_order_in_which_they_were_published(line: Line) -> None:
+    for number in range(50):
+        await line.publish(price("A", number))
+    bodies = [frame.body for frame in line.frames]
+    assert bodies == [price("A", number).body for number in range(50)]
+
+
+async def test_a_frame_arrives_as_it_was_sent(line: Line) -> None:
+    sent = [
+        price("EUR/USD", 1.5, "acme", 1_700_000_000_000),
+        event.status(Status("A", "stale", "x", 9)),
+        event.channel_update("indices", {"ö": [None]}, 7),
+        event.custom("own", [1, 2]),
+        event.price(best_price("A"), None, frozenset({"acme", "rival"})),
+    ]
+    await line.publish(*sent)
+    for frame, received in zip(sent, line.frames, strict=True):
+        for name in ("event", "body", "key", "symbol", "tenant", "at_ms", "arity", "withheld"):
+            assert getattr(received, name) == getattr(frame, name)
+
+
+async def test_each_frame_arrives_once(line: Line) -> None:
+    for _ in range(5):
+        await line.publish(price("A"), price("B"))
+    assert len(line.frames) == 10
+    cursors = [frame.cursor for frame in line.frames if frame.symbol == "A"]
+    assert len(set(cursors)) == 5
+
+
+def assert_rising(frames: Sequence[Frame]) -> None:
+    """The cursors of each symbol rise strictly."""
+    for symbol in {frame.symbol for frame in frames}:
+        cursors = [frame.cursor for frame in frames if frame.symbol == symbol]
+        assert all(earlier < later for earlier, later in pairwise(cursors)), symbol
+
+
+async def test_cursors_rise_strictly_while_the_clock_stands_still(line: Line) -> None:
+    for _ in range(20):
+        await line.publish(*[price(symbol) for symbol in "ABABA"])
+    assert_rising(line.frames)
+    assert all(frame.cursor > 0 for frame in line.frames)
+
+
+@pytest.mark.parametrize("milliseconds", [-1, -60_000, -86_400_000, 86_400_000])
+async def test_cursors_rise_strictly_when_the_clock_is_corrected(line: Line, milliseconds: int) -> None:
+    await line.publish(price("A"), price("B"))
+    line.clock.correct_wall(milliseconds)
+    await line.publish(price("A"), price("B"))
+    line.clock.correct_wall(-milliseconds)
+    await line.publish(price("A"), price("B"))
+    assert_rising(line.frames)
+
+
+async def test_a_tenants_frames_and_everybodys_share_the_cursors_of_a_symbol(line: Line) -> None:
+    await line.publish(price("A"), price("A", 2, "acme"), price("A", 3, "rival"), price("A", 4))
+    assert_rising(line.frames)
+
+
+async def test_the_last_value_is_there_as_soon_as_it_arrives(line: Line) -> None:
+    """Stored in the same step: a snapshot never misses what a member was just sent."""
+    seen: list[list[bytes]] = []
+    line.bus.attach(lambda frames: seen.append(line.last(*[frame.symbol for frame in frames])))
+    line.bus.publish([price("A", 1), price("B", 2)])
+    await eventually(lambda: seen)
+    assert seen == [[price("A", 1).body, price("B", 2).body]]
+
+
+async def test_the_last_value_is_the_newest_and_carries_its_cursor(line: Line) -> None:
+    for bid in (1, 2, 3):
+        await line.publish(price("A", bid))
+    (last,) = line.bus.last(["A"], "acme")
+    assert (last.body, last.cursor) == (price("A", 3).body, line.frames[-1].cursor)
+
+
+async def test_last_values_come_in_the_order_asked_for_without_the_unknown(line: Line) -> None:
+    await line.publish(price("A", 1), price("B", 2))
+    assert line.last("B", "unknown", "A") == [price("B", 2).body, price("A", 1).body]
+    assert line.last() == []
+
+
+async def test_a_tenant_sees_the_newer_of_everybodys_value_and_its_own(line: Line) -> None:
+    await line.publish(price("A", 1))
+    await line.publish(price("A", 2, "acme"))
+    assert line.last("A") == [price("A", 2).body]
+    assert line.last("A", tenant="rival") == [price("A", 1).body]
+    await line.publish(price("A", 3))
+    assert line.last("A") == line.last("A", tenant="rival") == [price("A", 3).body]
+
+
+async def test_the_newer_value_is_the_one_of_the_newer_source_time(line: Line) -> None:
+    """A tenant's own price may be ahead of one that is published to everybody after it."""
+    await line.publish(price("A", 1, "acme", at_ms=9))
+    await line.publish(price("A", 2, at_ms=8))
+    assert line.last("A") == [price("A", 1, at_ms=9).body]
+    assert line.last("A", tenant="rival") == [price("A", 2, at_ms=8).body]
+
+
+async def test_a_value_of_one_tenant_is_no_other_tenants_last(line: Line) -> None:
+    await line.publish(price("A", 1, "acme"))
+    assert line.last("A", tenant="rival") == []
+    assert line.last("A", tenant="") == []
+
+
+async def test_a_price_and_a_state_of_a_symbol_are_both_remembered(line: Line) -> None:
+    await line.publish(price("A", 1), event.status(Status("A", "stale", None, 5)))
+    assert len(line.last("A", event.status_key("A"))) == 2
+
+
+async def test_a_frame_without_a_key_is_carried_and_not_remembered(line: Line) -> None:
+    await line.publish(event.custom("own", [1]))
+    assert [frame.event for frame in line.frames] == ["own"]
+    assert line.last("", "own") == []

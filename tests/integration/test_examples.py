@@ -1,0 +1,129 @@
+"""Every example runs as its README says, against a server in development mode."""
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.support.eventually import wait_until
+from tests.support.node import FOLDER, Node
+from tests.support.program import Program, clean_environment
+from tests.support.server import Server, free_port, serving
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+FEED = "synthetic?symbols=EUR/USD,AAPL&rate=20"
+MAX_LINES = 60
+
+
+@pytest.fixture(scope="module")
+def page_port() -> int:
+    """Where the example page is served; the server lets that origin in."""
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def server(page_port: int) -> Iterator[Server]:
+    """What `marketstream serve --dev` is, with two fast symbols."""
+    env = {"CORS_ORIGINS": f"http://127.0.0.1:{page_port}"}
+    with serving("--dev", env=env, feeds=(FEED,)) as running:
+        yield running
+
+
+@contextmanager
+def _running(server: Server, *command: str, cwd: Path = EXAMPLES) -> Iterator[Program]:
+    """An example that runs inside the block, with the console script on its PATH as after an installation."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    extra = {"PATH": path, "MARKETSTREAM_URL": server.url, "PYTHONUNBUFFERED": "1"}
+    with Program(command, env=clean_environment(extra), cwd=cwd) as program:
+        yield program
+
+
+def _prices(program: Program, pattern: str, count: int = 6) -> list[str]:
+    """The first lines an example prints that look like a price; waits for them."""
+
+    def seen() -> list[str]:
+        found = [line for line in list(program.out) if re.match(pattern, line)]
+        return found if len(found) >= count else []
+
+    try:
+        return wait_until(seen, 10, f"{count} prices")
+    except AssertionError as error:
+        error.add_note("\n".join([*program.out[-10:], *program.err[-10:]]))
+        raise
+
+
+def _finished(program: Program) -> list[str]:
+    """All that an example printed that ends by itself, and ended well."""
+    code = program.wait(15)
+    assert code == 0, "\n".join([*program.out, *program.err])
+    return program.out
+
+
+def test_curl_reads_the_stream(server: Server) -> None:
+    with _running(server, "./sse.sh", "EUR/USD,AAPL") as program:
+        prices = _prices(program, r'data: \{"symbol":"(EUR/USD|AAPL)"')
+    assert len({line for line in prices if "AAPL" in line}) > 1
+
+
+def test_the_python_client_gets_prices(server: Server) -> None:
+    with _running(server, sys.executable, "python_socketio.py", "EUR/USD") as program:
+        prices = _prices(program, r"EUR/USD [\d.]+ [\d.]+ \d{13}$")
+    assert len(set(prices)) > 1
+
+
+def test_the_node_client_gets_prices(server: Server, node: Node, tmp_path: Path) -> None:
+    """In a folder with the client installed, as the README says."""
+    del node  # asked for because it names what is missing where Node is
+    (tmp_path / "node_modules").symlink_to(FOLDER / "node_modules")
+    (tmp_path / "node_socketio.mjs").write_text((EXAMPLES / "node_socketio.mjs").read_text())
+    with _running(server, "node", "node_socketio.mjs", "AAPL", cwd=tmp_path) as program:
+        prices = _prices(program, r"AAPL [\d.]+ [\d.]+ \d{13}$")
+    assert len(set(prices)) > 1
+
+
+async def test_the_page_shows_prices_that_move(
+    server: Server, page_port: int, node: Node, chromium: str
+) -> None:
+    """Served from an origin that the server allows, as the page itself says."""
+    served = ("-m", "http.server", str(page_port), "--bind", "127.0.0.1")
+    address = f"http://127.0.0.1:{page_port}/browser.html?server={server.url}&symbols=EUR/USD,AAPL"
+    with _running(server, sys.executable, *served) as program:
+        wait_until(lambda: any("Serving HTTP" in line for line in list(program.out)), 10, "the page")
+        [facts] = await node.run(
+            "../integration/example_page.mjs", address, env={"CHROMIUM": chromium}, timeout=60
+        )
+    assert facts == {"symbols": ["EUR/USD", "AAPL"], "note": "live", "noise": []}
+
+
+def test_the_command_line_publishes(server: Server) -> None:
+    with _running(server, "./publish.sh", "EXAMPLE.CLI") as program:
+        _finished(program)
+    assert program.err == ["6 published, 0 bad"]
+
+
+def test_the_standard_library_publishes(server: Server) -> None:
+    with _running(server, sys.executable, "publish_http.py", "EXAMPLE.HTTP") as program:
+        *good, bad = _finished(program)
+    assert good == ["{'accepted': 1, 'rejected': []}"] * 3
+    assert "invalid symbol" in bad
+
+
+def test_what_was_published_can_be_watched(server: Server) -> None:
+    """The two sides meet: a publisher's quotes are a watcher's best price."""
+    with _running(server, "./publish.sh", "EXAMPLE.BOTH") as program:
+        _finished(program)
+    with _running(server, "./sse.sh", "EXAMPLE.BOTH") as program:
+        [last] = _prices(program, "data: ", 1)
+    assert '"bestBid":{"price":10.03,"size":100.0,"source":"left"}' in last
+    assert '"bestAsk":{"price":10.06,"size":80.0,"source":"right"}' in last
+
+
+def test_every_example_fits_on_a_page_and_is_listed() -> None:
+    readme = (EXAMPLES / "README.md").read_text()
+    files = [path for path in EXAMPLES.iterdir() if path.is_file() and path.name != "README.md"]
+    assert [path.name for path in files if len(path.read_text().splitlines()) > MAX_LINES] == []
+    assert [path.name for path in files if f"`{path.name}`" not in readme] == []

@@ -1,0 +1,220 @@
+"""The messages of the server, byte for byte, as the files in `tests/golden` freeze them.
+
+Every client library is tested against the same files. They are made here by the real edges, from what
+a client really sends; a difference means that the protocol has changed.
+"""
+
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from marketstream.core.closing import TOKEN_EXPIRED
+from marketstream.core.entitlements import Plan, Principal
+from marketstream.core.model import BestPrice, Side, Status
+from marketstream.core.symbols import SymbolRegistry
+from marketstream.errors import AuthFailedError
+from marketstream.transports import answer
+from marketstream.transports.credentials import Credentials
+from marketstream.transports.origin import OriginPolicy
+from marketstream.transports.rest.guard import Guard
+from marketstream.transports.rest.market import PUBLISH, Publishing
+from marketstream.wire import event, sse
+from marketstream.wire import socketio as wire
+from tests.support.builders import AT_MS, HOUR_MS, Bench, Client, Edge
+from tests.support.recording import RecordingTransport
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+PLAN = Plan("pro", max_subscriptions=2, max_connections=10, rate_capacity=4, rate_refill=1)
+WHO = Principal("u1", "acme", PLAN, frozenset({"market:read", "market:publish"}), None, AT_MS + HOUR_MS)
+EURUSD = BestPrice(
+    "EUR/USD", Side(1.3863, 1_500_000.0, "ebs"), Side(1.3865, None, "lmax"), 1.3864, 0.0002, 1.4426, AT_MS
+)
+ONE_SIDED = BestPrice("AAPL", Side(150.0, 100.0, "iex"), None, None, None, None, AT_MS)
+STALE = Status("AAPL", "stale", "iex", AT_MS)
+
+
+def recorded() -> list[str]:
+    """Names of the golden files."""
+    files = (path.relative_to(GOLDEN) for path in GOLDEN.rglob("*") if path.is_file())
+    return sorted(str(path) for path in files if path.name != "README.md")
+
+
+class Conversation:
+    """One Socket.IO client that talks to an edge in memory."""
+
+    def __init__(self) -> None:
+        self.edge = Edge()
+        self.edge.tokens.known["good"] = WHO
+        self.edge.tokens.known["bad"] = AuthFailedError("the token is not good")
+        self.client: Client = self.edge.arrive()
+
+    def say(self, packet: str) -> bytes:
+        """What the server writes when the client has sent a packet."""
+        self.edge.sockets[self.client.connection.id].receive(packet)
+        return self.heard()
+
+    def heard(self) -> bytes:
+        """What was written since the last time."""
+        self.edge.flush()
+        data = b"\x1e".join(self.client.sink.writes)
+        self.client.sink.clear()
+        return data
+
+    def call(self, number: int, name: str, payload: object) -> bytes:
+        """The server's answer to a call."""
+        return self.say(f"42/market-data,{number}{json.dumps([name, payload])}").partition(b"\x1e")[0]
+
+
+def handshakes() -> dict[str, bytes]:
+    """The beginning of a conversation, accepted and refused."""
+    refused, accepted = Conversation(), Conversation()
+    connect_error = refused.say('40/market-data,{"token":"bad"}')
+    connect, _, connected = accepted.say('40/market-data,{"token":"good"}').partition(b"\x1e")
+    first = wire.open_packet("sid", upgrades=["websocket"], ping_interval=25, ping_timeout=20, limit=262_144)
+    return {
+        "socketio/open.txt": first.body,
+        "socketio/connect.txt": connect,
+        "socketio/connected.txt": connected,
+        "socketio/connect_error.txt": connect_error,
+    }
+
+
+def calls() -> dict[str, bytes]:
+    """The answers to every call."""
+    talk = Conversation()
+    talk.say('40/market-data,{"token":"good"}')
+    talk.edge.publisher.publish([EURUSD])
+    symbols = ["EUR/USD", "eur/usd", "no symbol", "AAPL", "MSFT"]
+    subscribed = talk.call(1, "subscribe", {"symbols": symbols, "channels": ["indices"], "maxRate": 5})
+    files = {
+        "socketio/subscribe_ack.txt": subscribed,
+        "socketio/subscriptions_ack.txt": talk.call(2, "subscriptions", {}),
+        "socketio/quote_ack.txt": talk.call(3, "get_quote", {"symbol": "EUR/USD"}),
+        "socketio/ping_ack.txt": talk.call(4, "ping", None),
+        "socketio/authenticate_ack.txt": talk.call(5, "authenticate", {"token": "good"}),
+        "socketio/invalid_message_ack.txt": talk.call(6, "subscribe", {"symbols": "AAPL"}),
+        "socketio/unknown_event_ack.txt": talk.call(7, "buy", {}),
+        "socketio/unsubscribe_ack.txt": talk.call(8, "unsubscribe", {"symbols": ["AAPL", "TSLA"]}),
+    }
+    for number in range(2):
+        talk.call(number, "subscribe", {"symbols": []})
+    return files | {"socketio/rate_limited_ack.txt": talk.call(9, "subscribe", {"symbols": ["AAPL"]})}
+
+
+def pushed() -> dict[str, bytes]:
+    """What the server sends by itself, one message each."""
+    talk = Conversation()
+    talk.say('40/market-data,{"token":"good"}')
+    talk.edge.publisher.publish([EURUSD, ONE_SIDED])
+    snapshot = talk.say('42/market-data,["subscribe",{"symbols":["EUR/USD","AAPL"]}]')
+    files = {"socketio/snapshot.txt": snapshot}
+    for name, best in (("price", EURUSD), ("price_one_sided", ONE_SIDED)):
+        talk.edge.publisher.publish([best])
+        files[f"socketio/{name}.txt"] = talk.heard()
+    talk.edge.publisher.announce([STALE])
+    files["socketio/status.txt"] = talk.heard()
+    frames = {
+        "lagged": event.lagged("EUR/USD", 37),
+        "heartbeat": event.heartbeat(AT_MS),
+        "error": event.error("TOKEN_EXPIRED", TOKEN_EXPIRED.text),
+        "token_expiring": event.token_expiring(AT_MS + HOUR_MS),
+        "market_update": event.channel_update("indices", {"^GSPC": {"price": 4514.02}}, AT_MS),
+        "sector_update": event.channel_update("sectors", {"Energy": 0.4}, AT_MS),
+        "sentiment_update": event.channel_update("sentiment", {"score": 61}, AT_MS),
+        "ping": wire.PING,
+        "disconnect": wire.DISCONNECT,
+    }
+    for name, frame in frames.items():
+        talk.edge.node.send(talk.client.connection, frame)
+        files[f"socketio/{name}.txt"] = talk.heard()
+    return files
+
+
+def streamed() -> dict[str, bytes]:
+    """What an event stream is made of."""
+    bench = Bench()
+    client = bench.client(WHO, RecordingTransport(sse.SSE, snapshots=False), "sse")
+    client.subscribe("EUR/USD", "AAPL")
+    files = {"sse/retry.txt": sse.retry(3_000)}
+
+    def heard() -> bytes:
+        bench.flush()
+        data = b"".join(client.sink.writes)
+        client.sink.clear()
+        return data
+
+    for name, best in (("price", EURUSD), ("price_one_sided", ONE_SIDED)):
+        bench.publisher.publish([best])
+        files[f"sse/{name}.txt"] = heard()
+    frames = {
+        "comment": sse.COMMENT,
+        "subscribed": event.subscribed(["EUR/USD"], ["!: invalid symbol"]),
+        "lagged": event.lagged("EUR/USD", 37),
+        "error": event.error("TOKEN_EXPIRED", TOKEN_EXPIRED.text),
+        "token_expiring": event.token_expiring(AT_MS + HOUR_MS),
+    }
+    for name, frame in frames.items():
+        bench.node.send(client.connection, frame)
+        files[f"sse/{name}.txt"] = heard()
+    return files
+
+
+@pytest.fixture
+async def rendered() -> dict[str, bytes]:
+    """Every message that is sent to streaming clients, by the name of its file."""
+    return handshakes() | calls() | pushed() | streamed()
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[TestClient[web.Request, web.Application]]:
+    """A client of the real publishing edge."""
+    bench = Bench()
+    bench.tokens.known["good"] = WHO
+    app = web.Application(middlewares=[answer.middleware(OriginPolicy([]))])
+    Publishing(
+        guard=Guard(verifier=bench.tokens, credentials=Credentials()),
+        registry=SymbolRegistry("open"),
+        aggregator=bench.aggregator,
+        publisher=bench.publisher,
+        clock=bench.clock,
+        stats=bench.stats,
+    ).attach(app)
+    async with TestClient(TestServer(app)) as client:
+        yield client
+    bench.node.flusher.stop()
+
+
+EXCHANGES = {
+    "http/publish_request.json": (200, "http/publish_response.json"),
+    "http/publish_invalid_request.json": (400, "http/publish_invalid_response.json"),
+}
+
+
+@pytest.mark.parametrize("name", [name for name in recorded() if not name.startswith("http/")])
+def test_a_message_is_sent_as_it_was_recorded(rendered: dict[str, bytes], name: str) -> None:
+    assert rendered[name] == (GOLDEN / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", EXCHANGES)
+async def test_a_publication_is_answered_as_it_was_recorded(
+    http: TestClient[web.Request, web.Application], name: str
+) -> None:
+    status, expected = EXCHANGES[name]
+    body = (GOLDEN / name).read_bytes()
+    response = await http.post(PUBLISH, data=body, headers={"Authorization": "Bearer good"})
+    assert (response.status, await response.read()) == (status, (GOLDEN / expected).read_bytes())
+
+
+async def test_every_message_is_recorded(rendered: dict[str, bytes]) -> None:
+    exchanged = {*EXCHANGES, *(response for _, response in EXCHANGES.values())}
+    assert set(recorded()) == rendered.keys() | exchanged
+
+
+def test_every_file_is_explained_in_one_line() -> None:
+    lines = (GOLDEN / "README.md").read_text().splitlines()
+    explained = [line.split("`")[1] for line in lines if line.startswith("- `")]
+    assert sorted(explained) == recorded()

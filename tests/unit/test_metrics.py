@@ -1,0 +1,165 @@
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from marketstream.core import closing
+from marketstream.engine.stats import Histogram
+from marketstream.engine.supervisor import FeedHealth, Supervisor
+from marketstream.observability.metrics import build_registry
+from tests.support.builders import Bench, principal, quote
+
+Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+class Figures(Bench):
+    """An engine and what `/metrics` says of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.connected = True
+        self.supervisor = Supervisor(aggregator=self.aggregator, node=self.node, clock=self.clock)
+        self._registry = build_registry(
+            node=self.node, supervisor=self.supervisor, bus_connected=lambda: self.connected
+        )
+
+    def read(self) -> Series:
+        """Every sample, by its name and labels, as a scraper parses them."""
+        families = text_string_to_metric_families(generate_latest(self._registry).decode())
+        return {
+            (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+            for family in families
+            for sample in family.samples
+        }
+
+    def value(self, name: str, **labels: str) -> float:
+        """One sample."""
+        return self.read()[name, tuple(sorted(labels.items()))]
+
+
+@pytest.fixture
+async def figures() -> Figures:
+    """An engine that has not done anything."""
+    return Figures()
+
+
+def names(series: Series) -> Iterator[str]:
+    return (name for name, _ in series)
+
+
+async def test_the_series_that_were_promised_are_there_from_the_start(figures: Figures) -> None:
+    promised = {
+        *(
+            "websocket_active_connections",
+            "messages_per_second",
+            "ws_broadcasts_total",
+            "ws_subscriptions_total",
+        ),
+        *(
+            "websocket_message_latency_ms_bucket",
+            "websocket_message_latency_ms_sum",
+            "outbox_conflated_total",
+        ),
+        *("websocket_message_latency_ms_count", "outbox_closed_total", "bus_lag_ms", "bus_connected"),
+    }
+    assert promised - set(names(figures.read())) == set()
+
+
+async def test_connections_are_counted_by_transport_and_reason(figures: Figures) -> None:
+    first, _ = figures.client(), figures.client(transport="sse")
+    figures.node.leave(first.connection, closing.IDLE)
+    figures.node.refuse("AUTH_FAILED")
+    assert figures.value("websocket_active_connections", transport="websocket") == 0
+    assert figures.value("websocket_active_connections", transport="sse") == 1
+    assert figures.value("websocket_active_connections", transport="polling") == 0
+    assert figures.value("ws_connections_total", transport="websocket") == 1
+    assert figures.value("ws_connections_closed_total", reason="idle") == 1
+    assert figures.value("ws_handshakes_refused_total", code="AUTH_FAILED") == 1
+
+
+async def test_delivery_is_counted(figures: Figures) -> None:
+    client = figures.client()
+    client.subscribe("A", "B")
+    client.subscribe("!")
+    figures.flush()
+    client.sink.full = True
+    for number in range(3):
+        figures.publish("A", number)
+        figures.flush()
+    figures.node.emit("tenant:acme", figures.bus.last(["A"], "acme")[0])
+    figures.node.close(client.connection, closing.SLOW_CONSUMER)
+    figures.stats.lagged, figures.stats.rate = 4, 7
+    expected = {
+        "ws_subscriptions_total": 2,
+        "ws_broadcasts_total": 1,
+        "ws_messages_delivered_total": 1,
+        "ws_writes_total": 1,
+        "outbox_closed_total": 1,
+        "outbox_lagged_total": 4,
+        "messages_per_second": 7,
+        "frames_published_total": 3,
+    }
+    assert {name: figures.value(name) for name in expected} == expected
+    assert figures.value("ws_commands_total", code="ok") == 2
+
+
+async def test_conflation_is_counted(figures: Figures) -> None:
+    client = figures.client()
+    client.subscribe("A")
+    client.sink.full = True
+    figures.publish("A", 1, 2, 3)
+    assert figures.value("outbox_conflated_total") == 2
+
+
+async def test_latency_is_a_histogram_that_adds_up(figures: Figures) -> None:
+    for milliseconds in (1, 3, 40, 99_999):
+        figures.stats.latency.observe(milliseconds)
+    series = "websocket_message_latency_ms"
+    bounds = ("1", "5", "50", "10000", "+Inf")
+    assert [figures.value(f"{series}_bucket", le=bound) for bound in bounds] == [1, 2, 3, 3, 4]
+    assert (figures.value(f"{series}_count"), figures.value(f"{series}_sum")) == (4, 100_043)
+
+
+@pytest.mark.parametrize(("value", "index"), [(0, 0), (1, 0), (1.5, 1), (2, 1), (10_000, 12), (10_001, 13)])
+def test_a_bound_belongs_to_its_bucket(value: float, index: int) -> None:
+    seen = Histogram()
+    seen.observe(value)
+    assert seen.counts.index(1) == index
+
+
+async def test_exactly_one_state_of_each_feed_is_set(figures: Figures) -> None:
+    figures.supervisor.feeds["tape"] = FeedHealth("retrying", "why", 3)
+    states = {
+        state: figures.value("upstream_state", feed="tape", state=state)
+        for state in ("starting", "live", "retrying", "ended", "failed")
+    }
+    assert states == {"starting": 0, "live": 0, "retrying": 1, "ended": 0, "failed": 0}
+    assert figures.value("upstream_reconnects_total", feed="tape") == 3
+
+
+async def test_quotes_and_refusals_are_counted(figures: Figures) -> None:
+    figures.aggregator.offer([quote("A", at_ms=50), quote("A", at_ms=40)], "tape")
+    assert figures.value("quotes_total", feed="tape") == 2
+    assert figures.value("rejected_total", reason="late_quote") == 1
+
+
+async def test_a_bus_that_is_cut_off_shows(figures: Figures) -> None:
+    assert figures.value("bus_connected") == 1
+    figures.connected = False
+    assert figures.value("bus_connected") == 0
+
+
+async def test_no_label_names_a_user_a_tenant_or_a_symbol(figures: Figures) -> None:
+    client = figures.client(principal("SECRETUSER", "SECRETTENANT"))
+    client.subscribe("SECRETSYMBOL")
+    figures.publish("SECRETSYMBOL", 1, tenant="SECRETTENANT")
+    figures.node.emit("tenant:SECRETTENANT", figures.bus.last(["SECRETSYMBOL"], "SECRETTENANT")[0])
+    figures.node.leave(client.connection, closing.IDLE)
+    assert "SECRET" not in repr(figures.read())
+
+
+async def test_the_process_and_its_garbage_collector_are_shown(figures: Figures) -> None:
+    assert {"process_resident_memory_bytes", "python_gc_collections_total", "python_info"} <= set(
+        names(figures.read())
+    )
