@@ -27,7 +27,7 @@ def fetch_token() -> str:
 
 async def credentials() -> dict[str, str]:
     """Asked for at every connect, so a reconnect never uses a token that has ended."""
-    return {"token": os.environ.get("MARKETSTREAM_TOKEN") or await asyncio.to_thread(fetch_token)}
+    return {"token": os.environ.get("MARKETSTREAM_TOKEN", "") or await asyncio.to_thread(fetch_token)}
 
 
 async def subscribe() -> None:

@@ -95,6 +95,11 @@ class Feed(Protocol):
         """Short name for logs and figures, such as `synthetic`."""
         ...
 
+    @property
+    def stale_after(self) -> float | None:
+        """Seconds after which a silent source of it leaves the best price; None: as the server does."""
+        ...
+
     async def run(self, sink: QuoteSink) -> None:
         """Reads the source and offers what it says until the source ends."""
         ...

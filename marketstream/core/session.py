@@ -37,6 +37,10 @@ from marketstream.errors import (
 )
 
 CHANNELS = ("indices", "sectors", "sentiment", "movers")
+READ = "market:read"
+READERS = frozenset({READ, "admin"})
+"""Scopes that may see prices."""
+
 SHOWN = 64
 """Characters of a bad symbol that are repeated in its error."""
 
@@ -89,6 +93,15 @@ class Session:
                 return Pong(at_ms), []
             case _:
                 assert_never(command)
+
+    def require_reader(self) -> None:
+        """Checks that the token is one to read with.
+
+        Raises:
+            NotEntitledError: It is only good for something else, such as publishing.
+        """
+        if not self.principal.scopes & READERS:
+            raise NotEntitledError(f"scope {READ} is required")
 
     def spend(self, now: float) -> None:
         """Takes one call from the client's allowance.
@@ -150,8 +163,9 @@ class Session:
         return [Join(allowed)]
 
     def _subscribe(self, command: Subscribe, now: float) -> tuple[Reply, list[Effect]]:
-        self._check_call(command)
         self.spend(now)
+        self.require_reader()
+        self._check_call(command)
         plan = self.principal.plan
         rate = plan.effective_rate(command.max_rate)
         taken: dict[str, None] = {}

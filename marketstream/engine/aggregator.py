@@ -37,15 +37,21 @@ class Aggregator:
         self._public = Aggregation(stale_after)
         self._private: dict[str, Aggregation] = {}
 
-    def offer(self, quotes: Sequence[Quote], feed: str) -> None:
-        """Takes what a feed read; a late quote is counted and left out."""
+    def offer(self, quotes: Sequence[Quote], feed: str, stale_after: float | None = None) -> None:
+        """Takes what a feed read; a late quote is counted and left out.
+
+        Args:
+            quotes: In order.
+            feed: Name of the feed.
+            stale_after: Seconds after which its sources count as silent; None for the default.
+        """
         now = self._clock.now()
         self._stats.quotes[feed] += len(quotes)
         apply = self._public.apply
         changed: list[BestPrice] = []
         for quote in quotes:
             try:
-                best = apply(quote, now, feed=feed)
+                best = apply(quote, now, feed=feed, stale_after=stale_after)
             except LateQuoteError:
                 self._stats.rejected["late_quote"] += 1
                 continue
@@ -99,19 +105,27 @@ class FeedSink:
         aggregator: Where its quotes go.
         node: Knows who watches, and who is behind.
         on_quotes: Called with every offer, so that the feed's state is known.
+        stale_after: Seconds after which its sources count as silent; None for the server's default.
     """
 
     def __init__(
-        self, *, name: str, aggregator: Aggregator, node: Node, on_quotes: Callable[[], None]
+        self,
+        *,
+        name: str,
+        aggregator: Aggregator,
+        node: Node,
+        on_quotes: Callable[[], None],
+        stale_after: float | None = None,
     ) -> None:
         self._name = name
+        self._stale_after = stale_after
         self._aggregator = aggregator
         self._node = node
         self._on_quotes = on_quotes
 
     def offer(self, quotes: Sequence[Quote]) -> None:
         """See `ports.QuoteSink.offer`."""
-        self._aggregator.offer(quotes, self._name)
+        self._aggregator.offer(quotes, self._name, self._stale_after)
         self._on_quotes()
 
     async def ready(self) -> None:

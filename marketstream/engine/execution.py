@@ -82,6 +82,7 @@ class Execution:
                     self._renew(connection, session, found, answer)
                 case GetQuote(raw):
                     session.spend(now)
+                    session.require_reader()
                     body = self._quotes.get(
                         session.require_symbol(raw), session.principal, self._line_of(session)
                     )

@@ -248,17 +248,17 @@ class Node:
 
     def receive(self, frames: Sequence[Frame]) -> None:
         """Takes what the bus brings and offers it to the rooms."""
-        hub = self.hub
+        hub, watched = self.hub, []
         for frame in frames:
             if frame.event != "price":
                 hub.post(rooms.symbol_room(frame.symbol), frame)
-            else:
-                hub.deliver(rooms.symbol_room(frame.symbol), frame)
+            elif hub.deliver(rooms.symbol_room(frame.symbol), frame):
+                watched.append(frame)
         for line in self._lines.values():
             line.put(frame for frame in frames if frame.event == "price")
         if frames:
             self.bus_lag_ms = max(0.0, self.clock.wall_ms() - frames[-1].cursor / 1000)
-        self.flusher.wake(frames)
+        self.flusher.wake(watched)
 
     def release_delayed(self) -> None:
         """Called once a second: lets the delay lines give out what is old enough."""

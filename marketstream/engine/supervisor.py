@@ -78,6 +78,7 @@ class Supervisor:
         health = self.feeds[name]
         sink = FeedSink(
             name=name,
+            stale_after=feed.stale_after,
             aggregator=self._aggregator,
             node=self._node,
             on_quotes=lambda: self._alive(name, health),

@@ -62,9 +62,11 @@ class ReplayFeed:
         speed: float = 1,
         loop: int = 0,
         wait: bool = False,
+        stale_after: float | None = None,
         clock: Clock,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        self.stale_after = stale_after
         self._path = path
         self._speed = speed
         self._rounds = math.inf if loop == 1 else max(loop, 1)

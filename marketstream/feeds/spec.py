@@ -4,6 +4,8 @@
     replay:FILE[?speed=1&loop=0&wait=0]
     none
 
+Every feed also takes `stale_after=SECONDS`: how long a source of it may be silent.
+
 Parameters follow the first question mark and may be percent-encoded. Left out, they are what stands above,
 the first of several choices, and for `symbols` a handful of currencies, shares and a coin. What they mean
 is said at the feeds. Anything unknown, given twice or impossible is refused with a sentence that says what
@@ -112,6 +114,14 @@ def _rate(text: str) -> float:
     return value
 
 
+def _seconds(text: str) -> float:
+    """How long something may take."""
+    value = _finite(text)
+    if not 0 < value < math.inf:
+        raise ValueError("must be a number of seconds above 0")
+    return value
+
+
 def _speed(text: str) -> float:
     """How many times faster than recorded."""
     value = _finite(text)
@@ -152,9 +162,11 @@ _SYNTHETIC = {
     "sources": _whole(1, MAX_SOURCES),
     "shape": _shape,
     "seed": _whole(0, 999_999_999),
+    "stale_after": _seconds,
 }
 _REPLAY = {
     "speed": _speed,
     "loop": _whole(0, 999_999_999),
     "wait": _flag,
+    "stale_after": _seconds,
 }

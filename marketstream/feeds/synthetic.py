@@ -322,9 +322,11 @@ class SyntheticFeed:
         sources: int = 2,
         shape: Shape = "burst",
         seed: int = 7,
+        stale_after: float | None = None,
         clock: Clock,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        self.stale_after = stale_after
         draw = random.Random(seed)  # noqa: S311 - a market that must repeat, not a secret
         names = [f"sim-{number}" for number in range(1, sources + 1)]
         self._markets = [_Market(symbol, _instrument(symbol, seed), names, rate, draw) for symbol in symbols]

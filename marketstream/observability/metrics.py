@@ -36,6 +36,7 @@ class EngineCollector(Collector):
         yield from self._connections()
         yield from self._delivery()
         yield from self._market()
+        yield from self._promised()
 
     def _connections(self) -> Iterator[Metric]:
         stats = self._node.stats
@@ -90,6 +91,17 @@ class EngineCollector(Collector):
                 state.add_metric([name, each], float(health.state == each))
         yield state
         yield restarts
+
+    @staticmethod
+    def _promised() -> Iterator[Metric]:
+        """Series of parts this process does not have: declared for dashboards to find, without a value."""
+        yield HistogramMetricFamily(
+            "data_source_response_time_ms", "Milliseconds a provider took to answer", labels=["provider"]
+        )
+        yield GaugeMetricFamily(
+            "redis_cache_hit_ratio", "Share of reads the cache answered", labels=["cache"]
+        )
+        yield CounterMetricFamily("job_runs", "Runs of background jobs", labels=["job", "outcome"])
 
 
 def build_registry(

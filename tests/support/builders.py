@@ -74,11 +74,12 @@ def principal(
     plan: Plan = PRO,
     *,
     symbols: Iterable[str] | None = None,
+    scopes: Iterable[str] = ("market:read",),
     expires_at_ms: int = AT_MS + HOUR_MS,
 ) -> Principal:
     """A verified caller whose token lasts an hour of the fake clock."""
     narrowed = None if symbols is None else compile_globs(symbols)
-    return Principal(user, tenant, plan, frozenset({"market:read"}), narrowed, expires_at_ms)
+    return Principal(user, tenant, plan, frozenset(scopes), narrowed, expires_at_ms)
 
 
 def best_price(symbol: str = "EUR/USD", bid: float = 1.0, at_ms: int = AT_MS) -> BestPrice:

@@ -50,7 +50,7 @@ class Reader:
         return {price["symbol"]: price["bestBid"]["price"] for price in self.prices}
 
     def lateness(self, since: float, until: float) -> list[float]:
-        """How long after its time each price came that came within a stretch of time; the zero is arbitrary."""
+        """How late each price came that came within a stretch of time, in milliseconds with any zero."""
         return [
             at - price["timestamp"]
             for at, price in zip(self.at, self.prices, strict=True)
@@ -115,9 +115,7 @@ class Crowd:
         self._starts.append(start)
         return reader
 
-    def _add(
-        self, sleep: Callable[[], None], wake: Callable[[], None], events: Events
-    ) -> Reader:
+    def _add(self, sleep: Callable[[], None], wake: Callable[[], None], events: Events) -> Reader:
         reader = Reader(sleep, wake)
         self.readers.append(reader)
 

@@ -6,6 +6,7 @@ Nothing is read or sent unless the test says so.
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import socket
@@ -173,8 +174,9 @@ class Wire:
         assert not self.ended, packets
 
     def finish(self) -> None:
-        """Says that nothing more will be sent."""
-        self._sock.shutdown(socket.SHUT_WR)
+        """Says that nothing more will be sent; the server may have closed already."""
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         """Closes the socket."""

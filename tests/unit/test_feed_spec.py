@@ -196,6 +196,18 @@ def test_a_tape_must_exist(tmp_path: Path, name: str) -> None:
     assert "there is no file" in refusal(f"replay:{tmp_path}/{name}")
 
 
+@pytest.mark.parametrize(("query", "seconds"), [("", None), ("?stale_after=2.5", 2.5)])
+def test_a_feed_says_how_long_its_sources_may_be_silent(query: str, seconds: float | None) -> None:
+    feed = build_feed(f"synthetic{query}", clock=FakeClock())
+    assert feed is not None
+    assert feed.stale_after == seconds
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "soon"])
+def test_a_silence_that_is_no_time_is_refused(text: str) -> None:
+    assert "stale_after is" in refusal(f"synthetic?stale_after={text}")
+
+
 def test_none_takes_no_parameters() -> None:
     assert "'rate=1' is not a parameter, accepted are none at all" in refusal("none?rate=1")
 

@@ -96,12 +96,31 @@ def test_the_stricter_of_the_plans_and_the_clients_rate_counts() -> None:
     assert others[0] == Join(latest("B", 5))
 
 
-def test_a_mode_beyond_the_plan_refuses_the_call_and_costs_no_token() -> None:
-    mine = on(Plan("basic", modes=("latest",), rate_capacity=1))
+def test_a_mode_beyond_the_plan_refuses_the_call() -> None:
+    mine = on(Plan("basic", modes=("latest",), rate_capacity=2))
     with pytest.raises(NotEntitledError, match="mode every is not part of plan basic"):
         mine.handle(Subscribe(("A",), mode="every"), 0, 0)
     assert mine.subscriptions == {}
     mine.handle(Subscribe(("A",)), 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("scopes", "reads"),
+    [
+        ({"market:read"}, True),
+        ({"admin"}, True),
+        ({"market:publish"}, False),
+        ({"market:publish", "market:read"}, True),
+    ],
+)
+def test_a_token_that_is_only_for_publishing_sees_no_price(scopes: set[str], *, reads: bool) -> None:
+    mine = session(principal(scopes=scopes))
+    if reads:
+        mine.handle(Subscribe(("A",)), 0, 0)
+        return
+    with pytest.raises(NotEntitledError, match="scope market:read is required"):
+        mine.handle(Subscribe(("A",)), 0, 0)
+    assert mine.subscriptions == {}
 
 
 def test_a_call_too_many_says_when_to_come_back_and_changes_nothing() -> None:

@@ -19,6 +19,7 @@ class Scripted:
     """
 
     name = "scripted"
+    stale_after: float | None = None
 
     def __init__(self, *runs: Run) -> None:
         self.runs = list(runs)
