@@ -47,6 +47,9 @@ log = structlog.get_logger(__name__)
 BACKLOG = 4_096
 """Connections the kernel may hold while the process is busy: a reconnect storm comes in one moment."""
 
+KEEPALIVE = 75.0
+"""Seconds an HTTP connection may be silent between two requests, or before its first."""
+
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     # Measured in docs/performance.md: aiofastnet's transports on uvloop's loop write cheapest.
     "auto": aiofastnet.loop_factory(uvloop.new_event_loop),
@@ -130,7 +133,9 @@ class Server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        runner = web.AppRunner(self.app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
+        runner = web.AppRunner(
+            self.app, access_log=None, handle_signals=False, keepalive_timeout=KEEPALIVE, shutdown_timeout=1.0
+        )
         await runner.setup()
         try:
             async with asyncio.TaskGroup() as tasks:
