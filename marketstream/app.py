@@ -138,11 +138,11 @@ class Server:
         )
         await runner.setup()
         try:
+            await self._listen(runner)
             async with asyncio.TaskGroup() as tasks:
                 self.node.spawn = tasks.create_task
                 own = [tasks.create_task(Heartbeat(node=self.node, aggregator=self.aggregator).run())]
                 own.append(tasks.create_task(self._verifier.run()))
-                await self._listen(runner)
                 own += [tasks.create_task(self._supervisor.run(feed, name)) for name, feed in self._feeds]
                 await self._stop.wait()
                 log.info("server_draining", connections=len(self.node.connections))

@@ -105,11 +105,7 @@ class EventStream:
         node.execute(connection, command, _unheard)
         if reply.errors:
             node.send(connection, event.subscribed(reply.symbols, reply.errors))
-        try:
-            return take_over(request, stream, self._head(request), lowat=self._lowat)
-        except ConnectionResetError:
-            node.leave(connection, closing.CLIENT_LEFT)
-            raise
+        return take_over(request, stream, self._head(request), lowat=self._lowat)
 
     def _open(self, request: web.Request, principal: Principal) -> tuple[SseStream, Connection]:
         node = self._node

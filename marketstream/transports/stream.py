@@ -144,15 +144,14 @@ def take_over(request: web.Request, stream: Stream, head: bytes, *, lowat: int =
         lowat: Bytes the kernel may hold unsent.
 
     Returns:
-        What the handler must return.
-
-    Raises:
-        ConnectionResetError: The client is gone already.
+        What the handler must return. A client that is gone by now is lost like any other, in the next turn
+        of the event loop.
     """
     protocol = request.protocol
     transport = request.transport
     if transport is None or transport.is_closing():
-        raise ConnectionResetError("the client is gone")
+        asyncio.get_running_loop().call_soon(stream.connection_lost, None)
+        return TakenOver()
     early = protocol._message_tail  # noqa: SLF001  # what the client sent right behind its request
     protocol._message_tail = b""  # noqa: SLF001
     stream.attach(transport, lowat=lowat)

@@ -59,7 +59,9 @@ class WebSocketStream(Stream):
                 return
             match message.kind:
                 case "ping":
-                    self.write(websocket.encode(message.data, websocket.PONG))
+                    # Who reads no answers gets none: they would pile up in the transport.
+                    if self.writable:
+                        self.write(websocket.encode(message.data, websocket.PONG))
                 case "pong":
                     pass
                 case "close":
@@ -85,7 +87,6 @@ def accept(
 
     Raises:
         web.HTTPBadRequest: It is not a proper one; the text says why.
-        ConnectionResetError: The client is gone already.
     """
     key = request.headers.get("Sec-WebSocket-Key", "")
     if request.method != "GET" or not is_upgrade(request) or len(key) != KEY_LENGTH:

@@ -366,7 +366,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
     def probe(self, stream: EngineStream, socket: EngineSocket, message: Message) -> None:
         """The two steps of moving over: `2probe` is answered while polling goes on, `5` moves."""
         polling = socket.connection.sink
-        if socket.closed or not isinstance(polling, PollingSink):
+        if socket.closed or not isinstance(polling, PollingSink) or not stream.writable:
             stream.close(closing.INVALID_MESSAGE)
         elif message.data == b"2probe":
             stream.write(wire.WEBSOCKET.render([wire.PROBE_ANSWER]))
