@@ -60,6 +60,9 @@ def configure(level: str = "info", renderer: Renderer = "auto") -> None:
         cache_logger_on_first_use=False,
     )
     _adopt_stdlib(shared, renderer, max(threshold, logging.WARNING))
+    # Our own handlers' failures are logged where they are answered. What is left is whatever scanners send
+    # that is no HTTP: answered with 400, and no error of this server.
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
 
 
 def _render(renderer: Renderer) -> Processor:

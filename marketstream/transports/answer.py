@@ -60,6 +60,9 @@ def middleware(origins: OriginPolicy) -> Middleware:
             response = failure(error)
         except web.HTTPException as refusal:
             response = _translate(refusal)
+        except Exception:
+            log.exception("request_crashed", path=request.path)
+            response = failure(MarketstreamError())
         if not response.prepared:
             for name, value in origins.headers(request):
                 response.headers[name] = value

@@ -141,7 +141,7 @@ def test_a_traceback_never_shows_local_variables(capsys: Captured, renderer: Any
         int(hidden[:3])
     except ValueError:
         structlog.get_logger().exception("failed")
-        logging.getLogger("aiohttp.server").exception("failed")
+        logging.getLogger("aiohttp.client").exception("failed")
     err = capsys.readouterr().err
     assert err.count("ValueError: invalid literal") == 2
     assert hidden not in err
@@ -151,9 +151,9 @@ def test_other_libraries_speak_through_the_same_renderer_from_warning_on(capsys:
     configure("debug", "json")
     for name in ("aiohttp.access", "engineio.server"):
         logging.getLogger(name).info("GET /")
-    logging.getLogger("aiohttp.server").warning("slow %s", "peer")
+    logging.getLogger("aiohttp.client").warning("slow %s", "peer")
     (event,) = events(capsys)
-    assert (event["event"], event["logger"], event["level"]) == ("slow peer", "aiohttp.server", "warning")
+    assert (event["event"], event["logger"], event["level"]) == ("slow peer", "aiohttp.client", "warning")
 
 
 def test_configuring_twice_writes_once(capsys: Captured) -> None:
@@ -178,3 +178,10 @@ def test_a_value_that_json_has_no_form_for_is_written_all_the_same(capsys: Captu
     (event,) = events(capsys)
     assert event["raw"] == "b'\\xff'"
     assert "bottom" not in json.dumps(event)
+
+
+def test_what_is_no_http_is_no_error_of_this_server(capsys: Captured) -> None:
+    """Scanners would fill the log of every server that can be reached."""
+    configure("debug", "json")
+    logging.getLogger("aiohttp.server").error("Error handling request from 192.0.2.1")
+    assert events(capsys) == []

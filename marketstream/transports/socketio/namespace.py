@@ -61,6 +61,8 @@ class MarketData:
             self._node.close(socket.connection, INVALID_MESSAGE)
         elif packet.namespace == wire.NAMESPACE:
             self._in_order(socket, lambda: self._dispatch(socket, packet))
+        else:
+            self._complain(socket, InvalidMessageError(f"there is only the namespace {wire.NAMESPACE}"))
 
     def on_lost(self, socket: EngineSocket, reason: CloseReason) -> None:  # noqa: ARG002  # the node logs the reason
         """See `engine.Edge.on_lost`."""
