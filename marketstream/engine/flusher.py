@@ -94,12 +94,17 @@ class Flusher:
                 if not self._write_all(outbox.owner, started):
                     dead.append(outbox.owner)
                 continue
-            slots = outbox.slots
-            if not slots:
-                continue
+            slots, dialect = outbox.slots, sink.dialect
             waiting = len(slots)
-            data = sink.dialect.render(slots.values())
-            slots.clear()
+            if waiting == 1:
+                # Taken out singly, a dictionary keeps its table and need not make a new one for the next price.
+                _, frame = slots.popitem()
+                data = frame.wrapped.get(dialect) or dialect.render((frame,))
+            elif waiting:
+                data = dialect.render(slots.values())
+                slots.clear()
+            else:
+                continue
             taken += waiting
             try:
                 sink.write(data)

@@ -1,6 +1,6 @@
 """What an edge needs to know to write frames: how one is wrapped and how several are joined."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from marketstream.core.frame import Frame
@@ -25,11 +25,8 @@ class Dialect:
     joiner: bytes = b""
     by_cursor: bool = False
 
-    def render(self, frames: Collection[Frame]) -> bytes:
+    def render(self, frames: Iterable[Frame]) -> bytes:
         """One write for many frames; each is wrapped at most once in a process."""
-        if len(frames) == 1:
-            for frame in frames:
-                return frame.wrapped.get(self) or self._wrap(frame)
         if self.by_cursor:
             frames = sorted(frames, key=_cursor)
         return self.joiner.join([frame.wrapped.get(self) or self._wrap(frame) for frame in frames])
