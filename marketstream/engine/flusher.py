@@ -81,6 +81,20 @@ class Flusher:
             self._scheduled.cancel()
             self._scheduled = None
         dirty, self._hub.dirty = self._hub.dirty, []
+        dead = self._write_each(dirty, started)
+        self._observe()
+        self._stats.dead_writes += len(dead)
+        for connection in dead:
+            self._on_dead(connection)
+        ended = self._clock.now()
+        self._stats.flushes += 1
+        self._next_at = ended + min(ended - started, self._max_delay)
+        self.wake()
+        if self._scheduled is None:
+            self._idle.set()
+
+    def _write_each(self, dirty: list[Outbox[Connection]], now: float) -> list[Connection]:
+        """One write for each client that can take it; returns those whose connection is gone."""
         dead: list[Connection] = []
         writes = taken = delivered = 0
         # The server's most expensive loop: once per client and flush. Nearly always nothing but newest
@@ -91,13 +105,13 @@ class Flusher:
             if not sink.writable:
                 continue
             if outbox.control or outbox.lanes:
-                if not self._write_all(outbox.owner, started):
+                if not self._write_all(outbox.owner, now):
                     dead.append(outbox.owner)
                 continue
             slots, dialect = outbox.slots, sink.dialect
             waiting = len(slots)
             if waiting == 1:
-                # Taken out singly, a dictionary keeps its table and need not make a new one for the next price.
+                # Taken out singly, a dictionary keeps its table and needs no new one for the next price.
                 _, frame = slots.popitem()
                 data = frame.wrapped.get(dialect) or dialect.render((frame,))
             elif waiting:
@@ -114,20 +128,10 @@ class Flusher:
                 continue
             delivered += waiting
             writes += 1
-        stats = self._stats
-        stats.writes += writes
-        stats.delivered += delivered
-        stats.taken += taken
-        stats.dead_writes += len(dead)
-        self._observe()
-        for connection in dead:
-            self._on_dead(connection)
-        ended = self._clock.now()
-        self._stats.flushes += 1
-        self._next_at = ended + min(ended - started, self._max_delay)
-        self.wake()
-        if self._scheduled is None:
-            self._idle.set()
+        self._stats.writes += writes
+        self._stats.delivered += delivered
+        self._stats.taken += taken
+        return dead
 
     def finish(self, connection: Connection) -> None:
         """Writes what waits for one client right away, before it is closed."""
