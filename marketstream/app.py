@@ -13,7 +13,7 @@ import structlog
 import uvloop
 from aiohttp import web
 
-from marketstream.bus.memory import MemoryBus
+from marketstream.bus.url import build_bus
 from marketstream.core.symbols import SymbolRegistry
 from marketstream.engine.aggregator import Aggregator
 from marketstream.engine.drain import drain
@@ -49,6 +49,9 @@ BACKLOG = 4_096
 
 KEEPALIVE = 75.0
 """Seconds an HTTP connection may be silent between two requests, or before its first."""
+
+FIRST_CONTACT = 2.0
+"""Seconds that the server waits for its bus before it lets clients in anyway."""
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     # Measured in docs/performance.md: aiofastnet's transports on uvloop's loop write cheapest.
@@ -105,7 +108,7 @@ class Server:
             issuer=auth.issuer,
             leeway=auth.leeway,
         )
-        self._bus = MemoryBus(clock=self._clock)
+        self._bus = build_bus(settings.bus.url, clock=self._clock)
         self.node = Node(
             clock=self._clock,
             bus=self._bus,
@@ -142,6 +145,8 @@ class Server:
                 self.node.spawn = tasks.create_task
                 own = [tasks.create_task(Heartbeat(node=self.node, aggregator=self.aggregator).run())]
                 own.append(tasks.create_task(self._verifier.run()))
+                own.append(tasks.create_task(self._bus.run()))
+                await self._first_contact()
                 await self._listen(runner)
                 own += [tasks.create_task(self._supervisor.run(feed, name)) for name, feed in self._feeds]
                 await self._stop.wait()
@@ -154,6 +159,13 @@ class Server:
             await runner.cleanup()
         log.info("server_stopped")
         return 0
+
+    async def _first_contact(self) -> None:
+        """Gives the bus a moment, so that the first clients are not told that everything is in doubt."""
+        give_up_at = self._clock.now() + FIRST_CONTACT
+        # One look at a time, a few times, once in the life of a process: an event would have to be a port's.
+        while not self._bus.connected and self._clock.now() < give_up_at:  # noqa: ASYNC110  # as said
+            await asyncio.sleep(0.005)
 
     async def _listen(self, runner: web.AppRunner) -> None:
         server = self._settings.server
