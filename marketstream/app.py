@@ -13,6 +13,7 @@ import structlog
 import uvloop
 from aiohttp import web
 
+from marketstream.bus.redis import RedisBus
 from marketstream.bus.url import build_bus
 from marketstream.core.symbols import SymbolRegistry
 from marketstream.engine.aggregator import Aggregator
@@ -208,6 +209,8 @@ class Server:
             max_payload=settings.socketio.max_payload,
             lowat=settings.delivery.notsent_lowat,
         )
+        if isinstance(self._bus, RedisBus):
+            self.socketio.manager.relay_through(self._bus)
         self.socketio.attach(app, settings.socketio.path.strip("/"))
         EventStream(
             node=self.node,

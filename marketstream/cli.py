@@ -217,6 +217,9 @@ def _check_servable(settings: Settings) -> None:
     if settings.server.role != "all":
         text = f"this version runs everything in one process: role all, not {settings.server.role}"
         raise ConfigurationError("server.role", text)
+    from marketstream.bus.url import check_url  # noqa: PLC0415 - the other commands start without it
+
+    check_url(settings.bus.url)
 
 
 @contextmanager

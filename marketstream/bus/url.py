@@ -41,19 +41,31 @@ def build_bus(url: str, *, clock: Clock, shards: int = keys.SHARDS) -> MemoryBus
     Raises:
         ConfigurationError: The URL names no bus that this version has.
     """
-    kind = url.partition("://")[0]
-    if kind == "memory":
+    pools = _pools(url)
+    if pools is None:
         return MemoryBus(clock=clock)
-    if kind not in _POOLS:
-        raise _bad(_unknown(kind))
-    commands, listeners = _POOLS[kind](url)
+    commands, listeners = pools
     return RedisBus(client=Redis.from_pool(commands), listeners=listeners, clock=clock, shards=shards)
 
 
-def _unknown(kind: str) -> str:
+def check_url(url: str) -> None:
+    """Raises what `build_bus` would raise, and makes nothing.
+
+    Raises:
+        ConfigurationError: The URL names no bus that this version has.
+    """
+    _pools(url)
+
+
+def _pools(url: str) -> Pools | None:
+    kind = url.partition("://")[0]
+    if kind == "memory":
+        return None
     if kind == "redis+cluster":
-        return "this version does not speak to a cluster; use redis:// or redis+sentinel://"
-    return f"there is no bus {kind}://; there are memory, {', '.join(_POOLS)}"
+        raise _bad("this version does not speak to a cluster; use redis:// or redis+sentinel://")
+    if kind not in _POOLS:
+        raise _bad(f"there is no bus {kind}://; there are memory, {', '.join(_POOLS)}")
+    return _POOLS[kind](url)
 
 
 def _plain(url: str) -> Pools:

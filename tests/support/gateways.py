@@ -1,7 +1,7 @@
 """Server processes that meet through one Redis."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -9,14 +9,16 @@ import aiohttp
 
 from tests.conformance.raw import RawSocket, say
 from tests.support.eventually import eventually
-from tests.support.server import Server, running_server
+from tests.support.server import PROGRAM, Server, running_server
 
 
 @asynccontextmanager
-async def gateways(bus: str, count: int = 2) -> AsyncIterator[list[Server]]:
+async def gateways(
+    bus: str, count: int = 2, *, program: Sequence[str] = PROGRAM
+) -> AsyncIterator[list[Server]]:
     """Gateways on one bus, all of them ready inside the block."""
     async with AsyncExitStack() as stack:
-        servers = [running_server("--bus", bus) for _ in range(count)]
+        servers = [running_server("--bus", bus, program=program) for _ in range(count)]
         up = await asyncio.gather(*map(stack.enter_async_context, servers))
         for server in up:
             await eventually(lambda server=server: is_ready(server), 10, "readiness")  # type: ignore[misc]
