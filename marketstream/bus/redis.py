@@ -231,8 +231,8 @@ class RedisBus:
             await self._work.wait()
             self._work.clear()
             while self._notes:
-                await self._client.publish(keys.RELAY, self._notes[0])
-                self._notes.popleft()
+                # Taken out first: an event twice would be worse than one that is lost with its connection.
+                await self._client.publish(keys.RELAY, self._notes.popleft())
             while batches := self._queue.take():
                 await self._send(batches)
 
@@ -270,10 +270,12 @@ class RedisBus:
     def _words(self, frames: list[Frame]) -> list[str | bytes | int]:
         words: list[str | bytes | int] = [self._newest]
         for frame in frames:
-            words += (
-                "" if frame.key is None else keys.field(frame.tenant, frame.key),
-                envelope.render(frame),
-            )
+            try:
+                entry = envelope.render(frame)
+            except InvalidMessageError as error:
+                log.warning("bus_message_refused", error=str(error))
+                continue
+            words += ("" if frame.key is None else keys.field(frame.tenant, frame.key), entry)
         return words
 
     # In
@@ -323,6 +325,8 @@ class RedisBus:
                     found = await self._fetch(asked)
             except (RedisError, OSError) as error:
                 log.warning("bus_read_failed", error=repr(error))
+                watched = [name for name in names if name in self._mirror]
+                self._deliver_states(self._mirror.doubt(watched, self._clock.wall_ms()))
                 break
             if link is self._link:
                 self._mirror.load(asked)
@@ -352,12 +356,15 @@ class RedisBus:
             for shard, page in pages:
                 pipe.hmget(keys.last_values(shard), [keys.field(*field) for field in page])
             replies = await pipe.execute()
-        return {
-            field: envelope.parse_value(value)
-            for (_, page), values in zip(pages, replies, strict=True)
-            for field, value in zip(page, values, strict=True)
-            if value is not None
-        }
+        found = {}
+        for (_, page), values in zip(pages, replies, strict=True):
+            for field, value in zip(page, values, strict=True):
+                try:
+                    if value is not None:
+                        found[field] = envelope.parse_value(value)
+                except InvalidMessageError as error:
+                    log.warning("bus_message_refused", error=str(error))
+        return found
 
     async def _resync(self, names: list[str]) -> None:
         """Asks for all that is watched under some names, and delivers what is news."""

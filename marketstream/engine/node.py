@@ -256,7 +256,8 @@ class Node:
                 watched.append(frame)
         for line in self._lines.values():
             line.put(frame for frame in frames if frame.event == "price")
-        if frames:
+        # What a bus says of itself was never underway.
+        if frames and frames[-1].cursor:
             self.bus_lag_ms = max(0.0, self.clock.wall_ms() - frames[-1].cursor / 1000)
         self.flusher.wake(watched)
 
