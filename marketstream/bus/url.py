@@ -92,9 +92,19 @@ def _sentinel(url: str) -> Pools:
     def pool(timeout: float | None) -> ConnectionPool:
         sentinel = Sentinel(addresses, sentinel_kwargs=_options(PATIENCE))  # type: ignore[no-untyped-call]  # redis-py's types are not complete
         options = given | _options(timeout)
-        return SentinelConnectionPool(unquote(master[1]), sentinel, **options)  # type: ignore[no-untyped-call]  # redis-py's types are not complete
+        return _SentinelPool(unquote(master[1]), sentinel, **options)  # type: ignore[no-untyped-call]  # redis-py's types are not complete
 
     return pool(PATIENCE), pool(None)
+
+
+class _SentinelPool(SentinelConnectionPool):
+    """Closes its connections to the sentinels too, which redis-py leaves open."""
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: FBT001, FBT002  # redis-py's signature
+        """See `ConnectionPool.disconnect`."""
+        await super().disconnect(inuse_connections)
+        for sentinel in self.sentinel_manager.sentinels:
+            await sentinel.connection_pool.disconnect()
 
 
 def _options(timeout: float | None) -> dict[str, Any]:

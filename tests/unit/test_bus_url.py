@@ -23,7 +23,11 @@ def test_memory_is_a_bus_of_its_own() -> None:
 def test_a_redis_is_found_where_the_url_says() -> None:
     for found in options("redis://me:p%40ss@host:7000/3"):
         assert {name: found[name] for name in ("host", "port", "db", "username", "password")} == {
-            **{"host": "host", "port": 7000, "db": 3, "username": "me", "password": "p@ss"},
+            "host": "host",
+            "port": 7000,
+            "db": 3,
+            "username": "me",
+            "password": "p@ss",
         }
 
 

@@ -41,8 +41,9 @@ def test_a_stock_managers_emit_is_understood() -> None:
         b'{"method":1}',
         b'{"method":"emit","room":1}',
         b'{"method":"emit","skip_sid":[1]}',
-    ]
-    + [b'{"method":"emit","binary":true}', b'{"method":"emit","event":5}'],
+        b'{"method":"emit","binary":true}',
+        b'{"method":"emit","event":5}',
+    ],
 )
 def test_what_is_no_message_is_refused(data: bytes) -> None:
     with pytest.raises(InvalidMessageError):
