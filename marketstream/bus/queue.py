@@ -52,10 +52,13 @@ class Queue:
                 self._conflate(shard)
 
     def put_back(self, batches: Sequence[tuple[int, list[Frame]]]) -> None:
-        """Returns what could not be sent to where it was; what has no key goes at most once, and is lost."""
+        """Returns what may or may not have arrived to where it was.
+
+        Only the newest of each key: if it did arrive, an older one sent again would come after it. What has
+        no key goes at most once, and is lost.
+        """
         for shard, frames in batches:
-            kept = [frame for frame in frames if frame.key is not None]
-            self.lost += len(frames) - len(kept)
+            kept = self._newest(frames)
             self._waiting[shard] = kept + self._waiting.get(shard, [])
             if len(self._waiting[shard]) > self._full_at.get(shard, self._capacity):
                 self._conflate(shard)
@@ -73,16 +76,20 @@ class Queue:
         return batches
 
     def _conflate(self, shard: int) -> None:
+        newest = self._newest(self._waiting[shard])
+        surplus = max(0, len(newest) - self._max_keys)
+        self.lost += surplus
+        self._waiting[shard] = newest[surplus:]
+        # Not at each frame again: only when as many more have come.
+        self._full_at[shard] = len(self._waiting[shard]) + self._capacity
+
+    def _newest(self, frames: Sequence[Frame]) -> list[Frame]:
         newest: dict[tuple[str | None, str], Frame] = {}
-        for frame in self._waiting[shard]:
+        for frame in frames:
             if frame.key is None:
                 self.lost += 1
                 continue
             # Behind the others: their order is that of their last word.
             newest.pop((frame.tenant, frame.key), None)
             newest[frame.tenant, frame.key] = frame
-        surplus = max(0, len(newest) - self._max_keys)
-        self.lost += surplus
-        self._waiting[shard] = list(newest.values())[surplus:]
-        # Not at each frame again: only when as many more have come.
-        self._full_at[shard] = len(self._waiting[shard]) + self._capacity
+        return list(newest.values())

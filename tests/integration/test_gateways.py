@@ -1,13 +1,20 @@
 """Two real gateway processes on one real Valkey: what a client sees is one server."""
 
+import asyncio
 import json
+import time
+from pathlib import Path
+from typing import Any
 
 import aiohttp
 
 from tests.conformance.market import new_symbol, numbers, price
-from tests.conformance.raw import raw_socket, say
+from tests.conformance.raw import RawSocket, raw_socket, say
 from tests.support.gateways import events_since, gateways, next_price, subscribe
+from tests.support.server import Server
 from tests.support.valkey import Valkey
+
+PLANS = Path(__file__).parents[1] / "conformance/plans.toml"
 
 
 async def test_a_price_published_at_one_gateway_reaches_the_clients_of_every_gateway(valkey: Valkey) -> None:
@@ -86,6 +93,68 @@ async def test_a_tenants_prices_stay_its_own_on_every_gateway(valkey: Valkey) ->
         assert 5.0 not in [data["midPrice"] for name, data in theirs.events if name == "price"]
         async with raw_socket(second.url, token=second.token("acme", "u3")) as late:
             assert numbers(await subscribe(late, symbol)) == [7]
+
+
+async def test_no_snapshot_is_older_than_what_came_before_nor_newer_than_what_follows(valkey: Valkey) -> None:
+    """Under load, with the first and the last interest of the gateway coming and going."""
+    names = [new_symbol("RACE") for _ in range(4)]
+    async with (
+        gateways(valkey.url) as (first, second),
+        raw_socket(second.url, token=second.token(plan="pro")) as socket,
+    ):
+        stop = asyncio.Event()
+        publishing = asyncio.create_task(_publish_until(stop, first, names))
+        for turn in range(60):
+            some = [names[turn % 4], names[(turn + 1) % 4]]
+            await subscribe(socket, *some)
+            await socket.send(say("unsubscribe", {"symbols": some}, 9))
+            await socket.read_to("43/market-data,9")
+        stop.set()
+        newest = await publishing
+        for price_ in await subscribe(socket, *names):
+            assert price_["midPrice"] <= newest
+        for name in names:
+            seen = [best["midPrice"] for best in _values(socket) if best["symbol"] == name]
+            assert seen == sorted(seen)
+            assert len(seen) > 20
+
+
+async def _publish_until(stop: asyncio.Event, server: Server, names: list[str]) -> int:
+    number = 0
+    while not stop.is_set():
+        number += 1
+        await server.publish(prices=[price(name, number) for name in names])
+    return number
+
+
+def _values(socket: RawSocket) -> list[dict[str, Any]]:
+    """All prices in the order in which they came, those in snapshots too."""
+    found: list[dict[str, Any]] = []
+    for name, data in socket.events:
+        found += data["prices"] if name == "snapshot" else [data] if name == "price" else []
+    return found
+
+
+async def test_a_delayed_client_gets_no_live_price_from_another_gateway(valkey: Valkey) -> None:
+    symbol = new_symbol("SLOW")
+    env = {"MARKETSTREAM_AUTH__PLANS_FILE": str(PLANS)}
+    async with (
+        gateways(valkey.url, env=env) as (first, second),
+        raw_socket(first.url, token=first.token(plan="delayed")) as here,
+        raw_socket(second.url, token=second.token(plan="delayed", user="u2")) as there,
+    ):
+        await first.publish(prices=[price(symbol, 1)])
+        began = time.monotonic()
+        for socket in (here, there):
+            assert await subscribe(socket, symbol) == []
+        for socket in (here, there):
+            await next_price(socket, 1)
+        assert time.monotonic() - began >= 2
+        # Old enough by now, also for a gateway that has just begun to listen.
+        async with gateways(valkey.url, 1, env=env) as (third,):
+            late = third.token(plan="delayed", user="u3")
+            async with raw_socket(third.url, token=late) as socket:
+                assert numbers(await subscribe(socket, symbol)) == [1]
 
 
 async def test_an_event_stream_goes_on_at_another_gateway_where_it_ended(valkey: Valkey) -> None:

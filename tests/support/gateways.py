@@ -1,7 +1,7 @@
 """Server processes that meet through one Redis."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -14,11 +14,11 @@ from tests.support.server import PROGRAM, Server, running_server
 
 @asynccontextmanager
 async def gateways(
-    bus: str, count: int = 2, *, program: Sequence[str] = PROGRAM
+    bus: str, count: int = 2, *, program: Sequence[str] = PROGRAM, env: Mapping[str, str] | None = None
 ) -> AsyncIterator[list[Server]]:
     """Gateways on one bus, all of them ready inside the block."""
     async with AsyncExitStack() as stack:
-        servers = [running_server("--bus", bus, program=program) for _ in range(count)]
+        servers = [running_server("--bus", bus, program=program, env=env) for _ in range(count)]
         up = await asyncio.gather(*map(stack.enter_async_context, servers))
         for server in up:
             await eventually(lambda server=server: is_ready(server), 10, "readiness")  # type: ignore[misc]

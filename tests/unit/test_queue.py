@@ -75,6 +75,14 @@ def test_what_could_not_be_sent_goes_before_what_came_meanwhile() -> None:
     assert queue.lost == 1
 
 
+def test_of_what_may_have_arrived_only_the_newest_of_each_key_is_sent_again() -> None:
+    """If it did arrive, clients have the newest and must not get an older one after it."""
+    queue = Queue(1)
+    queue.put([price("A", 1), price("A", 2), price("B", 1), price("A", 3)])
+    queue.put_back(queue.take())
+    assert [frame.body for frame in taken(queue)] == [price("B", 1).body, price("A", 3).body]
+
+
 def test_what_is_put_back_again_and_again_does_not_grow() -> None:
     queue = Queue(1, capacity=10)
     for number in range(100):
