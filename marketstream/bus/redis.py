@@ -170,7 +170,7 @@ class RedisBus:
             async with asyncio.timeout(PATIENCE):
                 await link.open()
             await self._session(link)
-        except* (RedisError, OSError, BusError) as group:
+        except* Exception as group:  # noqa: BLE001  # whatever it was, the process and its clients go on
             reason = _reason(group)
         finally:
             self._link = None
@@ -289,6 +289,9 @@ class RedisBus:
             self._take(self._roads[channel], data)
 
     def _take(self, shard: int, data: bytes) -> None:
+        if shard not in self._interest:
+            # Said before Redis heard that nobody listens any more.
+            return
         try:
             batch = envelope.parse_batch(data, self._mirror)
         except InvalidMessageError as error:
@@ -403,7 +406,7 @@ def _reason(group: BaseExceptionGroup[BaseException]) -> str:
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return str(error) or type(error).__name__
+    return str(error) if isinstance(error, RedisError | OSError | BusError) and str(error) else repr(error)
 
 
 _: type[Bus] = RedisBus

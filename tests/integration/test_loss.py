@@ -243,3 +243,20 @@ async def test_what_waits_while_redis_is_away_is_bounded_and_ends_on_the_newest(
         await eventually(lambda: got and got[-1].body == frame("A", 19_999).body, 15, "the newest price")
         bids = [received.body for received in got if received.event == "price"]
         assert len(bids) == len(set(bids))
+
+
+async def test_a_fault_of_the_receiver_ends_a_stay_with_redis_and_not_the_process(mortal: Valkey) -> None:
+    async with running_bus(mortal) as (bus, got):
+        bus.watch("A")
+        await bus.last(["A"], "acme")  # type: ignore[misc]  # asked of Redis
+        bus.attach(_stumble)
+        bus.publish([frame("A", 1)])
+        await eventually(lambda: not bus.connected, what="the end of the stay")
+        bus.attach(got.extend)
+        await eventually(lambda: bus.connected, what="the next one")
+        bus.publish([frame("A", 2)])
+        await eventually(lambda: frame("A", 2).body in [received.body for received in got], what="a price")
+
+
+def _stumble(_frames: object) -> None:
+    raise ValueError("a fault")
