@@ -10,19 +10,18 @@ A subscription can go deaf without an error, so the process talks to itself thro
 import asyncio
 import random
 import secrets
-from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from importlib.resources import files
-from typing import Any
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import RedisError
 
 from marketstream.bus.mirror import Field, Mirror, best, fields, stamp_order
-from marketstream.bus.queue import Queue
+from marketstream.bus.sender import Sender
 from marketstream.bus.subscriber import Subscriber
+from marketstream.bus.values import fetch
 from marketstream.core.backoff import Backoff
 from marketstream.core.frame import Frame
 from marketstream.errors import BusError, InvalidMessageError
@@ -30,8 +29,6 @@ from marketstream.ports import Bus, Clock, Relay
 from marketstream.wire import envelope, keys
 
 log = structlog.get_logger(__name__)
-
-SCRIPT = files("marketstream.bus").joinpath("lua/publish.lua").read_text()
 
 STEPS = (0.05, 0.25, 0.5, 1.0, 2.0, 4.0)
 """Seconds between attempts to reach Redis: a broken connection is often just that."""
@@ -41,12 +38,6 @@ PATIENCE = 3.0
 
 CANARY_INTERVAL = 2.0
 """Seconds between two words to itself."""
-
-MAX_NOTES = 1_000
-"""Messages of the relay that wait."""
-
-PAGE = 1_000
-"""Fields asked for in one call."""
 
 
 class RedisBus:
@@ -66,15 +57,11 @@ class RedisBus:
         self._listeners = listeners
         self._clock = clock
         self._shards = shards
-        self._script = client.register_script(SCRIPT)
-        self._queue = Queue(shards)
-        self._notes: deque[bytes] = deque(maxlen=MAX_NOTES)
-        self._work = asyncio.Event()
+        self._sender = Sender(client, shards)
         self._mirror = Mirror()
         self._interest: Counter[int] = Counter()
         self._roads = {keys.frames_channel(shard): shard for shard in range(shards)}
         self._seen: dict[int, int] = {}
-        self._newest = 0
         self._link: Subscriber | None = None
         self._up = False
         self._announced = False
@@ -97,11 +84,7 @@ class RedisBus:
 
     def publish(self, frames: Sequence[Frame]) -> None:
         """Puts frames into the queue; what finds no room and is not replaced is counted and told."""
-        lost = self._queue.lost
-        self._queue.put(frames)
-        self._work.set()
-        if self._queue.lost and not lost:
-            log.warning("bus_queue_overflowed", waiting=len(self._queue))
+        self._sender.publish(frames)
 
     def watch(self, name: str) -> None:
         """Listens to the shard of a symbol or channel."""
@@ -150,10 +133,7 @@ class RedisBus:
 
     def send(self, message: bytes) -> None:
         """See `ports.Relay.send`."""
-        if len(self._notes) == self._notes.maxlen:
-            log.warning("relay_message_lost", waiting=len(self._notes))
-        self._notes.append(message)
-        self._work.set()
+        self._sender.send(message)
 
     def listen(self, receive: Callable[[bytes], None]) -> None:
         """See `ports.Relay.listen`."""
@@ -191,7 +171,7 @@ class RedisBus:
                 await link.hears([keys.RELAY, self._canary, *channels])
             await self._resync(list(self._mirror))
             self._found()
-            tasks.create_task(self._send_all())
+            tasks.create_task(self._sender.run())
             tasks.create_task(self._sing())
             tasks.create_task(self._fill_gaps())
 
@@ -210,8 +190,7 @@ class RedisBus:
         self._attempts = 0
         if self._announced:
             self._announced = False
-            log.info("bus_reconnected", waiting=len(self._queue))
-        self._work.set()
+            log.info("bus_reconnected", waiting=len(self._sender))
 
     async def _sing(self) -> None:
         while True:
@@ -223,60 +202,6 @@ class RedisBus:
                     await self._sang.wait()
             except TimeoutError as exc:
                 raise BusError("the subscription is deaf") from exc
-
-    # Out
-
-    async def _send_all(self) -> None:
-        while True:
-            await self._work.wait()
-            self._work.clear()
-            while self._notes:
-                # Taken out first: an event twice would be worse than one that is lost with its connection.
-                await self._client.publish(keys.RELAY, self._notes.popleft())
-            while batches := self._queue.take():
-                await self._send(batches)
-
-    async def _send(self, batches: list[tuple[int, list[Frame]]]) -> None:
-        try:
-            replies = await self._evaluate(batches)
-        except BaseException:
-            # Whether it arrived is not known: the newest value twice is better than not at all.
-            self._queue.put_back(batches)
-            raise
-        self._newest = max(self._newest, *map(int, replies))
-
-    async def _evaluate(self, batches: list[tuple[int, list[Frame]]]) -> list[Any]:
-        calls = [(self._names(shard), self._words(frames)) for shard, frames in batches]
-        for _ in range(2):
-            async with self._client.pipeline(transaction=False) as pipe:
-                for names, words in calls:
-                    pipe.evalsha(self._script.sha, len(names), *names, *words)
-                try:
-                    return await pipe.execute()
-                except NoScriptError:
-                    # All of it failed for the same reason: a Redis that was started anew knows no script.
-                    await self._client.script_load(SCRIPT)
-        raise BusError("the script is not kept")
-
-    @staticmethod
-    def _names(shard: int) -> tuple[str, ...]:
-        return (
-            keys.last_values(shard),
-            keys.shard_cursor(shard),
-            keys.CURSOR,
-            keys.frames_channel(shard),
-        )
-
-    def _words(self, frames: list[Frame]) -> list[str | bytes | int]:
-        words: list[str | bytes | int] = [self._newest]
-        for frame in frames:
-            try:
-                entry = envelope.render(frame)
-            except InvalidMessageError as error:
-                log.warning("bus_message_refused", error=str(error))
-                continue
-            words += ("" if frame.key is None else keys.field(frame.tenant, frame.key), entry)
-        return words
 
     # In
 
@@ -297,7 +222,7 @@ class RedisBus:
         except InvalidMessageError as error:
             log.warning("bus_message_refused", error=str(error))
             return
-        self._newest = max(self._newest, batch.last)
+        self._sender.seen(batch.last)
         if self._seen.setdefault(shard, batch.previous) != batch.previous:
             self._gaps.add(shard)
             self._gap.set()
@@ -325,7 +250,7 @@ class RedisBus:
             try:
                 async with asyncio.timeout(PATIENCE):
                     await link.hears(keys.frames_channel(self._shard(n)) for n in names if n in self._mirror)
-                    found = await self._fetch(asked)
+                    found = await fetch(self._client, asked, self._shards)
             except (RedisError, OSError) as error:
                 log.warning("bus_read_failed", error=repr(error))
                 watched = [name for name in names if name in self._mirror]
@@ -346,33 +271,10 @@ class RedisBus:
                 chosen.append(frame)
         return chosen
 
-    async def _fetch(self, asked: Iterable[Field]) -> dict[Field, Frame]:
-        by_shard: dict[int, list[Field]] = {}
-        for tenant, key in asked:
-            by_shard.setdefault(self._shard(keys.subject(key)), []).append((tenant, key))
-        pages = [
-            (shard, listed[at : at + PAGE])
-            for shard, listed in by_shard.items()
-            for at in range(0, len(listed), PAGE)
-        ]
-        async with self._client.pipeline(transaction=False) as pipe:
-            for shard, page in pages:
-                pipe.hmget(keys.last_values(shard), [keys.field(*field) for field in page])
-            replies = await pipe.execute()
-        found = {}
-        for (_, page), values in zip(pages, replies, strict=True):
-            for field, value in zip(page, values, strict=True):
-                try:
-                    if value is not None:
-                        found[field] = envelope.parse_value(value)
-                except InvalidMessageError as error:
-                    log.warning("bus_message_refused", error=str(error))
-        return found
-
     async def _resync(self, names: list[str]) -> None:
         """Asks for all that is watched under some names, and delivers what is news."""
         asked = self._mirror.everything(names)
-        found = await self._fetch(asked) if asked else {}
+        found = await fetch(self._client, asked, self._shards) if asked else {}
         self._mirror.load(asked)
         news = []
         for frame in stamp_order(list(found.values())):

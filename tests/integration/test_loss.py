@@ -222,7 +222,8 @@ async def test_cursors_go_on_rising_when_redis_forgets_them(mortal: Valkey) -> N
     async with running_bus(mortal) as (bus, got):
         bus.watch("A")
         await bus.last(["A"], "acme")  # type: ignore[misc]  # asked of Redis
-        bus._newest = future = 4_000_000_000_000_000
+        future = 4_000_000_000_000_000
+        bus._sender.seen(future)
         bus.publish([frame("A", 1)])
         await eventually(lambda: len(got) == 1, what="a price")
         mortal.flush()
@@ -238,7 +239,7 @@ async def test_what_waits_while_redis_is_away_is_bounded_and_ends_on_the_newest(
         mortal.kill()
         for number in range(20_000):
             bus.publish([frame("A", number)])
-        assert len(bus._queue) <= 4_000
+        assert len(bus._sender) <= 4_000
         mortal.start()
         await eventually(lambda: got and got[-1].body == frame("A", 19_999).body, 15, "the newest price")
         bids = [received.body for received in got if received.event == "price"]
