@@ -13,7 +13,8 @@ import structlog
 import uvloop
 from aiohttp import web
 
-from marketstream.bus.memory import MemoryBus
+from marketstream.bus.redis import RedisBus
+from marketstream.bus.url import build_bus
 from marketstream.core.symbols import SymbolRegistry
 from marketstream.engine.aggregator import Aggregator
 from marketstream.engine.drain import drain
@@ -49,6 +50,9 @@ BACKLOG = 4_096
 
 KEEPALIVE = 75.0
 """Seconds an HTTP connection may be silent between two requests, or before its first."""
+
+FIRST_CONTACT = 2.0
+"""Seconds that the server waits for its bus before it lets clients in anyway."""
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
     # Measured in docs/performance.md: aiofastnet's transports on uvloop's loop write cheapest.
@@ -105,7 +109,7 @@ class Server:
             issuer=auth.issuer,
             leeway=auth.leeway,
         )
-        self._bus = MemoryBus(clock=self._clock)
+        self._bus = build_bus(settings.bus.url, clock=self._clock)
         self.node = Node(
             clock=self._clock,
             bus=self._bus,
@@ -143,6 +147,8 @@ class Server:
                 self.node.spawn = tasks.create_task
                 own = [tasks.create_task(Heartbeat(node=self.node, aggregator=self.aggregator).run())]
                 own.append(tasks.create_task(self._verifier.run()))
+                own.append(tasks.create_task(self._bus.run()))
+                await self._first_contact()
                 own += [tasks.create_task(self._supervisor.run(feed, name)) for name, feed in self._feeds]
                 await self._stop.wait()
                 log.info("server_draining", connections=len(self.node.connections))
@@ -154,6 +160,13 @@ class Server:
             await runner.cleanup()
         log.info("server_stopped")
         return 0
+
+    async def _first_contact(self) -> None:
+        """Gives the bus a moment, so that the first clients are not told that everything is in doubt."""
+        give_up_at = self._clock.now() + FIRST_CONTACT
+        # One look at a time, a few times, once in the life of a process: an event would have to be a port's.
+        while not self._bus.connected and self._clock.now() < give_up_at:  # noqa: ASYNC110  # as said
+            await asyncio.sleep(0.005)
 
     async def _listen(self, runner: web.AppRunner) -> None:
         server = self._settings.server
@@ -196,6 +209,8 @@ class Server:
             max_payload=settings.socketio.max_payload,
             lowat=settings.delivery.notsent_lowat,
         )
+        if isinstance(self._bus, RedisBus):
+            self.socketio.manager.relay_through(self._bus)
         self.socketio.attach(app, settings.socketio.path.strip("/"))
         EventStream(
             node=self.node,

@@ -184,6 +184,17 @@ def publish(
 
 
 @app.command()
+def redis(
+    *, port: Annotated[int, typer.Option(help="Port to listen on, on 127.0.0.1.", min=1, max=65535)] = 6379
+) -> None:
+    """Run an embedded Valkey on this machine, for trying many processes out (extra `embedded`)."""
+    with _plain_errors():
+        from marketstream.embedded import run_valkey  # noqa: PLC0415 - the package may not be installed
+
+        run_valkey(port, typer.echo)
+
+
+@app.command()
 def check_config(*, config: Config = None) -> None:
     """Print the settings that count, secrets masked, and where each one comes from."""
     with _plain_errors():
@@ -217,10 +228,9 @@ def _check_servable(settings: Settings) -> None:
     if settings.server.role != "all":
         text = f"this version runs everything in one process: role all, not {settings.server.role}"
         raise ConfigurationError("server.role", text)
-    if not settings.bus.url.startswith("memory://"):
-        kind = settings.bus.url.partition("://")[0]
-        text = f"this version runs in one process, whose bus is memory://; {kind}:// is not supported"
-        raise ConfigurationError("bus.url", text)
+    from marketstream.bus.url import check_url  # noqa: PLC0415 - the other commands start without it
+
+    check_url(settings.bus.url)
 
 
 @contextmanager

@@ -27,8 +27,11 @@ class Clock(Protocol):
 class Bus(Protocol):
     """Carries frames to every process and remembers the last one of each symbol and tenant.
 
-    Frames of one `publish` call arrive together and in order; frames of one symbol arrive everywhere in
-    the order of their cursors, at most once. The last value is stored in the same step as it is published.
+    Frames of one symbol arrive everywhere in the order of their cursors, at most once, and those of one
+    `publish` call together, as far as they travel on one road: a bus may divide the market between several.
+    The last value is stored in the same step as it is published. A process hears of what it watches; of
+    other symbols it may hear nothing. While frames cannot travel the bus itself says, by `status` frames,
+    what is in doubt; of what waits to be published it keeps at least the newest of each key.
     """
 
     @property
@@ -37,18 +40,44 @@ class Bus(Protocol):
         ...
 
     def publish(self, frames: Sequence[Frame]) -> None:
-        """Stamps each frame's cursor and sends it on its way; never blocks and never raises for a peer."""
+        """Sends frames on their way, to be stamped with a cursor; never blocks, never raises for a peer."""
         ...
 
     def attach(self, receive: Callable[[Sequence[Frame]], None]) -> None:
         """Names the one receiver in this process; called before anything is published."""
         ...
 
-    def last(self, keys: Sequence[str], tenant: str) -> Sequence[Frame]:
+    def watch(self, name: str) -> None:
+        """Asks to hear of a symbol or channel; counted, so each call needs an `unwatch`."""
+        ...
+
+    def unwatch(self, name: str) -> None:
+        """Takes one `watch` back."""
+        ...
+
+    def last(self, wanted: Sequence[str], tenant: str) -> Sequence[Frame] | Awaitable[Sequence[Frame]]:
         """The newest frame a tenant may see of each key that has one, in the order asked for.
 
-        A key is a symbol, or the key of any other frame that was published; never blocks.
+        A key is a symbol, or the key of any other frame that was published. The answer is at hand, or must
+        be awaited. Awaited directly, nothing is received between the answer and the next step of the caller;
+        of what is watched it is never older than what was received. What cannot be known is left out.
         """
+        ...
+
+    async def run(self) -> None:
+        """Does what must be done in the background, until cancelled or done with it."""
+        ...
+
+
+class Relay(Protocol):
+    """Carries python-socketio's own messages between processes; each arrives at most once, in order."""
+
+    def send(self, message: bytes) -> None:
+        """Sends a message to every process, this one too; never blocks."""
+        ...
+
+    def listen(self, receive: Callable[[bytes], None]) -> None:
+        """Names the one receiver in this process."""
         ...
 
 

@@ -14,6 +14,7 @@ from tests.support.browser import find_chromium
 from tests.support.node import Node, find_node
 from tests.support.program import SETTINGS
 from tests.support.server import Server, serving
+from tests.support.valkey import Valkey, running_valkey
 
 TAPES = "MARKETSTREAM_TAPES"
 TURNS_TO_END = 20
@@ -50,6 +51,20 @@ def server(request: pytest.FixtureRequest) -> Iterator[Server]:
     flags = getattr(request.module, "FLAGS", ())
     with serving(*flags, feeds=getattr(request.module, "FEEDS", ("none",))) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def shared_valkey() -> Iterator[Valkey]:
+    """One Valkey for all tests that do it no harm."""
+    with running_valkey() as running:
+        yield running
+
+
+@pytest.fixture
+def valkey(shared_valkey: Valkey) -> Valkey:
+    """A Valkey that knows nothing."""
+    shared_valkey.flush()
+    return shared_valkey
 
 
 @pytest.fixture(scope="session")

@@ -40,10 +40,19 @@ class MemoryBus:
         if self._receive is not None:
             self._receive(frames)
 
-    def last(self, keys: Sequence[str], tenant: str) -> Sequence[Frame]:
+    def watch(self, name: str) -> None:
+        """Changes nothing: the one receiver hears everything."""
+
+    def unwatch(self, name: str) -> None:
+        """Changes nothing."""
+
+    async def run(self) -> None:
+        """Returns at once: there is nothing to do in the background."""
+
+    def last(self, wanted: Sequence[str], tenant: str) -> Sequence[Frame]:
         """The newer of the public value and the tenant's own, for each key that has one."""
         found = []
-        for key in keys:
+        for key in wanted:
             known = [f for f in (self._last.get((None, key)), self._last.get((tenant, key))) if f is not None]
             if known:
                 found.append(max(known, key=lambda frame: (frame.at_ms, frame.cursor)))

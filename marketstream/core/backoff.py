@@ -6,12 +6,17 @@ JITTER = 0.1
 
 
 class Backoff:
-    """2, 4, 8, 16, 32, 32, ... seconds, with up to a tenth more so that many do not come back together."""
+    """2, 4, 8, 16, 32, 32, ... seconds, with up to a tenth more so that many do not come back together.
 
-    __slots__ = ("_attempt",)
+    Args:
+        steps: Other seconds than these; the last one is repeated.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_attempt", "_steps")
+
+    def __init__(self, steps: tuple[float, ...] = STEPS) -> None:
         self._attempt = 0
+        self._steps = steps
 
     def next(self, lasted: float, chance: float) -> float:
         """Seconds to wait now.
@@ -22,6 +27,6 @@ class Backoff:
         """
         if lasted >= HEALTHY_AFTER:
             self._attempt = 0
-        step = STEPS[min(self._attempt, len(STEPS) - 1)]
+        step = self._steps[min(self._attempt, len(self._steps) - 1)]
         self._attempt += 1
         return step * (1 + JITTER * chance)

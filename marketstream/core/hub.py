@@ -4,7 +4,7 @@ Delivery is a plain loop over outboxes. It cannot block, starts no task and enco
 that gets its first frame is put on the `dirty` list once, for the flusher to find.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Generic, TypeVar
 
 from marketstream.core.frame import Frame
@@ -46,8 +46,16 @@ class Room(Generic[OwnerT]):
         return self.by_tenant.get(tenant, ())
 
 
+def _unheard(_name: str) -> None:
+    """Nobody asked to be told."""
+
+
 class Hub(Generic[OwnerT]):
     """All rooms of one process.
+
+    Args:
+        opened: Called with the name of a room before its first member joins.
+        emptied: Called with the name of a room after its last member left.
 
     Attributes:
         dirty: Outboxes with something to send, each once; the flusher takes the list and leaves an empty one.
@@ -55,9 +63,13 @@ class Hub(Generic[OwnerT]):
         overflowed: Owners whose ordered messages found no room; they must be closed.
     """
 
-    __slots__ = ("_rooms", "dirty", "offered", "overflowed")
+    __slots__ = ("_emptied", "_opened", "_rooms", "dirty", "offered", "overflowed")
 
-    def __init__(self) -> None:
+    def __init__(
+        self, opened: Callable[[str], None] = _unheard, emptied: Callable[[str], None] = _unheard
+    ) -> None:
+        self._opened = opened
+        self._emptied = emptied
         self._rooms: dict[str, Room[OwnerT]] = {}
         self.dirty: list[Outbox[OwnerT]] = []
         self.overflowed: list[OwnerT] = []
@@ -74,6 +86,7 @@ class Hub(Generic[OwnerT]):
         """Makes an outbox a member; joining again only changes how it wants its values."""
         room = self._rooms.get(name)
         if room is None:
+            self._opened(name)
             room = self._rooms[name] = Room()
         if lane is not None:
             self._drop_plain(room, outbox)
@@ -93,6 +106,7 @@ class Hub(Generic[OwnerT]):
         room.special.pop(outbox, None)
         if not room.plain and not room.special:
             del self._rooms[name]
+            self._emptied(name)
 
     def members(self, name: str) -> list[Outbox[OwnerT]]:
         """Members of a room, as a list that later changes do not touch."""

@@ -23,3 +23,11 @@ def symbol_of(room: str) -> str | None:
     """The symbol of a live symbol room; None for any other room."""
     kind, _, name = room.partition(":")
     return name if kind == "symbol" and name else None
+
+
+def watched_by(room: str) -> str | None:
+    """The symbol, live or held back, or the channel that a room waits to hear of; None for other rooms."""
+    kind, _, name = room.partition(":")
+    if kind == "delayed":
+        name = name.partition(":")[2]
+    return name if kind in ("symbol", "delayed", "channel") and name else None

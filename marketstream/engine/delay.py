@@ -48,11 +48,23 @@ class DelayLine:
         self._released.update(((frame.tenant, frame.symbol), frame) for frame in out)
         return out
 
-    def last(self, symbols: Sequence[str], tenant: str) -> list[Frame]:
-        """The newest price old enough to be seen, of each symbol that has one."""
+    def last(
+        self, symbols: Sequence[str], tenant: str, known: Sequence[Frame] = (), at_ms: int = 0
+    ) -> list[Frame]:
+        """The newest price old enough to be seen, of each symbol that has one.
+
+        Args:
+            symbols: In the order in which they are wanted.
+            tenant: Who may see them.
+            known: The newest prices of all; one that was published long enough ago counts, also when this
+                process did not hear of it then.
+            at_ms: Epoch milliseconds now, on the clock of cursors.
+        """
+        before = at_ms * 1000 - self.delay * 1_000_000
+        settled = {frame.symbol: frame for frame in known if frame.cursor <= before}
         found = []
         for symbol in symbols:
-            known = [f for t in (None, tenant) if (f := self._released.get((t, symbol))) is not None]
-            if known:
-                found.append(max(known, key=lambda frame: (frame.at_ms, frame.cursor)))
+            seen = (*(self._released.get((t, symbol)) for t in (None, tenant)), settled.get(symbol))
+            if candidates := [frame for frame in seen if frame is not None]:
+                found.append(max(candidates, key=lambda frame: (frame.at_ms, frame.cursor)))
         return found

@@ -1,7 +1,8 @@
 """What an admitted client asks is carried out here, and answered before anything that follows from it.
 
-Joining comes first, then the snapshot, both in one turn of the event loop, so that no price falls in
-between and none that follows is older. What a client may have is decided by its session; this module
+A symbol is watched first, then its last values are read, which may take a while. From there on, joining and
+the snapshot happen in one turn of the event loop, so that no price falls in between, none that was sent
+before is newer, and none that follows is older. What a client may have is decided by its session; this module
 only carries it out.
 """
 
@@ -86,17 +87,28 @@ class Execution:
                     body = self._quotes.get(
                         session.require_symbol(raw), session.principal, self._line_of(session)
                     )
+                    if isawaitable(body):
+                        return self._quote_later(body, answer)
                     self._say(answer, Quoted(body))
                 case _:
                     reply, effects = session.handle(command, now, self._node.clock.wall_ms())
                     self._say(answer, reply)
-                    self._apply(connection, session, effects)
+                    waiting = self._carry_out(connection, session, effects)
                     if isinstance(command, Subscribe):
                         self._note_subscribed(connection, reply)
+                    self._node.settle()
+                    return waiting
         except MarketstreamError as error:
             self._fail(answer, error)
         self._node.settle()
         return None
+
+    async def _quote_later(self, body: Awaitable[bytes], answer: Answer) -> None:
+        try:
+            self._say(answer, Quoted(await body))
+        except MarketstreamError as error:
+            self._fail(answer, error)
+        self._node.settle()
 
     def _say(self, answer: Answer, reply: Reply) -> None:
         self._node.stats.commands["ok"] += 1
@@ -110,8 +122,6 @@ class Execution:
         assert isinstance(reply, Subscribed)  # noqa: S101  # the session answers a Subscribe with it
         self._node.stats.subscriptions += len(reply.symbols)
         log.info("subscription_processed", connection=connection.id, symbols_count=len(reply.symbols))
-        if reply.symbols:
-            self._node.subscribed()
 
     async def _renew_later(
         self, connection: Connection, session: Session, found: Awaitable[Principal], answer: Answer
@@ -136,14 +146,71 @@ class Execution:
 
     def _move_rooms(self, connection: Connection, session: Session, before: float) -> None:
         for held in session.subscriptions.values():
+            # Watched without a break: what is known of it stays known.
+            self._bus.watch(held.symbol)
             self._node.hub.leave(rooms.symbol_room(held.symbol, before), connection.outbox)
             self._apply(connection, session, [Join(held)])
+            self._bus.unwatch(held.symbol)
+
+    def _carry_out(
+        self, connection: Connection, session: Session, effects: Sequence[Effect]
+    ) -> Awaitable[None] | None:
+        """Applies effects once the last values they need are at hand."""
+        symbols = [
+            symbol for effect in effects if isinstance(effect, SendSnapshot) for symbol in effect.symbols
+        ]
+        if not symbols or connection.closed:
+            # There may have been no room for the answer, and the client was closed for it.
+            self._apply(connection, session, effects)
+            return None
+        for symbol in symbols:
+            self._bus.watch(symbol)
+        wanted = [*symbols, *map(event.status_key, symbols)]
+        known = self._bus.last(wanted, session.principal.tenant)
+        if isawaitable(known):
+            return self._carry_out_later(connection, session, effects, symbols, known)
+        self._finish(connection, session, effects, symbols, known)
+        return None
+
+    async def _carry_out_later(
+        self,
+        connection: Connection,
+        session: Session,
+        effects: Sequence[Effect],
+        symbols: Sequence[str],
+        known: Awaitable[Sequence[Frame]],
+    ) -> None:
+        frames: Sequence[Frame] = ()
+        try:
+            frames = await known
+        finally:
+            self._finish(connection, session, effects, symbols, frames)
+        self._node.settle()
+
+    def _finish(
+        self,
+        connection: Connection,
+        session: Session,
+        effects: Sequence[Effect],
+        symbols: Sequence[str],
+        known: Sequence[Frame],
+    ) -> None:
+        self._apply(connection, session, effects, known=known)
+        for symbol in symbols:
+            # By now the rooms watch.
+            self._bus.unwatch(symbol)
+        self._node.subscribed()
 
     def _apply(
-        self, connection: Connection, session: Session, effects: Sequence[Effect], delay: float | None = None
+        self,
+        connection: Connection,
+        session: Session,
+        effects: Sequence[Effect],
+        *,
+        delay: float | None = None,
+        known: Sequence[Frame] = (),
     ) -> None:
         if connection.closed:
-            # There was no room for the answer, and the client was closed for it.
             return
         outbox = connection.outbox
         held_back = session.principal.plan.delay if delay is None else delay
@@ -159,7 +226,7 @@ class Execution:
                 case LeaveChannel(channel):
                     self._node.hub.leave(rooms.channel_room(channel), outbox)
                 case SendSnapshot(symbols):
-                    self._send_snapshot(connection, session, symbols)
+                    self._send_snapshot(connection, session, symbols, known)
 
     def _join(self, connection: Connection, held: Subscription, delay: float) -> None:
         outbox, stats = connection.outbox, self._node.stats
@@ -180,11 +247,15 @@ class Execution:
             outbox.open_lane(lane)
         self._node.hub.join(rooms.symbol_room(held.symbol, delay), outbox, lane)
 
-    def _send_snapshot(self, connection: Connection, session: Session, symbols: Sequence[str]) -> None:
+    def _send_snapshot(
+        self, connection: Connection, session: Session, symbols: Sequence[str], known: Sequence[Frame]
+    ) -> None:
         outbox, tenant, line = connection.outbox, session.principal.tenant, self._line_of(session)
         for symbol in symbols:
             self._node.stats.discarded += outbox.supersede(symbol)
-        prices = line.last(symbols, tenant) if line else self._bus.last(symbols, tenant)
+        prices: Sequence[Frame] = [frame for frame in known if frame.event == "price"]
+        if line is not None:
+            prices = line.last(symbols, tenant, prices, self._node.clock.wall_ms())
         if connection.sink.snapshots:
             self._node.hub.send(outbox, event.snapshot(prices))
         else:
@@ -194,16 +265,15 @@ class Execution:
             for frame in sorted(prices, key=lambda frame: frame.cursor):
                 if frame.cursor > connection.since or frame.symbol in lanes:
                     self._node.hub.send(outbox, frame)
-        for frame in self._states(symbols, tenant, delayed=line is not None):
+        for frame in self._states(symbols, known, delayed=line is not None):
             self._node.hub.send(outbox, frame)
 
-    def _states(self, symbols: Sequence[str], tenant: str, *, delayed: bool) -> list[Frame]:
+    def _states(self, symbols: Sequence[str], known: Sequence[Frame], *, delayed: bool) -> list[Frame]:
         """What a new member must know of symbols that are not live for it."""
         if delayed:
             since = self._node.clock.wall_ms()
             return [event.status(Status(symbol, "delayed", None, since)) for symbol in symbols]
-        known = self._bus.last([event.status_key(symbol) for symbol in symbols], tenant)
-        return [frame for frame in known if not event.is_live(frame)]
+        return [frame for frame in known if frame.event == "status" and not event.is_live(frame)]
 
     def _line_of(self, session: Session) -> DelayLine | None:
         return self._lines.get(session.principal.plan.delay)

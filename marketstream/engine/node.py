@@ -1,7 +1,6 @@
 """The heart of one process: connections come and go, commands become memberships, frames reach rooms.
 
-Joining comes first, then the snapshot, both in one turn of the event loop, so that no price falls in
-between and none that follows is older. What a client may have is decided by its session; this module
+What a client may have is decided by its session; this module
 only carries it out.
 """
 
@@ -88,7 +87,8 @@ class Node:
         self.clock = clock
         self.delivery = delivery
         self.stats = stats
-        self.hub: Hub[Connection] = Hub()
+        self._bus = bus
+        self.hub: Hub[Connection] = Hub(self._opened, self._emptied)
         self.connections: dict[str, Connection] = {}
         self.spawn: Callable[[Coroutine[None, None, None]], object] = asyncio.ensure_future
         self.draining = False
@@ -256,7 +256,8 @@ class Node:
                 watched.append(frame)
         for line in self._lines.values():
             line.put(frame for frame in frames if frame.event == "price")
-        if frames:
+        # What a bus says of itself was never underway.
+        if frames and frames[-1].cursor:
             self.bus_lag_ms = max(0.0, self.clock.wall_ms() - frames[-1].cursor / 1000)
         self.flusher.wake(watched)
 
@@ -308,6 +309,14 @@ class Node:
         return max(
             0, self.hub.offered - self.stats.taken - self.stats.discarded - self.stats.lagged - waiting
         )
+
+    def _opened(self, room: str) -> None:
+        if (name := rooms.watched_by(room)) is not None:
+            self._bus.watch(name)
+
+    def _emptied(self, room: str) -> None:
+        if (name := rooms.watched_by(room)) is not None:
+            self._bus.unwatch(name)
 
     # Waiting for clients
 

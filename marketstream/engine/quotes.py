@@ -4,10 +4,13 @@ The only reader of a price's JSON inside the server: asked for by one client at 
 way of a price to the many.
 """
 
+from collections.abc import Awaitable, Sequence
 from datetime import UTC, datetime
+from inspect import isawaitable
 from typing import Any
 
 from marketstream.core.entitlements import Principal
+from marketstream.core.frame import Frame
 from marketstream.engine.delay import DelayLine
 from marketstream.errors import UnknownSymbolError
 from marketstream.ports import Bus, Clock
@@ -21,8 +24,10 @@ class Quotes:
         self._bus = bus
         self._clock = clock
 
-    def get(self, symbol: str, principal: Principal, line: DelayLine | None = None) -> bytes:
-        """JSON of a symbol's quote as the protocol writes it.
+    def get(
+        self, symbol: str, principal: Principal, line: DelayLine | None = None
+    ) -> bytes | Awaitable[bytes]:
+        """JSON of a symbol's quote as the protocol writes it; awaitable when the price must be fetched.
 
         Args:
             symbol: A symbol the caller may see.
@@ -32,7 +37,20 @@ class Quotes:
         Raises:
             UnknownSymbolError: No price of it is known.
         """
-        found = (line or self._bus).last([symbol], principal.tenant)
+        found = self._bus.last([symbol], principal.tenant)
+        if isawaitable(found):
+            return self._later(symbol, principal, line, found)
+        return self._written(symbol, principal, line, found)
+
+    async def _later(
+        self, symbol: str, principal: Principal, line: DelayLine | None, found: Awaitable[Sequence[Frame]]
+    ) -> bytes:
+        return self._written(symbol, principal, line, await found)
+
+    def _written(
+        self, symbol: str, principal: Principal, line: DelayLine | None, known: Sequence[Frame]
+    ) -> bytes:
+        found = line.last([symbol], principal.tenant, known, self._clock.wall_ms()) if line else known
         if not found:
             raise UnknownSymbolError(f"{symbol}: no price is known")
         return dumps(self._quote(loads(found[0].body)))

@@ -116,7 +116,7 @@ class Bus(Section):
     """How processes hear of each other.
 
     Attributes:
-        url: `memory://` for one process alone.
+        url: `memory://` for one process alone; `redis://`, `rediss://` or `redis+sentinel://` for many.
     """
 
     url: Annotated[str, Field(pattern=r"^[a-z+]+://")] = "memory://"

@@ -102,7 +102,7 @@ class EventStream:
             node.refuse(error.code)
             raise
         # Nothing is written before the head: the flusher's turn comes when this one is over.
-        node.execute(connection, command, _unheard)
+        connection.submit(lambda: node.execute(connection, command, _unheard), node.wait_for)
         if reply.errors:
             node.send(connection, event.subscribed(reply.symbols, reply.errors))
         return take_over(request, stream, self._head(request), lowat=self._lowat)

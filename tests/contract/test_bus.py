@@ -1,15 +1,20 @@
 """What every bus promises, whatever carries the frames.
 
-An implementation joins by one entry in `BUSES`: how to make it for a clock, ready to publish.
+An implementation joins by one entry in `BUSES`: how to make it for a clock, ready to publish. One that has
+several roads is asked to put everything on one, so that order between symbols can be looked at too.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import partial
+from inspect import isawaitable
 from itertools import pairwise
 
 import pytest
 
 from marketstream.bus.memory import MemoryBus
+from marketstream.bus.url import build_bus
 from marketstream.core.frame import Frame
 from marketstream.core.model import Status
 from marketstream.ports import Bus, Clock
@@ -17,17 +22,34 @@ from marketstream.wire import event
 from tests.support.builders import best_price
 from tests.support.clock import FakeClock
 from tests.support.eventually import eventually
+from tests.support.valkey import Valkey
 
-Open = Callable[[Clock], AbstractAsyncContextManager[Bus]]
+Open = Callable[[Clock, pytest.FixtureRequest], AbstractAsyncContextManager[Bus]]
 
 
 @asynccontextmanager
-async def memory(clock: Clock) -> AsyncIterator[Bus]:
+async def memory(clock: Clock, _request: pytest.FixtureRequest) -> AsyncIterator[Bus]:
     """The bus of a single process."""
     yield MemoryBus(clock=clock)
 
 
-BUSES: dict[str, Open] = {"memory": memory}
+@asynccontextmanager
+async def redis(clock: Clock, request: pytest.FixtureRequest) -> AsyncIterator[Bus]:
+    """The bus of many processes, over a real Valkey."""
+    valkey: Valkey = request.getfixturevalue("valkey")
+    bus = build_bus(valkey.url, clock=clock, shards=1)
+    running = asyncio.create_task(bus.run())
+    try:
+        await eventually(lambda: bus.connected, what="a connection to Valkey")
+        yield bus
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+
+BUSES: dict[str, Open] = {"memory": memory, "redis": redis}
+WATCHED = ("A", "B", "EUR/USD", "indices", "")
 
 
 class Line:
@@ -43,6 +65,12 @@ class Line:
         self.batches: list[list[Frame]] = []
         bus.attach(lambda frames: self.batches.append(list(frames)))
 
+    async def listen(self, *names: str) -> None:
+        """Watches symbols and channels, and waits until they are heard."""
+        for name in names:
+            self.bus.watch(name)
+        await self.last(*names)
+
     @property
     def frames(self) -> list[Frame]:
         """Everything received so far."""
@@ -54,9 +82,14 @@ class Line:
         self.bus.publish(frames)
         await eventually(lambda: len(self.frames) >= expected, what="the batch")
 
-    def last(self, *keys: str, tenant: str = "acme") -> list[bytes]:
+    async def last(self, *keys: str, tenant: str = "acme") -> list[bytes]:
         """Bodies of the last frames of some keys."""
-        return [frame.body for frame in self.bus.last(keys, tenant)]
+        return [frame.body for frame in await now(self.bus.last(keys, tenant))]
+
+
+async def now(found: Sequence[Frame] | Awaitable[Sequence[Frame]]) -> Sequence[Frame]:
+    """Last values, whether they were at hand or not."""
+    return await found if isawaitable(found) else found
 
 
 def price(symbol: str, bid: float = 1, tenant: str | None = None, at_ms: int = 5) -> Frame:
@@ -68,8 +101,10 @@ async def line(request: pytest.FixtureRequest) -> AsyncIterator[Line]:
     """A bus of each kind."""
     clock = FakeClock()
     make: Open = request.param
-    async with make(clock) as bus:
-        yield Line(bus, clock)
+    async with make(clock, request) as bus:
+        line = Line(bus, clock)
+        await line.listen(*WATCHED)
+        yield line
 
 
 async def test_a_bus_that_works_says_so(line: Line) -> None:
@@ -143,55 +178,91 @@ async def test_a_tenants_frames_and_everybodys_share_the_cursors_of_a_symbol(lin
 
 async def test_the_last_value_is_there_as_soon_as_it_arrives(line: Line) -> None:
     """Stored in the same step: a snapshot never misses what a member was just sent."""
-    seen: list[list[bytes]] = []
-    line.bus.attach(lambda frames: seen.append(line.last(*[frame.symbol for frame in frames])))
+    seen: list[Sequence[Frame] | Awaitable[Sequence[Frame]]] = []
+    line.bus.attach(lambda frames: seen.append(line.bus.last([frame.symbol for frame in frames], "acme")))
     line.bus.publish([price("A", 1), price("B", 2)])
     await eventually(lambda: seen)
-    assert seen == [[price("A", 1).body, price("B", 2).body]]
+    assert [[f.body for f in await now(found)] for found in seen] == [
+        [price("A", 1).body, price("B", 2).body]
+    ]
 
 
 async def test_the_last_value_is_the_newest_and_carries_its_cursor(line: Line) -> None:
     for bid in (1, 2, 3):
         await line.publish(price("A", bid))
-    (last,) = line.bus.last(["A"], "acme")
+    (last,) = await now(line.bus.last(["A"], "acme"))
     assert (last.body, last.cursor) == (price("A", 3).body, line.frames[-1].cursor)
 
 
 async def test_last_values_come_in_the_order_asked_for_without_the_unknown(line: Line) -> None:
     await line.publish(price("A", 1), price("B", 2))
-    assert line.last("B", "unknown", "A") == [price("B", 2).body, price("A", 1).body]
-    assert line.last() == []
+    assert await line.last("B", "unknown", "A") == [price("B", 2).body, price("A", 1).body]
+    assert await line.last() == []
 
 
 async def test_a_tenant_sees_the_newer_of_everybodys_value_and_its_own(line: Line) -> None:
     await line.publish(price("A", 1))
     await line.publish(price("A", 2, "acme"))
-    assert line.last("A") == [price("A", 2).body]
-    assert line.last("A", tenant="rival") == [price("A", 1).body]
+    assert await line.last("A") == [price("A", 2).body]
+    assert await line.last("A", tenant="rival") == [price("A", 1).body]
     await line.publish(price("A", 3))
-    assert line.last("A") == line.last("A", tenant="rival") == [price("A", 3).body]
+    assert await line.last("A") == await line.last("A", tenant="rival") == [price("A", 3).body]
 
 
 async def test_the_newer_value_is_the_one_of_the_newer_source_time(line: Line) -> None:
     """A tenant's own price may be ahead of one that is published to everybody after it."""
     await line.publish(price("A", 1, "acme", at_ms=9))
     await line.publish(price("A", 2, at_ms=8))
-    assert line.last("A") == [price("A", 1, at_ms=9).body]
-    assert line.last("A", tenant="rival") == [price("A", 2, at_ms=8).body]
+    assert await line.last("A") == [price("A", 1, at_ms=9).body]
+    assert await line.last("A", tenant="rival") == [price("A", 2, at_ms=8).body]
 
 
 async def test_a_value_of_one_tenant_is_no_other_tenants_last(line: Line) -> None:
     await line.publish(price("A", 1, "acme"))
-    assert line.last("A", tenant="rival") == []
-    assert line.last("A", tenant="") == []
+    assert await line.last("A", tenant="rival") == []
+    assert await line.last("A", tenant="") == []
 
 
 async def test_a_price_and_a_state_of_a_symbol_are_both_remembered(line: Line) -> None:
     await line.publish(price("A", 1), event.status(Status("A", "stale", None, 5)))
-    assert len(line.last("A", event.status_key("A"))) == 2
+    assert len(await line.last("A", event.status_key("A"))) == 2
 
 
 async def test_a_frame_without_a_key_is_carried_and_not_remembered(line: Line) -> None:
     await line.publish(event.custom("own", [1]))
     assert [frame.event for frame in line.frames] == ["own"]
-    assert line.last("", "own") == []
+    assert await line.last("", "own") == []
+
+
+async def test_the_last_value_of_what_nobody_watches_is_known_too(line: Line) -> None:
+    line.bus.publish([price("UNWATCHED", 1), price("A", 2)])
+    await eventually(lambda: [frame for frame in line.frames if frame.symbol == "A"])
+    assert await line.last("UNWATCHED") == [price("UNWATCHED", 1).body]
+
+
+async def test_what_was_let_go_and_is_watched_again_is_heard_again(line: Line) -> None:
+    await line.publish(price("A", 1))
+    line.bus.unwatch("A")
+    await line.listen("A")
+    assert await line.last("A") == [price("A", 1).body]
+    await line.publish(price("A", 2))
+    assert line.frames[-1].body == price("A", 2).body
+
+
+async def test_who_watches_first_and_asks_then_misses_nothing(line: Line) -> None:
+    """What was published before is in the answer, what is published after is received."""
+    for number in range(20):
+        name = f"S{number}"
+        line.bus.publish([price(name, 1)])
+        line.bus.watch(name)
+        line.bus.publish([price(name, 2)])
+        known = await line.last(name)
+        heard = [frame.body for frame in line.frames if frame.symbol == name]
+        newest = price(name, 2).body
+        assert known == [newest] or newest not in heard
+        await eventually(partial(heard_of, line, name, newest), what="the newest")
+
+
+def heard_of(line: Line, symbol: str, body: bytes) -> bool:
+    """Whether a body was received for a symbol."""
+    return body in [frame.body for frame in line.frames if frame.symbol == symbol]

@@ -22,6 +22,7 @@ from tests.support.eventually import eventually, wait_until
 from tests.support.program import Program, clean_environment
 
 FAULTS = ("Traceback (most recent call last)", "was never awaited", "Task was destroyed but it is pending")
+PROGRAM = ("-m", "marketstream")
 START_TIMEOUT = 20.0
 LOG_TAIL = 40
 
@@ -35,14 +36,20 @@ class Server:
         secret: The HS256 secret it checks tokens with.
     """
 
-    def __init__(self, flags: Sequence[str], env: Mapping[str, str] | None, feeds: Sequence[str]) -> None:
+    def __init__(
+        self,
+        flags: Sequence[str],
+        env: Mapping[str, str] | None,
+        feeds: Sequence[str],
+        program: Sequence[str] = PROGRAM,
+    ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.secret = secrets.token_hex(32)
         own = {"MARKETSTREAM_JWT_SECRET": self.secret, "MARKETSTREAM_LOG__FORMAT": "json"}
         self._program = Program(
             [
-                *(sys.executable, "-m", "marketstream", "serve", "--host", "127.0.0.1"),
+                *(sys.executable, *program, "serve", "--host", "127.0.0.1"),
                 *("--port", str(self.port)),
                 *(word for feed in feeds for word in ("--feed", feed)),
                 *flags,
@@ -178,7 +185,10 @@ def serving(
 
 @asynccontextmanager
 async def running_server(
-    *flags: str, env: Mapping[str, str] | None = None, feeds: Sequence[str] = ("none",)
+    *flags: str,
+    env: Mapping[str, str] | None = None,
+    feeds: Sequence[str] = ("none",),
+    program: Sequence[str] = PROGRAM,
 ) -> AsyncIterator[Server]:
     """A server that is up inside the block.
 
@@ -186,8 +196,9 @@ async def running_server(
         *flags: Further flags of `serve`, such as `--dev`.
         env: Settings by their environment names, on top of a clean environment.
         feeds: Feed specs, each passed as `--feed`.
+        program: What Python runs.
     """
-    server = Server(flags, env, feeds)
+    server = Server(flags, env, feeds, program)
     try:
         await eventually(lambda: asyncio.to_thread(server.healthy), START_TIMEOUT, "a healthy server")
         yield server

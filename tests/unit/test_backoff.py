@@ -20,3 +20,8 @@ def test_chance_adds_a_tenth_at_most(chance: float) -> None:
 def test_a_minute_of_health_starts_the_count_over() -> None:
     backoff = Backoff()
     assert [backoff.next(lasted, 0) for lasted in (0, 59.9, 60, 0)] == [2, 4, 2, 4]
+
+
+def test_other_steps_can_be_given() -> None:
+    backoff = Backoff((0.1, 1.0))
+    assert [backoff.next(0, 0) for _ in range(3)] == [0.1, 1.0, 1.0]

@@ -59,3 +59,18 @@ def test_a_line_holds_no_more_than_a_value_for_each_symbol_and_step() -> None:
             line.put([price("A", 1), price("B", 1)])
         line.release(now)
     assert sum(len(frames) for _, frames in line._waiting) <= 2 * 6
+
+
+def test_a_value_published_long_enough_ago_counts_also_when_it_was_not_heard_then() -> None:
+    """The symbol may be watched here for the first time."""
+    line, old, young = DelayLine(5), price("A", 1_000_000), price("B", 1_000_001)
+    assert line.last(["A", "B"], "acme", [old, young], at_ms=6_000) == [old]
+
+
+def test_the_newer_of_what_was_heard_and_what_is_known_is_shown() -> None:
+    line, heard, known = DelayLine(5), price("A", 1_000_000), price("A", 2_000_000)
+    line.put([heard])
+    line.release(100)
+    line.release(105)
+    assert line.last(["A"], "acme", [known], at_ms=6_999) == [heard]
+    assert line.last(["A"], "acme", [known], at_ms=7_000) == [known]

@@ -196,3 +196,17 @@ def test_the_list_of_members_is_not_touched_by_later_changes(hub: Hub[str]) -> N
     members = hub.members("r")
     hub.leave("r", member)
     assert members == [member]
+
+
+def test_a_rooms_first_member_and_its_last_are_told_and_nobody_between() -> None:
+    told: list[str] = []
+    hub: Hub[str] = Hub(lambda name: told.append(f"+{name}"), lambda name: told.append(f"-{name}"))
+    first, second = box(), box("other")
+    hub.join("r", first)
+    hub.join("r", second, Lane("A", lossless=True))
+    hub.join("r", second)
+    hub.leave("r", first)
+    assert told == ["+r"]
+    hub.leave("r", second)
+    hub.leave("r", second)
+    assert told == ["+r", "-r"]

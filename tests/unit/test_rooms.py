@@ -1,6 +1,6 @@
 import pytest
 
-from marketstream.core.rooms import channel_room, symbol_of, symbol_room, tenant_room
+from marketstream.core.rooms import channel_room, symbol_of, symbol_room, tenant_room, watched_by
 
 
 def test_rooms_are_called_as_back_ends_outside_know_them() -> None:
@@ -25,3 +25,13 @@ def test_the_symbol_of_a_room_is_the_one_it_was_named_after(symbol: str) -> None
 )
 def test_no_other_room_has_a_symbol(room: str) -> None:
     assert symbol_of(room) is None
+
+
+@pytest.mark.parametrize("room", [symbol_room("EUR/USD"), symbol_room("EUR/USD", 15), "channel:EUR/USD"])
+def test_members_of_a_room_wait_to_hear_of_its_symbol_or_channel(room: str) -> None:
+    assert watched_by(room) == "EUR/USD"
+
+
+@pytest.mark.parametrize("room", [tenant_room("AAPL"), "symbol:", "delayed:15:", "delayed:15", "AAPL", ""])
+def test_of_other_rooms_nobody_waits_to_hear(room: str) -> None:
+    assert watched_by(room) is None

@@ -1,21 +1,30 @@
 """python-socketio's client manager on top of the hub.
 
 Rooms are the hub's: `emit` to a room is one loop that puts one shared frame into outboxes, whatever the
-number of clients, and a back end's event reaches the members of a room on every edge.
+number of clients, and a back end's event reaches the members of a room on every edge. With a relay it also
+reaches those of every other process, and what stock managers elsewhere say reaches the clients here.
+Callbacks stay in one process: only clients of this one can be asked for an answer.
 """
 
 from collections.abc import Iterable, Iterator
 from typing import Any
+from uuid import uuid4
 
 import socketio
+import structlog
 
 from marketstream.core import rooms
 from marketstream.core.frame import Frame
 from marketstream.engine.connection import Connection
 from marketstream.engine.node import Node
+from marketstream.errors import InvalidMessageError
+from marketstream.ports import Relay
 from marketstream.transports.socketio.engine import EngineSocket
 from marketstream.wire import event as events
+from marketstream.wire import relay as relays
 from marketstream.wire import socketio as wire
+
+log = structlog.get_logger(__name__)
 
 ALL = None
 
@@ -23,12 +32,17 @@ ALL = None
 class HubManager(socketio.AsyncManager):  # type: ignore[misc]  # python-socketio ships no types
     """See the module.
 
+    Args:
+        node: The engine.
+
     Attributes:
         members: Admitted sockets by public id.
     """
 
     def __init__(self, node: Node) -> None:
         super().__init__()
+        self._host = uuid4().hex
+        self._relay: Relay | None = None
         self.members: dict[str, EngineSocket] = {}
         self._by_engine: dict[str, str] = {}
         self._node = node
@@ -82,20 +96,34 @@ class HubManager(socketio.AsyncManager):  # type: ignore[misc]  # python-socketi
     async def enter_room(self, sid: str, namespace: str, room: str, eio_sid: str | None = None) -> None:  # noqa: ARG002  # python-socketio's signature
         """Makes a client a member of a room of the application's own."""
         socket = self.members.get(sid)
-        if socket is None or namespace != wire.NAMESPACE:
+        if socket is not None and namespace == wire.NAMESPACE:
+            self._node.enter(socket.connection, room)
+        elif not self._tell("enter_room", namespace, sid=sid, room=room):
             raise ValueError("sid is not connected to requested namespace")
-        self._node.enter(socket.connection, room)
 
     async def leave_room(self, sid: str, namespace: str, room: str) -> None:
         """Ends such a membership."""
         socket = self.members.get(sid)
         if socket is not None and namespace == wire.NAMESPACE:
             self._node.exit(socket.connection, room)
+        else:
+            self._tell("leave_room", namespace, sid=sid, room=room)
 
     async def close_room(self, room: str, namespace: str) -> None:
         """Ends all memberships of a room."""
+        self._empty(room, namespace)
+        self._tell("close_room", namespace, room=room)
+
+    def _empty(self, room: str, namespace: str) -> None:
         for sid, _ in list(self.get_participants(namespace, room)):
-            await self.leave_room(sid, namespace, room)
+            self._node.exit(self.members[sid].connection, room)
+
+    async def can_disconnect(self, sid: str, namespace: str) -> bool:
+        """Whether a client is here to be disconnected; one that is elsewhere is, by its own process."""
+        if self.is_connected(sid, namespace):
+            return True
+        self._tell("disconnect", namespace, sid=sid)
+        return False
 
     def pre_disconnect(self, sid: str, namespace: str) -> str | None:
         """The Engine.IO session of a client that is about to be disconnected."""
@@ -135,7 +163,21 @@ class HubManager(socketio.AsyncManager):  # type: ignore[misc]  # python-socketi
         if callback is not None:
             self._call(event, data, target, skipped, callback)
             return
-        arguments = list(data) if isinstance(data, tuple) else [] if data is None else [data]
+        arguments = _arguments(data)
+        self._emit_here(target, event, arguments, skipped)
+        if not isinstance(target, str) or target not in self.members:
+            self._tell(
+                "emit",
+                namespace,
+                event=event,
+                arguments=tuple(arguments),
+                room=target,
+                skip=frozenset(skipped),
+            )
+
+    def _emit_here(
+        self, target: str | list[str] | None, event: str, arguments: list[Any], skipped: set[str]
+    ) -> None:
         if target is None or isinstance(target, str):
             self._emit(target, self._frame(event, arguments, target), skipped)
             return
@@ -145,6 +187,46 @@ class HubManager(socketio.AsyncManager):  # type: ignore[misc]  # python-socketi
             if connection.id not in skipped:
                 self._node.send(connection, frame)
         self._node.settle()
+
+    # Other processes
+
+    def relay_through(self, relay: Relay) -> None:
+        """Speaks to other processes, and listens to them, from now on."""
+        self._relay = relay
+        relay.listen(self.hear)
+
+    def _tell(self, method: str, namespace: str, **about: Any) -> bool:  # noqa: ANN401  # fields of a message
+        """Tells every other process; False when there is none to tell."""
+        if self._relay is None or namespace != wire.NAMESPACE:
+            return False
+        message = relays.Message(method=method, host=self._host, namespace=namespace, **about)
+        self._relay.send(relays.render(message))
+        return True
+
+    def hear(self, data: bytes) -> None:
+        """Does what another process says; what cannot be done is logged."""
+        try:
+            message = relays.parse(data)
+            if message.namespace == wire.NAMESPACE and message.host != self._host:
+                self._obey(message)
+        except InvalidMessageError as error:
+            log.warning("relay_message_refused", error=str(error))
+
+    def _obey(self, message: relays.Message) -> None:
+        socket = self.members.get(message.sid)
+        match message.method:
+            case "emit":
+                self._emit_here(message.room, message.event, list(message.arguments), set(message.skip))
+            case "close_room" if isinstance(message.room, str):
+                self._empty(message.room, message.namespace)
+            case "disconnect" if socket is not None:
+                self._node.wait_for(
+                    self.server.disconnect(message.sid, namespace=message.namespace, ignore_queue=True)
+                )
+            case "enter_room" if socket is not None and isinstance(message.room, str):
+                self._node.enter(socket.connection, message.room)
+            case "leave_room" if socket is not None and isinstance(message.room, str):
+                self._node.exit(socket.connection, message.room)
 
     def _frame(self, event: str, arguments: list[Any], room: str | None) -> Frame:
         symbol = rooms.symbol_of(room) if room is not None else None
@@ -171,8 +253,7 @@ class HubManager(socketio.AsyncManager):  # type: ignore[misc]  # python-socketi
         skipped: set[str],
         callback: Any,  # noqa: ANN401  # as above
     ) -> None:
-        arguments = list(data) if isinstance(data, tuple) else [] if data is None else [data]
-        frame = events.custom(event, arguments)
+        frame = events.custom(event, _arguments(data))
         for connection in self._connections(room):
             socket = self.members.get(connection.id)
             if socket is not None and connection.id not in skipped:
@@ -189,3 +270,7 @@ class HubManager(socketio.AsyncManager):  # type: ignore[misc]  # python-socketi
                 found[self.members[name].connection] = None
             found.update((outbox.owner, None) for outbox in self._node.hub.members(name))
         return found
+
+
+def _arguments(data: Any) -> list[Any]:  # noqa: ANN401  # an event's payload is of any shape
+    return list(data) if isinstance(data, tuple) else [] if data is None else [data]

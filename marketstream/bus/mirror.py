@@ -1,0 +1,165 @@
+"""What this process was told of everything it watches: the newest frame of each key and tenant.
+
+It decides whether a frame is news, answers for Redis where it can, and knows what is in doubt while Redis
+is away. Its size follows what is watched here. It does no input or output.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from marketstream.core.frame import Frame
+from marketstream.core.model import Status
+from marketstream.wire import event, keys
+
+Field = tuple[str | None, str]
+"""Tenant (None: everybody) and key."""
+
+
+def fields(name_keys: Iterable[str], tenant: str) -> list[Field]:
+    """All values that a tenant may be shown under some keys."""
+    return [(owner, key) for key in name_keys for owner in (None, tenant)]
+
+
+def best(known: Iterable[Frame | None]) -> Frame | None:
+    """The newer of everybody's value and a tenant's own: by source time, and among equals by cursor."""
+    found = [frame for frame in known if frame is not None]
+    return max(found, key=lambda frame: (frame.at_ms, frame.cursor)) if found else None
+
+
+class Watched:
+    """One symbol or channel that somebody here watches.
+
+    Attributes:
+        count: How many times it is watched.
+        frames: The newest frame of each field.
+        loaded: Fields that are known, be it that there is nothing.
+    """
+
+    __slots__ = ("count", "frames", "loaded")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.frames: dict[Field, Frame] = {}
+        self.loaded: set[Field] = set()
+
+
+class Mirror:
+    """See the module; `name in mirror` tells whether a symbol or channel is watched."""
+
+    def __init__(self) -> None:
+        self._watched: dict[str, Watched] = {}
+        self._doubt: dict[str, Frame] = {}
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._watched
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._watched)
+
+    def watch(self, name: str) -> bool:
+        """Notes interest; True when it is the first."""
+        watched = self._watched.setdefault(name, Watched())
+        watched.count += 1
+        return watched.count == 1
+
+    def unwatch(self, name: str) -> bool:
+        """Ends an interest; True when it was the last."""
+        watched = self._watched.get(name)
+        if watched is None:
+            return False
+        watched.count -= 1
+        if watched.count > 0:
+            return False
+        del self._watched[name]
+        self._doubt.pop(name, None)
+        return True
+
+    def accept(self, frame: Frame) -> bool:
+        """Takes a frame; False when it is not newer than what was known, or nobody watches it."""
+        watched = self._watched.get(frame.symbol or keys.subject(frame.key or ""))
+        if watched is None:
+            return False
+        if frame.key is None:
+            return True
+        known = watched.frames.get((frame.tenant, frame.key))
+        if known is not None and known.cursor >= frame.cursor:
+            return False
+        watched.frames[frame.tenant, frame.key] = frame
+        return True
+
+    def repeats(self, frame: Frame) -> bool:
+        """Whether a frame says nothing but what is known."""
+        known = self.get((frame.tenant, frame.key or ""))
+        return known is not None and known.body == frame.body
+
+    def get(self, field: Field) -> Frame | None:
+        """The newest frame of a field."""
+        watched = self._watched.get(keys.subject(field[1]))
+        return watched.frames.get(field) if watched else None
+
+    def load(self, loaded: Iterable[Field]) -> None:
+        """Notes that Redis was asked for fields."""
+        for field in loaded:
+            watched = self._watched.get(keys.subject(field[1]))
+            if watched is not None:
+                watched.loaded.add(field)
+
+    def missing(self, wanted: Iterable[Field]) -> list[Field]:
+        """Those fields that only Redis can know."""
+        absent = []
+        for field in wanted:
+            watched = self._watched.get(keys.subject(field[1]))
+            if watched is None or field not in watched.loaded:
+                absent.append(field)
+        return absent
+
+    def everything(self, names: Iterable[str]) -> list[Field]:
+        """What must be asked of Redis to know again all that was known of some names."""
+        found: dict[Field, None] = {}
+        for name in names:
+            if (watched := self._watched.get(name)) is not None:
+                found |= dict.fromkeys([(None, name), (None, event.status_key(name))])
+                found |= dict.fromkeys(watched.loaded)
+        return list(found)
+
+    # Doubt
+
+    def doubt(self, names: Iterable[str], at_ms: int) -> list[Frame]:
+        """Notes that nothing is known of some names from now on.
+
+        Returns:
+            What their members must be told: each is stale; nothing for what was in doubt before.
+        """
+        fresh = [name for name in names if name not in self._doubt]
+        self._doubt.update((name, event.status(Status(name, "stale", None, at_ms))) for name in fresh)
+        return [self._doubt[name] for name in fresh]
+
+    def trust(self, names: Iterable[str], at_ms: int) -> list[Frame]:
+        """Ends the doubt of some names.
+
+        Returns:
+            What their members must be told: the state that is known, or that they are live.
+        """
+        said = []
+        for name in names:
+            if self._doubt.pop(name, None) is None:
+                continue
+            key = event.status_key(name)
+            watched = self._watched[name]
+            if (None, key) not in watched.frames:
+                said.append(event.status(Status(name, "live", None, at_ms)))
+            said += [frame for field, frame in watched.frames.items() if field[1] == key]
+        return said
+
+    def doubted(self, names: Iterable[str]) -> list[str]:
+        """Those names that are in doubt."""
+        return [name for name in names if name in self._doubt] if self._doubt else []
+
+    def doubt_of(self, key: str) -> Frame | None:
+        """What to say of a state that is in doubt; None when it is not, or the key is no state's."""
+        frame = self._doubt.get(keys.subject(key)) if self._doubt else None
+        return frame if frame is not None and frame.key == key else None
+
+
+def stamp_order(frames: Sequence[Frame]) -> list[Frame]:
+    """Frames in the order in which they were published."""
+    return sorted(frames, key=lambda frame: frame.cursor)

@@ -1,0 +1,315 @@
+"""The bus of many processes: frames travel through Redis, which also keeps the last values.
+
+Publishing puts frames into a bounded queue; one task sends what waits, one call a shard. A process hears only
+the shards of what it watches, reads the headers of frames and hands on those that are news to it. When Redis
+is lost it says so once, keeps trying, and then asks for everything again: only what changed is delivered.
+
+A subscription can go deaf without an error, so the process talks to itself through Redis every two seconds.
+"""
+
+import asyncio
+import random
+import secrets
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.exceptions import RedisError
+
+from marketstream.bus.mirror import Field, Mirror, best, fields, stamp_order
+from marketstream.bus.sender import Sender
+from marketstream.bus.subscriber import Subscriber
+from marketstream.bus.values import fetch
+from marketstream.core.backoff import Backoff
+from marketstream.core.frame import Frame
+from marketstream.errors import BusError, InvalidMessageError
+from marketstream.ports import Bus, Clock, Relay
+from marketstream.wire import envelope, keys
+
+log = structlog.get_logger(__name__)
+
+STEPS = (0.05, 0.25, 0.5, 1.0, 2.0, 4.0)
+"""Seconds between attempts to reach Redis: a broken connection is often just that."""
+
+PATIENCE = 3.0
+"""Seconds Redis may take to answer."""
+
+CANARY_INTERVAL = 2.0
+"""Seconds between two words to itself."""
+
+
+class RedisBus:
+    """See the module and `ports.Bus`; it is also the `ports.Relay` of its processes.
+
+    Args:
+        client: Commands go through it; its time-outs should be `PATIENCE`.
+        listeners: Makes the connections that listen; RESP2, without a read time-out.
+        clock: Time.
+        shards: Number of shards; the same in every process.
+    """
+
+    def __init__(
+        self, *, client: Redis, listeners: ConnectionPool, clock: Clock, shards: int = keys.SHARDS
+    ) -> None:
+        self._client = client
+        self._listeners = listeners
+        self._clock = clock
+        self._shards = shards
+        self._sender = Sender(client, shards)
+        self._mirror = Mirror()
+        self._interest: Counter[int] = Counter()
+        self._roads = {keys.frames_channel(shard): shard for shard in range(shards)}
+        self._seen: dict[int, int] = {}
+        self._link: Subscriber | None = None
+        self._up = False
+        self._announced = False
+        self._attempts = 0
+        self._canary = keys.canary_channel(secrets.token_hex(8))
+        self._sang = asyncio.Event()
+        self._gaps: set[int] = set()
+        self._gap = asyncio.Event()
+        self._receive: Callable[[Sequence[Frame]], None] = _ignore
+        self._listen: Callable[[bytes], None] = _ignore
+
+    @property
+    def connected(self) -> bool:
+        """Whether Redis was heard and heard from, as far as is known."""
+        return self._up
+
+    def attach(self, receive: Callable[[Sequence[Frame]], None]) -> None:
+        """Names the one receiver in this process."""
+        self._receive = receive
+
+    def publish(self, frames: Sequence[Frame]) -> None:
+        """Puts frames into the queue; what finds no room and is not replaced is counted and told."""
+        self._sender.publish(frames)
+
+    def watch(self, name: str) -> None:
+        """Listens to the shard of a symbol or channel."""
+        if not self._mirror.watch(name):
+            return
+        if not self._up:
+            self._mirror.doubt([name], self._clock.wall_ms())
+        shard = self._shard(name)
+        self._interest[shard] += 1
+        if self._interest[shard] == 1 and self._link is not None:
+            self._link.want([keys.frames_channel(shard)])
+
+    def unwatch(self, name: str) -> None:
+        """Lets go of what nobody watches any more."""
+        if not self._mirror.unwatch(name):
+            return
+        shard = self._shard(name)
+        self._interest[shard] -= 1
+        if self._interest[shard] == 0:
+            del self._interest[shard]
+            self._seen.pop(shard, None)
+            if self._link is not None:
+                self._link.drop([keys.frames_channel(shard)])
+
+    def last(self, wanted: Sequence[str], tenant: str) -> Sequence[Frame] | Awaitable[Sequence[Frame]]:
+        """From memory where everything is known, or Redis is away; otherwise Redis is asked."""
+        if self._up and self._mirror.missing(fields(wanted, tenant)):
+            return self._last(wanted, tenant)
+        return self._choose(wanted, tenant, {})
+
+    async def run(self) -> None:
+        """Keeps the connections until cancelled."""
+        backoff = Backoff(STEPS)
+        try:
+            while True:
+                began = self._clock.now()
+                reason = await self._try_session()
+                self._lost(reason)
+                await asyncio.sleep(backoff.next(self._clock.now() - began, random.random()))  # noqa: S311  # jitter
+        finally:
+            self._up = False
+            await self._client.aclose()
+            await self._listeners.aclose()
+
+    # Relay
+
+    def send(self, message: bytes) -> None:
+        """See `ports.Relay.send`."""
+        self._sender.send(message)
+
+    def listen(self, receive: Callable[[bytes], None]) -> None:
+        """See `ports.Relay.listen`."""
+        self._listen = receive
+
+    # One stay with Redis
+
+    async def _try_session(self) -> str:
+        """Stays connected as long as it goes; returns why it ended."""
+        connection: AbstractConnection = self._listeners.make_connection()  # type: ignore[no-untyped-call]  # redis-py's types are not complete
+        link = Subscriber(connection, self._heard)
+        reason = "it ended"
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await link.open()
+            await self._session(link)
+        except* Exception as group:  # noqa: BLE001  # whatever it was, the process and its clients go on
+            reason = _reason(group)
+        finally:
+            self._link = None
+            await link.close()
+            await self._client.connection_pool.disconnect()
+        return reason
+
+    async def _session(self, link: Subscriber) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(link.read())
+            tasks.create_task(link.write())
+            self._link = link
+            self._seen.clear()
+            self._gaps.clear()
+            channels = [keys.frames_channel(shard) for shard in self._interest]
+            async with asyncio.timeout(PATIENCE):
+                link.want([keys.RELAY, self._canary, *channels])
+                await link.hears([keys.RELAY, self._canary, *channels])
+            await self._resync(list(self._mirror))
+            self._found()
+            tasks.create_task(self._sender.run())
+            tasks.create_task(self._sing())
+            tasks.create_task(self._fill_gaps())
+
+    def _lost(self, reason: str) -> None:
+        """Redis is lost, or could not be reached again; only the second time is it worth an alarm."""
+        self._up = False
+        self._attempts += 1
+        if not self._announced:
+            self._announced = True
+            log.warning("bus_disconnected", reason=reason)
+        if self._attempts > 1:
+            self._deliver_states(self._mirror.doubt(list(self._mirror), self._clock.wall_ms()))
+
+    def _found(self) -> None:
+        self._up = True
+        self._attempts = 0
+        if self._announced:
+            self._announced = False
+            log.info("bus_reconnected", waiting=len(self._sender))
+
+    async def _sing(self) -> None:
+        while True:
+            await asyncio.sleep(CANARY_INTERVAL)
+            self._sang.clear()
+            await self._client.publish(self._canary, b"")
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    await self._sang.wait()
+            except TimeoutError as exc:
+                raise BusError("the subscription is deaf") from exc
+
+    # In
+
+    def _heard(self, channel: str, data: bytes) -> None:
+        if channel == self._canary:
+            self._sang.set()
+        elif channel == keys.RELAY:
+            self._listen(data)
+        else:
+            self._take(self._roads[channel], data)
+
+    def _take(self, shard: int, data: bytes) -> None:
+        if shard not in self._interest:
+            # Said before Redis heard that nobody listens any more.
+            return
+        try:
+            batch = envelope.parse_batch(data, self._mirror)
+        except InvalidMessageError as error:
+            log.warning("bus_message_refused", error=str(error))
+            return
+        self._sender.seen(batch.last)
+        if self._seen.setdefault(shard, batch.previous) != batch.previous:
+            self._gaps.add(shard)
+            self._gap.set()
+        self._seen[shard] = batch.last
+        self._deliver([frame for frame in batch.frames if self._mirror.accept(frame)])
+
+    def _deliver(self, frames: list[Frame]) -> None:
+        if not frames:
+            return
+        if doubted := self._mirror.doubted({frame.symbol for frame in frames}):
+            self._deliver_states(self._mirror.trust(doubted, self._clock.wall_ms()))
+        self._receive(frames)
+
+    def _deliver_states(self, frames: list[Frame]) -> None:
+        if frames:
+            self._receive(frames)
+
+    # Last values
+
+    async def _last(self, wanted: Sequence[str], tenant: str) -> Sequence[Frame]:
+        asked = self._mirror.missing(fields(wanted, tenant))
+        names = {keys.subject(key) for _, key in asked}
+        found: dict[Field, Frame] = {}
+        while (link := self._link) is not None:
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    await link.hears(keys.frames_channel(self._shard(n)) for n in names if n in self._mirror)
+                    found = await fetch(self._client, asked, self._shards)
+            except (RedisError, OSError) as error:
+                log.warning("bus_read_failed", error=repr(error))
+                watched = [name for name in names if name in self._mirror]
+                self._deliver_states(self._mirror.doubt(watched, self._clock.wall_ms()))
+                break
+            if link is self._link:
+                self._mirror.load(asked)
+                break
+        # From here to the caller is one turn of the loop: nothing newer can come in between.
+        self._deliver(stamp_order([frame for frame in found.values() if self._mirror.accept(frame)]))
+        return self._choose(wanted, tenant, found)
+
+    def _choose(self, wanted: Sequence[str], tenant: str, found: dict[Field, Frame]) -> list[Frame]:
+        chosen = []
+        for key in wanted:
+            known = [self._mirror.get(field) or found.get(field) for field in ((None, key), (tenant, key))]
+            if (frame := self._mirror.doubt_of(key) or best(known)) is not None:
+                chosen.append(frame)
+        return chosen
+
+    async def _resync(self, names: list[str]) -> None:
+        """Asks for all that is watched under some names, and delivers what is news."""
+        asked = self._mirror.everything(names)
+        found = await fetch(self._client, asked, self._shards) if asked else {}
+        self._mirror.load(asked)
+        news = []
+        for frame in stamp_order(list(found.values())):
+            said = self._mirror.repeats(frame)
+            if self._mirror.accept(frame) and not said:
+                news.append(frame)
+        known = {keys.subject(key) for _, key in found}
+        self._deliver_states(self._mirror.trust(self._mirror.doubted(known), self._clock.wall_ms()))
+        if news:
+            self._receive(news)
+
+    async def _fill_gaps(self) -> None:
+        """Asks again where a message of a shard did not follow on the one before."""
+        while True:
+            await self._gap.wait()
+            self._gap.clear()
+            shards, self._gaps = self._gaps, set()
+            log.warning("bus_gap", shards=sorted(shards))
+            await self._resync([name for name in self._mirror if self._shard(name) in shards])
+
+    def _shard(self, name: str) -> int:
+        return keys.shard_of(name, self._shards)
+
+
+def _ignore(_: object) -> None:
+    """Who has no receiver yet has nothing to lose."""
+
+
+def _reason(group: BaseExceptionGroup[BaseException]) -> str:
+    """The first cause, in words."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) if isinstance(error, RedisError | OSError | BusError) and str(error) else repr(error)
+
+
+_: type[Bus] = RedisBus
+_relay: type[Relay] = RedisBus

@@ -1,0 +1,91 @@
+"""One connection that listens: which channels it should hear, and which it does hear by now.
+
+redis-py's own listener reconnects without a word and loses what was said meanwhile. This one ends with an
+error, and whoever runs it decides. It speaks RESP2: redis-py is slow at telling pushes of RESP3 apart.
+"""
+
+import asyncio
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable
+
+from redis.asyncio.connection import AbstractConnection
+
+
+class Subscriber:
+    """See the module.
+
+    Args:
+        connection: A connection of its own, not open yet.
+        heard: Called with channel and message.
+    """
+
+    def __init__(self, connection: AbstractConnection, heard: Callable[[str, bytes], None]) -> None:
+        self._connection = connection
+        self._heard = heard
+        self._wanted: dict[str, asyncio.Event] = {}
+        self._asked: set[str] = set()
+        self._unconfirmed: Counter[str] = Counter()
+        self._changed = asyncio.Event()
+
+    async def open(self) -> None:
+        """Connects."""
+        await self._connection.connect()  # type: ignore[no-untyped-call]  # redis-py's types are not complete
+
+    async def close(self) -> None:
+        """Ends the connection without waiting for the other side."""
+        await self._connection.disconnect(nowait=True)
+
+    def want(self, channels: Iterable[str]) -> None:
+        """Adds channels; `hears` says when they are heard."""
+        for channel in channels:
+            if channel in self._wanted:
+                continue
+            event = self._wanted[channel] = asyncio.Event()
+            if channel in self._asked and not self._unconfirmed[channel]:
+                # Dropped and wanted again before anybody told Redis.
+                event.set()
+        self._changed.set()
+
+    def drop(self, channels: Iterable[str]) -> None:
+        """Takes channels away; who waits for one is let go on."""
+        for channel in channels:
+            if (event := self._wanted.pop(channel, None)) is not None:
+                event.set()
+        self._changed.set()
+
+    async def hears(self, channels: Iterable[str]) -> None:
+        """Returns when every message of these channels from now on will be heard."""
+        for channel in list(channels):
+            if (event := self._wanted.get(channel)) is not None:
+                await event.wait()
+
+    async def write(self) -> None:
+        """Tells Redis what changes, until cancelled."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            gone = self._asked - self._wanted.keys()
+            new = [channel for channel in self._wanted if channel not in self._asked]
+            self._asked = set(self._wanted)
+            if gone:
+                await self._connection.send_command("UNSUBSCRIBE", *gone)
+            if new:
+                self._unconfirmed.update(new)
+                await self._connection.send_command("SUBSCRIBE", *new)
+
+    async def read(self) -> None:
+        """Hands on what is said, until the connection ends or this is cancelled."""
+        while True:
+            kind, name, data = await self._connection.read_response(timeout=math.inf)
+            if kind == b"message":
+                self._heard(name.decode(), data)
+            elif kind == b"subscribe":
+                self._confirm(name.decode())
+
+    def _confirm(self, channel: str) -> None:
+        self._unconfirmed[channel] -= 1
+        if self._unconfirmed[channel] <= 0:
+            del self._unconfirmed[channel]
+            if channel in self._asked and (event := self._wanted.get(channel)) is not None:
+                event.set()

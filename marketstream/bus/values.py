@@ -1,0 +1,50 @@
+"""Last values, read from Redis."""
+
+from collections.abc import Iterable
+
+import structlog
+from redis.asyncio import Redis
+
+from marketstream.bus.mirror import Field
+from marketstream.core.frame import Frame
+from marketstream.errors import InvalidMessageError
+from marketstream.wire import envelope, keys
+
+log = structlog.get_logger(__name__)
+
+PAGE = 1_000
+"""Fields asked for in one call."""
+
+
+async def fetch(client: Redis, asked: Iterable[Field], shards: int) -> dict[Field, Frame]:
+    """The newest frame of each field that has one; one that cannot be read is logged and left out.
+
+    Args:
+        client: Commands go through it.
+        asked: Tenant and key of each.
+        shards: Number of shards.
+
+    Raises:
+        RedisError: Redis did not answer.
+    """
+    by_shard: dict[int, list[Field]] = {}
+    for tenant, key in asked:
+        by_shard.setdefault(keys.shard_of(keys.subject(key), shards), []).append((tenant, key))
+    pages = [
+        (shard, listed[at : at + PAGE])
+        for shard, listed in by_shard.items()
+        for at in range(0, len(listed), PAGE)
+    ]
+    async with client.pipeline(transaction=False) as pipe:
+        for shard, page in pages:
+            pipe.hmget(keys.last_values(shard), [keys.field(*field) for field in page])
+        replies = await pipe.execute()
+    found = {}
+    for (_, page), values in zip(pages, replies, strict=True):
+        for field, value in zip(page, values, strict=True):
+            try:
+                if value is not None:
+                    found[field] = envelope.parse_value(value)
+            except InvalidMessageError as error:
+                log.warning("bus_message_refused", error=str(error))
+    return found

@@ -1,0 +1,51 @@
+"""The names of everything in Redis: the one place that knows how they are written.
+
+What belongs to one shard carries the shard's number in braces, so that a cluster keeps it together. Every
+process must agree on these names, so a change of one is a change of the protocol between them.
+"""
+
+from zlib import crc32
+
+SHARDS = 16
+"""Parts of the market that a process can listen to separately."""
+
+RELAY = "socketio"
+"""Channel of python-socketio's own messages; the name that its stock managers use."""
+
+CURSOR = "marketstream:cursor"
+"""The newest cursor of all, as a decimal number."""
+
+
+def subject(key: str) -> str:
+    """What a key is about: the symbol of a price or of its state, or the name of a channel."""
+    return key.rpartition(" ")[2]
+
+
+def shard_of(name: str, shards: int = SHARDS) -> int:
+    """The shard of a subject: the same in every process and for ever."""
+    return crc32(name.encode()) % shards
+
+
+def frames_channel(shard: int) -> str:
+    """Channel on which the frames of a shard travel."""
+    return f"marketstream:{{{shard}}}:frames"
+
+
+def last_values(shard: int) -> str:
+    """Hash of the newest frame of each key and tenant of a shard."""
+    return f"marketstream:{{{shard}}}:last"
+
+
+def shard_cursor(shard: int) -> str:
+    """The newest cursor of a shard, as a decimal number."""
+    return f"marketstream:{{{shard}}}:cursor"
+
+
+def canary_channel(node: str) -> str:
+    """Channel on which a process listens for nobody but itself."""
+    return f"marketstream:canary:{node}"
+
+
+def field(tenant: str | None, key: str) -> str:
+    """Field of `last_values`; a key holds no unit separator, whatever a tenant is called."""
+    return key if tenant is None else f"{key}\x1f{tenant}"

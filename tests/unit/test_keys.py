@@ -1,0 +1,29 @@
+import pytest
+
+from marketstream.wire import event, keys
+
+
+def test_a_symbol_is_in_the_same_shard_for_ever() -> None:
+    """All processes must agree, also those of the next version."""
+    assert [keys.shard_of(name) for name in ("EUR/USD", "AAPL", "", "indices")] == [2, 12, 0, 11]
+
+
+def test_symbols_spread_over_all_shards() -> None:
+    assert {keys.shard_of(f"SYM{number}") for number in range(200)} == set(range(keys.SHARDS))
+
+
+@pytest.mark.parametrize(
+    ("key", "name"),
+    [("EUR/USD", "EUR/USD"), (event.status_key("EUR/USD"), "EUR/USD"), ("channel indices", "indices")],
+)
+def test_a_key_is_about_its_symbol_or_channel(key: str, name: str) -> None:
+    assert keys.subject(key) == name
+
+
+def test_what_belongs_to_one_shard_is_kept_together_by_a_cluster() -> None:
+    assert all("{7}" in name(7) for name in (keys.frames_channel, keys.last_values, keys.shard_cursor))
+
+
+def test_no_two_tenants_share_a_field_and_none_is_everybodys() -> None:
+    fields = {keys.field(tenant, "A") for tenant in (None, "", "a", "A", "A\x1fb")}
+    assert len(fields) == 5
