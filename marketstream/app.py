@@ -4,6 +4,7 @@ Every task of the process belongs to the one task group in `Server.run`.
 """
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable
 from functools import partial
@@ -55,7 +56,7 @@ FIRST_CONTACT = 2.0
 """Seconds that the server waits for its bus before it lets clients in anyway."""
 
 LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
-    # Measured in docs/performance.md: aiofastnet's transports on uvloop's loop write cheapest.
+    # docs/performance.md and ADR 0009: cheapest on a prototype, no worse than the others in the whole.
     "auto": aiofastnet.loop_factory(uvloop.new_event_loop),
     "uvloop": uvloop.new_event_loop,
     "asyncio": asyncio.new_event_loop,
@@ -74,6 +75,11 @@ def run(settings: Settings) -> int:
     Raises:
         ConfigurationError: Something that only shows when the parts are made cannot work.
     """
+    # What is there now stays until the end, and clients come by the thousand: looking through all of it for
+    # circles again and again is a seventh of what it costs to let eight thousand of them in.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 1_000)
     with asyncio.Runner(loop_factory=LOOPS[settings.server.loop]) as runner:
         return runner.run(Server(settings).run())
 

@@ -50,7 +50,7 @@ async def test_a_client_from_which_nothing_comes_is_closed(server: Server) -> No
         packets = await socket.read_to_end()
         assert "2" in packets
         assert socket.close_code is not None
-    assert _reasons(server, "idle")
+    await eventually(lambda: _reasons(server, "idle"), what="the reason in the log")
 
 
 async def test_a_token_that_ends_is_announced_then_told_then_the_client_is_closed(server: Server) -> None:
@@ -180,7 +180,7 @@ async def test_more_than_a_thousand_messages_a_second_close_the_connection(serve
         with suppress(ConnectionError):  # it may be closed before the last of them is sent
             await socket.send(*(say("ping", {}) for _ in range(1100)))
         await socket.read_to_end()
-    assert _reasons(server, "too_many_messages")
+    await eventually(lambda: _reasons(server, "too_many_messages"), what="the reason in the log")
 
 
 async def test_a_thousand_messages_a_second_are_taken(server: Server) -> None:

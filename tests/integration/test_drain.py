@@ -34,7 +34,7 @@ def closings(server: Server, reason: str) -> list[str]:
 async def exit_code(server: Server) -> int:
     """Waits until the server has ended by itself."""
     code = await asyncio.to_thread(server._program.wait, 15)
-    assert server.events("server_stopped")
+    await eventually(lambda: server.events("server_stopped"), what="the last words in the log")
     return code
 
 

@@ -246,7 +246,11 @@ async def test_more_messages_a_second_than_anyone_needs_end_the_connection(serve
         while await way.packet() is not None:
             pass
         assert way.close_code == 4429
-    assert any(e["reason"] == "too_many_messages" for e in server.events("websocket_connection_closed"))
+
+    def told() -> bool:
+        return any(e["reason"] == "too_many_messages" for e in server.events("websocket_connection_closed"))
+
+    await eventually(told, what="the reason in the log")
 
 
 @pytest.mark.parametrize("flood", ["pings", "probes"])

@@ -15,7 +15,7 @@ from marketstream.wire.keys import frames_channel, shard_of
 from tests.conformance.market import new_symbol, numbers, price
 from tests.conformance.raw import RawSocket, raw_socket
 from tests.support.builders import best_price
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, wait_until
 from tests.support.gateways import gateways, is_ready, next_event, next_price, readiness, subscribe
 from tests.support.server import Server, running_server
 from tests.support.valkey import Valkey, running_valkey
@@ -40,6 +40,7 @@ def states(socket: RawSocket) -> list[str]:
 
 def said_once(server: Server) -> None:
     """The log says what happened once."""
+    wait_until(lambda: server.events("bus_reconnected"), what="the return of the bus in the log")
     assert len(server.events("bus_disconnected")) == 1
     assert len(server.events("bus_reconnected")) == 1
 

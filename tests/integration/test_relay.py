@@ -134,5 +134,6 @@ async def test_what_nobody_understands_on_the_channel_is_logged_and_harms_nothin
             client.publish("socketio", message)
         await outsider(valkey, ("after", 1, "tenant:acme"))
         assert await next_event(socket, "after") == 1
+        await eventually(lambda: only.events("relay_message_refused"), what="the refusal in the log")
         assert len(only.events("relay_message_refused")) == 1
         assert not only.events("bus_disconnected")
