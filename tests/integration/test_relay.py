@@ -19,6 +19,8 @@ from tests.support.valkey import Valkey
 
 OUTSIDER = """
 import asyncio, json, sys, socketio
+
+pytestmark = pytest.mark.slow
 async def main():
     manager = socketio.AsyncRedisManager(sys.argv[1], write_only=True)
     for event, data, room in json.loads(sys.argv[2]):
