@@ -17,10 +17,11 @@ from tests.support.program import Program, clean_environment
 from tests.support.server import Server
 from tests.support.valkey import Valkey
 
+pytestmark = pytest.mark.slow
+
 OUTSIDER = """
 import asyncio, json, sys, socketio
 
-pytestmark = pytest.mark.slow
 async def main():
     manager = socketio.AsyncRedisManager(sys.argv[1], write_only=True)
     for event, data, room in json.loads(sys.argv[2]):
