@@ -13,14 +13,12 @@ from marketstream.core.closing import CloseReason
 from marketstream.core.frame import Frame
 from marketstream.engine.connection import Connection
 from marketstream.engine.node import Node
+from marketstream.transports.stream import LAST_WORDS
 from marketstream.wire import socketio as wire
 from marketstream.wire.dialect import Dialect
 
 PACKETS = 16
 """Packets an answer may hold."""
-
-LAST_WORDS = 5.0
-"""Seconds for which a session that ended can still be polled."""
 
 
 class PollingSink:
@@ -68,7 +66,11 @@ class PollingSink:
         """
         self._closed = True
         self.release()
-        asyncio.get_running_loop().call_later(LAST_WORDS, self._on_close)
+        if self._rest:
+            asyncio.get_running_loop().call_later(LAST_WORDS, self._on_close)
+        else:
+            # With nothing left to say the next poll must not wait for it.
+            self._on_close()
 
     def move(self) -> list[bytes]:
         """Ends polling for good, because the client goes on elsewhere.
