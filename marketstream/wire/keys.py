@@ -15,6 +15,15 @@ RELAY = "socketio"
 CURSOR = "marketstream:cursor"
 """The newest cursor of all, as a decimal number."""
 
+INTAKE = "marketstream:intake"
+"""Channel on which publications reach the process that aggregates."""
+
+LEASE = "marketstream:lease"
+"""Who may feed the market at the moment; gone when it does not say so any more."""
+
+TERM = "marketstream:term"
+"""Number of the newest term of office, rising from one owner of the lease to the next."""
+
 
 def subject(key: str) -> str:
     """What a key is about: the symbol of a price or of its state, or the name of a channel."""
@@ -39,6 +48,16 @@ def last_values(shard: int) -> str:
 def shard_cursor(shard: int) -> str:
     """The newest cursor of a shard, as a decimal number."""
     return f"marketstream:{{{shard}}}:cursor"
+
+
+def fence(shard: int) -> str:
+    """The term whose owner may publish to a shard, as a decimal number."""
+    return f"marketstream:{{{shard}}}:fence"
+
+
+def reply_channel(node: str) -> str:
+    """Channel on which a process awaits answers."""
+    return f"marketstream:reply:{node}"
 
 
 def canary_channel(node: str) -> str:
