@@ -85,8 +85,10 @@ class RawSocket:
 
     async def fence(self) -> None:
         """Returns when all that the server had for this socket before the call was read."""
-        await self.send("2fence")
-        await self.read_to("3fence")
+        # Of what is written together an answer comes first: only behind the second is all that waited before.
+        for _ in range(2):
+            await self.send("2fence")
+            await self.read_to("3fence")
 
 
 @asynccontextmanager
