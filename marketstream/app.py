@@ -8,18 +8,23 @@ import gc
 import signal
 from collections.abc import Callable
 from functools import partial
+from typing import cast
 
 import aiofastnet
 import structlog
 import uvloop
 from aiohttp import web
 
+from marketstream.bus.intake import RedisIntake
+from marketstream.bus.lease import RedisLease
+from marketstream.bus.memory import MemoryLease
 from marketstream.bus.redis import RedisBus
 from marketstream.bus.url import build_bus
-from marketstream.core.symbols import SymbolRegistry
 from marketstream.engine.aggregator import Aggregator
+from marketstream.engine.desk import Desk
 from marketstream.engine.drain import drain
 from marketstream.engine.heartbeat import Heartbeat
+from marketstream.engine.market import Market
 from marketstream.engine.node import Delivery, Node
 from marketstream.engine.publisher import Publisher
 from marketstream.engine.stats import Stats
@@ -28,7 +33,7 @@ from marketstream.errors import ConfigurationError
 from marketstream.feeds.spec import build_feed
 from marketstream.observability.clock import SystemClock
 from marketstream.observability.metrics import build_registry
-from marketstream.ports import Feed
+from marketstream.ports import Feed, Intake, Lease
 from marketstream.security.jwt import TokenVerifier, sign_token
 from marketstream.settings import Settings, load_plans, load_registry
 from marketstream.transports import answer
@@ -99,7 +104,7 @@ class Server:
         self._settings = settings
         self._clock = SystemClock()
         self._stop = asyncio.Event()
-        self._feeds: list[tuple[str, Feed]] = []
+        self._role = settings.server.role
         plans = load_plans(settings.auth.plans_file)
         registry = load_registry(settings)
         stats = Stats()
@@ -130,9 +135,21 @@ class Server:
             publisher=self.publisher, clock=self._clock, stats=stats, stale_after=settings.feeds.stale_after
         )
         self._supervisor = Supervisor(aggregator=self.aggregator, node=self.node, clock=self._clock)
-        self._register_feeds()
+        self._market = Market(
+            aggregator=self.aggregator, publisher=self.publisher, supervisor=self._supervisor
+        )
+        desk = Desk(
+            registry=registry,
+            aggregator=self.aggregator,
+            publisher=self.publisher,
+            clock=self._clock,
+            stats=stats,
+        )
+        self._lease, self._intake = self._build_lease(desk)
+        if self._feeds_market:
+            self._register_feeds()
         self.socketio: MarketServer
-        self.app = self._build_app(registry, frozenset(plans))
+        self.app = self._build_app(frozenset(plans))
 
     async def run(self) -> int:
         """Serves until a signal, then drains.
@@ -155,12 +172,15 @@ class Server:
                 own.append(tasks.create_task(self._verifier.run()))
                 own.append(tasks.create_task(self._bus.run()))
                 await self._first_contact()
-                own += [tasks.create_task(self._supervisor.run(feed, name)) for name, feed in self._feeds]
+                if self._feeds_market:
+                    own.insert(0, tasks.create_task(self._lease.hold(self._market.serve)))
                 await self._stop.wait()
                 log.info("server_draining", connections=len(self.node.connections))
                 await drain(self.node, self._settings.server.drain_timeout)
                 for task in own:
                     task.cancel()
+                    # One after the other: the lease is given back while the bus can still say so.
+                    await asyncio.wait([task])
         finally:
             self.node.flusher.stop()
             await runner.cleanup()
@@ -183,20 +203,41 @@ class Server:
             raise ConfigurationError("server.port", text) from error
         host, port = runner.addresses[0][:2]
         url = f"http://{host}:{port}/"
-        log.info("server_started", url=url, feeds=list(self._settings.feeds.specs), loop=server.loop)
+        feeds = list(self._settings.feeds.specs)
+        log.info("server_started", url=url, role=self._role, feeds=feeds, loop=server.loop)
+        if feeds and not self._feeds_market:
+            log.warning("feeds_not_run", feeds=feeds, role=self._role)
         if self._settings.dev:
             log.warning(
                 "development_mode",
                 warning="anyone on this machine gets a token from /dev/token: never serve like this",
             )
 
+    @property
+    def _feeds_market(self) -> bool:
+        """Whether quotes may meet in this process."""
+        return self._role in ("all", "feed")
+
+    @property
+    def _serves_clients(self) -> bool:
+        return self._role in ("all", "gateway")
+
+    def _build_lease(self, desk: Desk) -> tuple[Lease, Intake]:
+        """Who feeds the market, and where publications go because of it."""
+        if not isinstance(self._bus, RedisBus):
+            return MemoryLease(), desk
+        lease = RedisLease(self._bus)
+        intake = RedisIntake(bus=self._bus, lease=lease, desk=desk)
+        self._market.add_door(intake.open)
+        return lease, intake
+
     def _register_feeds(self) -> None:
         for spec in self._settings.feeds.specs:
-            feed = build_feed(spec, clock=self._clock)
-            if feed is not None:
-                self._feeds.append((self._supervisor.register(feed), feed))
+            if build_feed(spec, clock=self._clock) is not None:
+                # `none` is the only spec that makes no feed.
+                self._market.add_feed(partial(_make_feed, spec, self._clock))
 
-    def _build_app(self, registry: SymbolRegistry, plans: frozenset[str]) -> web.Application:
+    def _build_app(self, plans: frozenset[str]) -> web.Application:
         settings = self._settings
         origins = OriginPolicy(settings.server.cors_origins)
         credentials = Credentials(allow_query_token=settings.auth.allow_query_token)
@@ -217,6 +258,12 @@ class Server:
         )
         if isinstance(self._bus, RedisBus):
             self.socketio.manager.relay_through(self._bus)
+        figures = build_registry(
+            node=self.node, supervisor=self._supervisor, bus_connected=lambda: self._bus.connected
+        )
+        Health(node=self.node, bus=self._bus, supervisor=self._supervisor, figures=figures).attach(app)
+        if not self._serves_clients:
+            return app
         self.socketio.attach(app, settings.socketio.path.strip("/"))
         EventStream(
             node=self.node,
@@ -227,24 +274,17 @@ class Server:
             comment_interval=settings.sse.comment_interval,
             lowat=settings.delivery.notsent_lowat,
         ).attach(app)
-        Publishing(
-            guard=guard,
-            registry=registry,
-            aggregator=self.aggregator,
-            publisher=self.publisher,
-            clock=self._clock,
-            stats=self.node.stats,
-        ).attach(app)
-        figures = build_registry(
-            node=self.node, supervisor=self._supervisor, bus_connected=lambda: self._bus.connected
-        )
-        Health(node=self.node, bus=self._bus, supervisor=self._supervisor, figures=figures).attach(app)
+        Publishing(guard=guard, intake=self._intake).attach(app)
         Admin(guard=guard, node=self.node).attach(app)
         if settings.dev and settings.auth.secret is not None:
             sign = partial(_sign, settings, self._clock)
             Development(sign=sign, plans=plans, symbols=self.publisher.symbols).attach(app)
             page.add_page(app)
         return app
+
+
+def _make_feed(spec: str, clock: SystemClock) -> Feed:
+    return cast("Feed", build_feed(spec, clock=clock))
 
 
 def _sign(

@@ -68,7 +68,7 @@ def serve(
     role: Annotated[
         str | None,
         typer.Option(
-            help="all, gateway, feed or jobs; all does everything in one process.",
+            help="gateway serves clients, feed brings quotes in, jobs does what is periodic; all: all of it.",
             metavar="ROLE",
             show_default="all",
         ),
@@ -224,10 +224,10 @@ def _shown(value: object) -> str:
 
 
 def _check_servable(settings: Settings) -> None:
-    """Refuses what the settings can say and this version cannot do."""
-    if settings.server.role != "all":
-        text = f"this version runs everything in one process: role all, not {settings.server.role}"
-        raise ConfigurationError("server.role", text)
+    """Refuses what the settings can say and no server can do."""
+    if settings.server.role != "all" and settings.bus.url.startswith("memory:"):
+        text = f"role {settings.server.role} is one part of several; they meet on a bus such as redis://"
+        raise ConfigurationError("bus.url", text)
     from marketstream.bus.url import check_url  # noqa: PLC0415 - the other commands start without it
 
     check_url(settings.bus.url)

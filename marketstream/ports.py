@@ -81,6 +81,44 @@ class Relay(Protocol):
         ...
 
 
+class Lease(Protocol):
+    """The right to feed the market, held by one process at a time."""
+
+    @property
+    def held(self) -> bool:
+        """Whether this process holds it, as far as is known; never blocks."""
+        ...
+
+    async def hold(self, duty: Callable[[Sequence[Frame]], Awaitable[None]]) -> None:
+        """Waits for the lease and does the duty while it lasts; again and again, until cancelled.
+
+        The duty is given the newest frame of every key and tenant that was published before. It is cancelled,
+        and has ended, before anybody could be told that it was somebody else's by then; what is published
+        from then on is not published in its name. What it publishes after another process began arrives
+        nowhere.
+        """
+        ...
+
+
+class Intake(Protocol):
+    """Where publications are judged: in this process or at the one that feeds the market."""
+
+    async def submit(self, body: bytes) -> bytes:
+        """Has a publication taken.
+
+        Args:
+            body: JSON {quotes?, prices?, tenantId?}.
+
+        Returns:
+            JSON {accepted, rejected: [{index, error}]}.
+
+        Raises:
+            InvalidMessageError: The body is not of that shape.
+            UnavailableError: Nobody can take it right now.
+        """
+        ...
+
+
 class Verifier(Protocol):
     """Turns a token into a principal."""
 

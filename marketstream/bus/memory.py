@@ -4,10 +4,10 @@ Cursors are the wall clock in microseconds, pushed up where the clock stands sti
 rise strictly over everything published here.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from marketstream.core.frame import Frame
-from marketstream.ports import Bus, Clock
+from marketstream.ports import Bus, Clock, Lease
 
 
 class MemoryBus:
@@ -59,4 +59,18 @@ class MemoryBus:
         return found
 
 
+class MemoryLease:
+    """The lease of a process that is alone: its own for ever. See `ports.Lease`."""
+
+    @property
+    def held(self) -> bool:
+        """Always true."""
+        return True
+
+    async def hold(self, duty: Callable[[Sequence[Frame]], Awaitable[None]]) -> None:
+        """Does the duty; nothing was published before."""
+        await duty([])
+
+
 _: type[Bus] = MemoryBus
+_lease: type[Lease] = MemoryLease

@@ -96,6 +96,10 @@ class Mirror:
         watched = self._watched.get(keys.subject(field[1]))
         return watched.frames.get(field) if watched else None
 
+    def frames(self) -> list[Frame]:
+        """The newest frame of every field."""
+        return [frame for watched in self._watched.values() for frame in watched.frames.values()]
+
     def load(self, loaded: Iterable[Field]) -> None:
         """Notes that Redis was asked for fields."""
         for field in loaded:

@@ -75,6 +75,11 @@ class Queue:
                 self._full_at.pop(shard, None)
         return batches
 
+    def clear(self) -> None:
+        """Lets everything go."""
+        self._waiting.clear()
+        self._full_at.clear()
+
     def _conflate(self, shard: int) -> None:
         newest = self._newest(self._waiting[shard])
         surplus = max(0, len(newest) - self._max_keys)

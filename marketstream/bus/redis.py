@@ -48,16 +48,21 @@ class RedisBus:
         listeners: Makes the connections that listen; RESP2, without a read time-out.
         clock: Time.
         shards: Number of shards; the same in every process.
+
+    Attributes:
+        client: Commands go through it.
+        node: Name of this process among those that share Redis.
+        sender: What goes out.
     """
 
     def __init__(
         self, *, client: Redis, listeners: ConnectionPool, clock: Clock, shards: int = keys.SHARDS
     ) -> None:
-        self._client = client
+        self.client = client
         self._listeners = listeners
         self._clock = clock
         self._shards = shards
-        self._sender = Sender(client, shards)
+        self.sender = Sender(client, shards)
         self._mirror = Mirror()
         self._interest: Counter[int] = Counter()
         self._roads = {keys.frames_channel(shard): shard for shard in range(shards)}
@@ -66,12 +71,13 @@ class RedisBus:
         self._up = False
         self._announced = False
         self._attempts = 0
-        self._canary = keys.canary_channel(secrets.token_hex(8))
+        self.node = secrets.token_hex(8)
+        self._canary = keys.canary_channel(self.node)
+        self._ears: dict[str, Callable[[bytes], None]] = {self._canary: self._sung, keys.RELAY: _ignore}
         self._sang = asyncio.Event()
         self._gaps: set[int] = set()
         self._gap = asyncio.Event()
         self._receive: Callable[[Sequence[Frame]], None] = _ignore
-        self._listen: Callable[[bytes], None] = _ignore
 
     @property
     def connected(self) -> bool:
@@ -84,7 +90,7 @@ class RedisBus:
 
     def publish(self, frames: Sequence[Frame]) -> None:
         """Puts frames into the queue; what finds no room and is not replaced is counted and told."""
-        self._sender.publish(frames)
+        self.sender.publish(frames)
 
     def watch(self, name: str) -> None:
         """Listens to the shard of a symbol or channel."""
@@ -126,18 +132,29 @@ class RedisBus:
                 await asyncio.sleep(backoff.next(self._clock.now() - began, random.random()))  # noqa: S311  # jitter
         finally:
             self._up = False
-            await self._client.aclose()
+            await self.client.aclose()
             await self._listeners.aclose()
 
-    # Relay
+    # Other messages between processes
 
     def send(self, message: bytes) -> None:
         """See `ports.Relay.send`."""
-        self._sender.send(message)
+        self.sender.send(keys.RELAY, message)
 
     def listen(self, receive: Callable[[bytes], None]) -> None:
         """See `ports.Relay.listen`."""
-        self._listen = receive
+        self._ears[keys.RELAY] = receive
+
+    def hear(self, channel: str, receive: Callable[[bytes], None]) -> None:
+        """Listens to a channel that is not one of frames, also after Redis was lost and found."""
+        self._ears[channel] = receive
+        if self._link is not None:
+            self._link.want([channel])
+
+    def mute(self, channel: str) -> None:
+        """Ends what `hear` began."""
+        if self._ears.pop(channel, None) is not None and self._link is not None:
+            self._link.drop([channel])
 
     # One stay with Redis
 
@@ -155,7 +172,7 @@ class RedisBus:
         finally:
             self._link = None
             await link.close()
-            await self._client.connection_pool.disconnect()
+            await self.client.connection_pool.disconnect()
         return reason
 
     async def _session(self, link: Subscriber) -> None:
@@ -165,13 +182,14 @@ class RedisBus:
             self._link = link
             self._seen.clear()
             self._gaps.clear()
-            channels = [keys.frames_channel(shard) for shard in self._interest]
+            channels = [*self._ears, *(keys.frames_channel(shard) for shard in self._interest)]
             async with asyncio.timeout(PATIENCE):
-                link.want([keys.RELAY, self._canary, *channels])
-                await link.hears([keys.RELAY, self._canary, *channels])
+                link.want(channels)
+                await link.hears(channels)
+            await self._restore()
             await self._resync(list(self._mirror))
             self._found()
-            tasks.create_task(self._sender.run())
+            tasks.create_task(self.sender.run())
             tasks.create_task(self._sing())
             tasks.create_task(self._fill_gaps())
 
@@ -190,13 +208,13 @@ class RedisBus:
         self._attempts = 0
         if self._announced:
             self._announced = False
-            log.info("bus_reconnected", waiting=len(self._sender))
+            log.info("bus_reconnected", waiting=len(self.sender))
 
     async def _sing(self) -> None:
         while True:
             await asyncio.sleep(CANARY_INTERVAL)
             self._sang.clear()
-            await self._client.publish(self._canary, b"")
+            await self.client.publish(self._canary, b"")
             try:
                 async with asyncio.timeout(PATIENCE):
                     await self._sang.wait()
@@ -206,12 +224,13 @@ class RedisBus:
     # In
 
     def _heard(self, channel: str, data: bytes) -> None:
-        if channel == self._canary:
-            self._sang.set()
-        elif channel == keys.RELAY:
-            self._listen(data)
-        else:
-            self._take(self._roads[channel], data)
+        if (shard := self._roads.get(channel)) is not None:
+            self._take(shard, data)
+        elif (receive := self._ears.get(channel)) is not None:
+            receive(data)
+
+    def _sung(self, _: bytes) -> None:
+        self._sang.set()
 
     def _take(self, shard: int, data: bytes) -> None:
         if shard not in self._interest:
@@ -222,19 +241,29 @@ class RedisBus:
         except InvalidMessageError as error:
             log.warning("bus_message_refused", error=str(error))
             return
-        self._sender.seen(batch.last)
-        if self._seen.setdefault(shard, batch.previous) != batch.previous:
+        self.sender.seen(batch.last)
+        if self._seen.setdefault(shard, batch.previous) != batch.previous or batch.last < batch.first:
             self._gaps.add(shard)
             self._gap.set()
         self._seen[shard] = batch.last
-        self._deliver([frame for frame in batch.frames if self._mirror.accept(frame)])
+        self._deliver(batch.frames)
 
-    def _deliver(self, frames: list[Frame]) -> None:
-        if not frames:
-            return
-        if doubted := self._mirror.doubted({frame.symbol for frame in frames}):
-            self._deliver_states(self._mirror.trust(doubted, self._clock.wall_ms()))
-        self._receive(frames)
+    def _deliver(self, frames: Sequence[Frame]) -> None:
+        """Hands on what is news; of what was in doubt members are told that it no longer is."""
+        mirror = self._mirror
+        doubt = mirror.doubted(frame.symbol for frame in frames)
+        heard, news = set(), []
+        for frame in frames:
+            # After a doubt the same may be said again; a client has it.
+            repeated = bool(doubt) and frame.symbol in doubt and mirror.repeats(frame)
+            if mirror.accept(frame):
+                heard.add(frame.symbol)
+                if not repeated:
+                    news.append(frame)
+        if doubt:
+            self._deliver_states(mirror.trust(filter(heard.__contains__, doubt), self._clock.wall_ms()))
+        if news:
+            self._receive(news)
 
     def _deliver_states(self, frames: list[Frame]) -> None:
         if frames:
@@ -250,7 +279,7 @@ class RedisBus:
             try:
                 async with asyncio.timeout(PATIENCE):
                     await link.hears(keys.frames_channel(self._shard(n)) for n in names if n in self._mirror)
-                    found = await fetch(self._client, asked, self._shards)
+                    found = await fetch(self.client, asked, self._shards)
             except (RedisError, OSError) as error:
                 log.warning("bus_read_failed", error=repr(error))
                 watched = [name for name in names if name in self._mirror]
@@ -260,7 +289,7 @@ class RedisBus:
                 self._mirror.load(asked)
                 break
         # From here to the caller is one turn of the loop: nothing newer can come in between.
-        self._deliver(stamp_order([frame for frame in found.values() if self._mirror.accept(frame)]))
+        self._deliver(stamp_order(list(found.values())))
         return self._choose(wanted, tenant, found)
 
     def _choose(self, wanted: Sequence[str], tenant: str, found: dict[Field, Frame]) -> list[Frame]:
@@ -271,10 +300,16 @@ class RedisBus:
                 chosen.append(frame)
         return chosen
 
+    async def _restore(self) -> None:
+        """Gives Redis its memory back if it lost it: what was said here, and what is watched here."""
+        newest = self.sender.newest
+        if newest and int(await self.client.get(keys.CURSOR) or 0) < newest:
+            log.warning("bus_memory_lost", restored=await self.sender.restore(self._mirror.frames()))
+
     async def _resync(self, names: list[str]) -> None:
         """Asks for all that is watched under some names, and delivers what is news."""
         asked = self._mirror.everything(names)
-        found = await fetch(self._client, asked, self._shards) if asked else {}
+        found = await fetch(self.client, asked, self._shards) if asked else {}
         self._mirror.load(asked)
         news = []
         for frame in stamp_order(list(found.values())):

@@ -1,18 +1,21 @@
-"""What goes out to Redis: frames in batches, one call a shard, and messages of the relay.
+"""What goes out to Redis: frames in batches, one call a shard, and short messages to other processes.
 
-Nothing here waits while it is given something to send. What finds no room is counted and told.
+Nothing here waits while it is given something to send. What finds no room is counted and told. In a term of
+office frames are sent in its name; once another term has begun, Redis takes none of them any more.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from typing import Any
 
 import structlog
 from redis.asyncio import Redis
+from redis.commands.core import AsyncScript
 from redis.exceptions import NoScriptError
 
+from marketstream.bus.mirror import Field
 from marketstream.bus.queue import Queue
 from marketstream.core.frame import Frame
 from marketstream.errors import BusError, InvalidMessageError
@@ -20,10 +23,21 @@ from marketstream.wire import envelope, keys
 
 log = structlog.get_logger(__name__)
 
-SCRIPT = files("marketstream.bus").joinpath("lua/publish.lua").read_text()
+LUA = files("marketstream.bus").joinpath("lua")
+PUBLISH = LUA.joinpath("publish.lua").read_text()
+RESTORE = LUA.joinpath("restore.lua").read_text()
 
 MAX_NOTES = 1_000
-"""Messages of the relay that wait."""
+"""Short messages that wait."""
+
+MAX_SAID = 100_000
+"""Values that are remembered in case that Redis forgets them."""
+
+PAGE = 1_000
+"""Values given back in one call."""
+
+Entry = tuple[Frame, str, bytes]
+"""A frame, the field it is stored under (empty: not at all), and itself as it travels."""
 
 
 class Sender:
@@ -32,18 +46,33 @@ class Sender:
     Args:
         client: Commands go through it.
         shards: Number of shards.
+
+    Attributes:
+        late: Frames that Redis left out because it knew a newer one of their key.
+        newest: The greatest cursor seen; what is sent from now on gets a greater one, whatever Redis forgets.
     """
 
     def __init__(self, client: Redis, shards: int) -> None:
+        self.late = 0
+        self.newest = 0
         self._client = client
-        self._script = client.register_script(SCRIPT)
+        self._shards = shards
+        self._publish = client.register_script(PUBLISH)
+        self._restore = client.register_script(RESTORE)
         self._queue = Queue(shards)
-        self._notes: deque[bytes] = deque(maxlen=MAX_NOTES)
+        self._notes: deque[tuple[str, bytes]] = deque(maxlen=MAX_NOTES)
+        self._said: dict[Field, bytes] = {}
+        self._term = ""
+        self._barred = False
         self._work = asyncio.Event()
-        self._newest = 0
 
     def __len__(self) -> int:
         return len(self._queue)
+
+    @property
+    def barred(self) -> bool:
+        """Whether Redis takes nothing more in the present term; what is published waits."""
+        return self._barred
 
     def publish(self, frames: Sequence[Frame]) -> None:
         """Puts frames into the queue."""
@@ -53,16 +82,30 @@ class Sender:
         if self._queue.lost and not lost:
             log.warning("bus_queue_overflowed", waiting=len(self._queue))
 
-    def send(self, note: bytes) -> None:
-        """Puts a message of the relay behind the others; the oldest goes when there is no room."""
+    def send(self, channel: str, note: bytes) -> None:
+        """Puts a message behind the others; the oldest goes when there is no room."""
         if len(self._notes) == self._notes.maxlen:
-            log.warning("relay_message_lost", waiting=len(self._notes))
-        self._notes.append(note)
+            log.warning("bus_message_lost", waiting=len(self._notes))
+        self._notes.append((channel, note))
         self._work.set()
 
     def seen(self, cursor: int) -> None:
-        """Notes a cursor; what is sent from now on gets a greater one, whatever Redis has forgotten."""
-        self._newest = max(self._newest, cursor)
+        """Notes a cursor."""
+        self.newest = max(self.newest, cursor)
+
+    # Terms of office
+
+    def begin(self, term: str) -> None:
+        """Publishes in the name of a term from now on; what waits too."""
+        self._term, self._barred = term, False
+        self._work.set()
+
+    def resign(self) -> None:
+        """Publishes in nobody's name; what waits was said in another's and is let go."""
+        self._term, self._barred = "", False
+        self._queue.clear()
+
+    # Sending
 
     async def run(self) -> None:
         """Sends what waits, until cancelled or until Redis fails; may be run again."""
@@ -72,43 +115,102 @@ class Sender:
             self._work.clear()
             while self._notes:
                 # Taken out first: an event twice would be worse than one that is lost with its connection.
-                await self._client.publish(keys.RELAY, self._notes.popleft())
-            while batches := self._queue.take():
+                await self._client.publish(*self._notes.popleft())
+            while not self._barred and (batches := self._queue.take()):
                 await self._send(batches)
 
     async def _send(self, batches: list[tuple[int, list[Frame]]]) -> None:
+        entries = [(shard, self._entries(frames)) for shard, frames in batches]
+        term = self._term
         try:
-            replies = await self._evaluate(batches)
+            replies = await self._evaluate(
+                self._publish,
+                [(_names(shard), [self.newest, term, *_words(listed)]) for shard, listed in entries],
+            )
         except BaseException:
             # Whether it arrived is not known: the newest value twice is better than not at all.
-            self._queue.put_back(batches)
+            if term == self._term:
+                self._queue.put_back(batches)
             raise
-        self.seen(max(map(int, replies)))
+        for batch, (_, listed), reply in zip(batches, entries, replies, strict=True):
+            if reply:
+                self._sent(listed, int(reply[0]), {int(number) for number in reply[1:]})
+            elif term == self._term:
+                self._queue.put_back([batch])
+                self._barred = True
 
-    async def _evaluate(self, batches: list[tuple[int, list[Frame]]]) -> list[Any]:
-        calls = [(_names(shard), self._words(frames)) for shard, frames in batches]
+    def _sent(self, entries: list[Entry], last: int, left_out: set[int]) -> None:
+        self.seen(last)
+        if left_out and not self.late:
+            log.warning("older_prices_left_out", count=len(left_out), example=entries[min(left_out) - 1][1])
+        self.late += len(left_out)
+        cursor = last - (len(entries) - len(left_out))
+        for number, (frame, _, entry) in enumerate(entries, 1):
+            if number not in left_out:
+                cursor += 1
+                if frame.key is not None:
+                    self._said[frame.tenant, frame.key] = cursor.to_bytes(8, "big") + entry
+        while len(self._said) > MAX_SAID:
+            del self._said[next(iter(self._said))]
+
+    async def restore(self, known: Iterable[Frame]) -> int:
+        """Gives Redis back what it forgot of what was said here, and of what is known otherwise.
+
+        Args:
+            known: Frames with their cursors, such as those of what is watched.
+
+        Returns:
+            How many values it did not have.
+        """
+        values = {(frame.tenant, frame.key): envelope.render_value(frame) for frame in known if frame.key}
+        by_shard: dict[int, list[str | bytes]] = {}
+        for (tenant, key), value in (values | self._said).items():
+            if key is not None:
+                shard = keys.shard_of(keys.subject(key), self._shards)
+                by_shard.setdefault(shard, []).extend((keys.field(tenant, key), value))
+        calls = [
+            (_names(shard)[:4], [self.newest, *words[at : at + 2 * PAGE]])
+            for shard, words in by_shard.items()
+            for at in range(0, len(words), 2 * PAGE)
+        ]
+        return sum(map(int, await self._evaluate(self._restore, calls))) if calls else 0
+
+    async def _evaluate(
+        self, script: AsyncScript, calls: Sequence[tuple[Sequence[str], Sequence[str | bytes | int]]]
+    ) -> list[Any]:
         for _ in range(2):
             async with self._client.pipeline(transaction=False) as pipe:
                 for names, words in calls:
-                    pipe.evalsha(self._script.sha, len(names), *names, *words)
+                    pipe.evalsha(script.sha, len(names), *names, *words)
                 try:
                     return await pipe.execute()
                 except NoScriptError:
                     # All of it failed for the same reason: a Redis that was started anew knows no script.
-                    await self._client.script_load(SCRIPT)
+                    await self._client.script_load(script.script)
         raise BusError("the script is not kept")
 
-    def _words(self, frames: list[Frame]) -> list[str | bytes | int]:
-        words: list[str | bytes | int] = [self._newest]
+    @staticmethod
+    def _entries(frames: list[Frame]) -> list[Entry]:
+        entries: list[Entry] = []
         for frame in frames:
             try:
                 entry = envelope.render(frame)
             except InvalidMessageError as error:
                 log.warning("bus_message_refused", error=str(error))
                 continue
-            words += ("" if frame.key is None else keys.field(frame.tenant, frame.key), entry)
-        return words
+            entries.append((frame, "" if frame.key is None else keys.field(frame.tenant, frame.key), entry))
+        return entries
+
+
+def _words(entries: list[Entry]) -> list[str | bytes]:
+    return [word for _, field, entry in entries for word in (field, entry)]
 
 
 def _names(shard: int) -> tuple[str, ...]:
-    return keys.last_values(shard), keys.shard_cursor(shard), keys.CURSOR, keys.frames_channel(shard)
+    return (
+        keys.last_values(shard),
+        keys.shard_cursor(shard),
+        keys.CURSOR,
+        keys.frames_channel(shard),
+        keys.fence(shard),
+    )

@@ -3,15 +3,17 @@
 There is one aggregation for everybody, and one for each tenant that brings quotes of its own.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from marketstream.core.aggregate import Aggregation
-from marketstream.core.model import BestPrice, Quote
+from marketstream.core.frame import Frame
+from marketstream.core.model import BestPrice, Quote, Status
 from marketstream.engine.node import Node
 from marketstream.engine.publisher import Publisher
 from marketstream.engine.stats import Stats
 from marketstream.errors import LateQuoteError
 from marketstream.ports import Clock, QuoteSink
+from marketstream.wire import event
 
 MAX_TENANTS = 1_000
 """Tenants with quotes of their own; the one unused for longest makes room for the next."""
@@ -36,6 +38,22 @@ class Aggregator:
         self._stale_after = stale_after
         self._public = Aggregation(stale_after)
         self._private: dict[str, Aggregation] = {}
+        self._orphans: dict[tuple[str | None, str], float] = {}
+
+    def adopt(self, heritage: Iterable[Frame]) -> None:
+        """Begins anew where somebody else ended: what was live there is given its time to be quoted here.
+
+        Args:
+            heritage: The newest frame of every key and tenant; what was known before is forgotten.
+        """
+        self._public = Aggregation(self._stale_after)
+        self._private.clear()
+        patience = self._clock.now() + self._stale_after
+        self._orphans = {
+            (frame.tenant, frame.symbol): patience
+            for frame in heritage
+            if frame.event == event.STATUS and event.is_live(frame)
+        }
 
     def offer(self, quotes: Sequence[Quote], feed: str, stale_after: float | None = None) -> None:
         """Takes what a feed read; a late quote is counted and left out.
@@ -76,6 +94,18 @@ class Aggregator:
         self._publish(self._public, self._public.expire(now, at_ms), None)
         for tenant, aggregation in self._private.items():
             self._publish(aggregation, aggregation.expire(now, at_ms), tenant)
+        if self._orphans:
+            self._bury(now, at_ms)
+
+    def _bury(self, now: float, at_ms: int) -> None:
+        """Says of what was live somewhere else, and is quoted by nobody here, that it is stale."""
+        for (tenant, symbol), deadline in list(self._orphans.items()):
+            aggregation = self._public if tenant is None else self._private.get(tenant)
+            quoted = aggregation is not None and aggregation.state_of(symbol) is not None
+            if quoted or now >= deadline:
+                del self._orphans[tenant, symbol]
+            if not quoted and now >= deadline:
+                self._publisher.announce([Status(symbol, "stale", None, at_ms)], tenant)
 
     def finish(self, feed: str) -> None:
         """Notes that a feed came to its regular end."""

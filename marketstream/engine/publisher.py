@@ -28,6 +28,22 @@ class Publisher:
         self._newest: dict[str, int] = {}
         self._private: dict[str, dict[str, int]] = {}
 
+    def adopt(self, heritage: Iterable[Frame]) -> None:
+        """Goes on where somebody else ended: no time goes back behind what was published there.
+
+        Args:
+            heritage: The newest frame of every key and tenant; what was known before is forgotten.
+        """
+        self._newest.clear()
+        self._private.clear()
+        for frame in heritage:
+            if frame.event != event.PRICE:
+                continue
+            if frame.tenant is None:
+                self._newest[frame.symbol] = frame.at_ms
+            else:
+                self._private.setdefault(frame.symbol, {})[frame.tenant] = frame.at_ms
+
     def publish(self, prices: Iterable[BestPrice], tenant: str | None = None) -> None:
         """Publishes prices in order; one that is older than what its clients have is left out."""
         frames = []

@@ -20,7 +20,7 @@ from marketstream.ports import Clock, Feed
 
 log = structlog.get_logger(__name__)
 
-FeedState = Literal["starting", "live", "retrying", "ended", "failed"]
+FeedState = Literal["standby", "starting", "live", "retrying", "ended", "failed"]
 
 
 @dataclass(slots=True)
@@ -28,13 +28,13 @@ class FeedHealth:
     """How a feed is.
 
     Attributes:
-        state: starting (no quote yet), live, retrying (it broke and will be started again), ended (it came
-            to its regular end), failed (it broke for good).
+        state: standby (another process runs it), starting (no quote yet), live, retrying (it broke and will
+            be started again), ended (it came to its regular end), failed (it broke for good).
         detail: Why, where there is a why.
         restarts: How often it was started again.
     """
 
-    state: FeedState = "starting"
+    state: FeedState = "standby"
     detail: str = ""
     restarts: int = 0
 
@@ -83,6 +83,7 @@ class Supervisor:
             node=self._node,
             on_quotes=lambda: self._alive(name, health),
         )
+        self._change(name, health, "starting", "")
         backoff = Backoff()
         while True:
             started = self._clock.now()
@@ -99,6 +100,11 @@ class Supervisor:
                 return
             health.restarts += 1
             await self._sleep(backoff.next(self._clock.now() - started, random.random()))  # noqa: S311  # jitter
+
+    def stand_by(self) -> None:
+        """Notes that it is another process that runs the feeds now."""
+        for name, health in self.feeds.items():
+            self._change(name, health, "standby", "")
 
     def _alive(self, name: str, health: FeedHealth) -> None:
         if health.state != "live":

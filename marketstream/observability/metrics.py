@@ -14,7 +14,7 @@ from marketstream.engine.node import Node
 from marketstream.engine.stats import Histogram
 from marketstream.engine.supervisor import Supervisor
 
-FEED_STATES = ("starting", "live", "retrying", "ended", "failed")
+FEED_STATES = ("standby", "starting", "live", "retrying", "ended", "failed")
 
 
 class EngineCollector(Collector):

@@ -62,6 +62,11 @@ def render(frame: Frame) -> bytes:
     return _SIZE.pack(len(entry)) + entry
 
 
+def render_value(frame: Frame) -> bytes:
+    """A frame with its cursor, as last values are kept; errors as of `render`."""
+    return _CURSOR.pack(frame.cursor) + render(frame)
+
+
 def parse_batch(data: bytes, wanted: Container[str]) -> Batch:
     """Reads a message of a shard.
 

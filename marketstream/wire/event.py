@@ -14,6 +14,12 @@ from marketstream.core.model import BestPrice, Side, Status
 from marketstream.errors import InvalidMessageError
 from marketstream.wire.json import dumps
 
+PRICE = "price"
+"""Event of a best price."""
+
+STATUS = "status"
+"""Event of how far a symbol's prices can be trusted."""
+
 CHANNEL_EVENTS = {
     "indices": "market_update",
     "movers": "market_update",
@@ -41,7 +47,7 @@ def price(best: BestPrice, tenant: str | None = None, withheld: frozenset[str] =
         }
     )
     return Frame(
-        "price",
+        PRICE,
         body,
         key=best.symbol,
         symbol=best.symbol,
@@ -61,7 +67,7 @@ def status(change: Status, tenant: str | None = None) -> Frame:
     body = dumps(
         {"symbol": change.symbol, "state": change.state, "source": change.source, "since": change.since_ms}
     )
-    return Frame("status", body, key=status_key(change.symbol), symbol=change.symbol, tenant=tenant)
+    return Frame(STATUS, body, key=status_key(change.symbol), symbol=change.symbol, tenant=tenant)
 
 
 def is_live(frame: Frame) -> bool:

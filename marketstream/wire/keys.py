@@ -18,10 +18,10 @@ CURSOR = "marketstream:cursor"
 INTAKE = "marketstream:intake"
 """Channel on which publications reach the process that aggregates."""
 
-LEASE = "marketstream:lease"
+LEASE = "marketstream:{lease}:owner"
 """Who may feed the market at the moment; gone when it does not say so any more."""
 
-TERM = "marketstream:term"
+TERM = "marketstream:{lease}:term"
 """Number of the newest term of office, rising from one owner of the lease to the next."""
 
 

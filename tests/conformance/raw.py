@@ -88,7 +88,7 @@ class RawSocket:
         # Of what is written together an answer comes first: only behind the second is all that waited before.
         for _ in range(2):
             await self.send("2fence")
-            await self.read_to("3fence")
+            self.packets.remove(await self.read_to("3fence"))
 
 
 @asynccontextmanager

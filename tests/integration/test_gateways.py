@@ -49,7 +49,7 @@ async def test_a_snapshot_of_any_symbol_comes_from_any_gateway(valkey: Valkey) -
             await first.publish(prices=[price("FENCE", 1)])
             await next_price(here, 1)
         async with (
-            gateways(valkey.url, 1) as (second,),
+            gateways(valkey.url, 1, owner=False) as (second,),
             raw_socket(second.url, token=second.token()) as there,
         ):
             assert numbers(await subscribe(there, *names)) == list(range(1, 41))
@@ -154,7 +154,7 @@ async def test_a_delayed_client_gets_no_live_price_from_another_gateway(valkey: 
             await next_price(socket, 1)
         assert time.monotonic() - began >= 2
         # Old enough by now, also for a gateway that has just begun to listen.
-        async with gateways(valkey.url, 1, env=env) as (third,):
+        async with gateways(valkey.url, 1, env=env, owner=False) as (third,):
             late = third.token(plan="delayed", user="u3")
             async with raw_socket(third.url, token=late) as socket:
                 assert numbers(await subscribe(socket, symbol)) == [1]

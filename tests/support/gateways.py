@@ -1,6 +1,5 @@
 """Server processes that meet through one Redis."""
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
@@ -14,15 +13,32 @@ from tests.support.server import PROGRAM, Server, running_server
 
 @asynccontextmanager
 async def gateways(
-    bus: str, count: int = 2, *, program: Sequence[str] = PROGRAM, env: Mapping[str, str] | None = None
+    bus: str,
+    count: int = 2,
+    *,
+    program: Sequence[str] = PROGRAM,
+    env: Mapping[str, str] | None = None,
+    owner: bool = True,
 ) -> AsyncIterator[list[Server]]:
-    """Gateways on one bus, all of them ready inside the block."""
+    """Processes on one bus, all of them ready inside the block.
+
+    Args:
+        bus: URL of the bus.
+        count: How many.
+        program: What Python runs.
+        env: Settings by their environment names.
+        owner: Whether the first of them feeds the market; otherwise somebody else does already.
+    """
     async with AsyncExitStack() as stack:
-        servers = [running_server("--bus", bus, program=program, env=env) for _ in range(count)]
-        up = await asyncio.gather(*map(stack.enter_async_context, servers))
+        up: list[Server] = []
+        for number in range(count):
+            server = await stack.enter_async_context(running_server("--bus", bus, program=program, env=env))
+            up.append(server)
+            if owner and number == 0:
+                await eventually(lambda server=server: server.events("lease_taken"), 10, "the lease")  # type: ignore[misc]
         for server in up:
             await eventually(lambda server=server: is_ready(server), 10, "readiness")  # type: ignore[misc]
-        yield list(up)
+        yield up
 
 
 async def readiness(server: Server) -> dict[str, Any]:

@@ -13,7 +13,7 @@ def options(url: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """What connections for commands, and those that listen, are made with."""
     bus = build_bus(url, clock=FakeClock())
     assert isinstance(bus, RedisBus)
-    return bus._client.connection_pool.connection_kwargs, bus._listeners.connection_kwargs
+    return bus.client.connection_pool.connection_kwargs, bus._listeners.connection_kwargs
 
 
 def test_memory_is_a_bus_of_its_own() -> None:

@@ -180,7 +180,7 @@ def test_check_config_stops_at_a_bad_setting_with_its_path(tmp_path: Path, text:
     [
         (("--port", "70000"), "server.port"),
         (("--role", "king"), "server.role"),
-        (("--role", "gateway"), "server.role"),
+        (("--role", "gateway"), "bus.url"),
         (("--bus", "redis+cluster://me:hidden@host"), "bus.url"),
         (("--bus", "redis+sentinel://me:hidden@host"), "bus.url"),
         (("--bus", "redis://me:hidden@host:port"), "bus.url"),

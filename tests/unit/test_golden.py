@@ -16,6 +16,7 @@ from marketstream.core.closing import TOKEN_EXPIRED
 from marketstream.core.entitlements import Plan, Principal
 from marketstream.core.model import BestPrice, Side, Status
 from marketstream.core.symbols import SymbolRegistry
+from marketstream.engine.desk import Desk
 from marketstream.errors import AuthFailedError
 from marketstream.transports import answer
 from marketstream.transports.credentials import Credentials
@@ -175,14 +176,14 @@ async def http() -> AsyncIterator[TestClient[web.Request, web.Application]]:
     bench = Bench()
     bench.tokens.known["good"] = WHO
     app = web.Application(middlewares=[answer.middleware(OriginPolicy([]))])
-    Publishing(
-        guard=Guard(verifier=bench.tokens, credentials=Credentials()),
+    desk = Desk(
         registry=SymbolRegistry("open"),
         aggregator=bench.aggregator,
         publisher=bench.publisher,
         clock=bench.clock,
         stats=bench.stats,
-    ).attach(app)
+    )
+    Publishing(guard=Guard(verifier=bench.tokens, credentials=Credentials()), intake=desk).attach(app)
     async with TestClient(TestServer(app)) as client:
         yield client
     bench.node.flusher.stop()

@@ -132,9 +132,9 @@ async def test_exactly_one_state_of_each_feed_is_set(figures: Figures) -> None:
     figures.supervisor.feeds["tape"] = FeedHealth("retrying", "why", 3)
     states = {
         state: figures.value("upstream_state", feed="tape", state=state)
-        for state in ("starting", "live", "retrying", "ended", "failed")
+        for state in ("standby", "starting", "live", "retrying", "ended", "failed")
     }
-    assert states == {"starting": 0, "live": 0, "retrying": 1, "ended": 0, "failed": 0}
+    assert states == {"standby": 0, "starting": 0, "live": 0, "retrying": 1, "ended": 0, "failed": 0}
     assert figures.value("upstream_reconnects_total", feed="tape") == 3
 
 

@@ -1,0 +1,125 @@
+"""Publications go to the process that feeds the market, wherever they came in, and its answer comes back.
+
+A process that holds the lease judges for itself and for the others. One that does not asks and waits a few
+seconds; nobody who answers is an error that says: try again. Where no lease is held at all, best prices are
+published from here.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+
+import structlog
+from redis.exceptions import RedisError
+
+from marketstream.bus.redis import RedisBus
+from marketstream.engine.desk import Desk
+from marketstream.errors import InvalidMessageError, MarketstreamError, RequestError, UnavailableError
+from marketstream.ports import Intake, Lease
+from marketstream.wire import intake, keys
+from marketstream.wire.intake import Answer
+from marketstream.wire.json import dumps, loads
+
+log = structlog.get_logger(__name__)
+
+PATIENCE = 3.0
+"""Seconds that an answer may take."""
+
+OK = 200
+
+
+class RedisIntake:
+    """See the module and `ports.Intake`.
+
+    Args:
+        bus: Requests and answers travel beside its frames.
+        lease: Whether this process judges.
+        desk: Judges.
+    """
+
+    def __init__(self, *, bus: RedisBus, lease: Lease, desk: Desk) -> None:
+        self._bus = bus
+        self._lease = lease
+        self._desk = desk
+        self._reply = keys.reply_channel(bus.node)
+        self._numbers = count(1)
+        self._waiting: dict[int, asyncio.Future[Answer]] = {}
+        bus.hear(self._reply, self._answered)
+
+    async def submit(self, body: bytes) -> bytes:
+        """See `ports.Intake.submit`."""
+        if self._lease.held:
+            return self._desk.take(body)
+        number = next(self._numbers)
+        answered = self._waiting[number] = asyncio.get_running_loop().create_future()
+        try:
+            if not await self._ask(number, body):
+                return self._desk.take_prices(body)
+            async with asyncio.timeout(PATIENCE):
+                return _taken(await answered)
+        except (TimeoutError, RedisError, OSError) as error:
+            raise UnavailableError("the process that feeds the market does not answer") from error
+        finally:
+            del self._waiting[number]
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        """Judges for other processes inside the block; to be used while the lease is held."""
+        self._bus.hear(keys.INTAKE, self._asked)
+        try:
+            yield
+        finally:
+            self._bus.mute(keys.INTAKE)
+
+    async def _ask(self, number: int, body: bytes) -> bool:
+        """Sends a request; False when nobody is there to hear it."""
+        async with self._bus.client.pipeline(transaction=False) as pipe:
+            pipe.publish(keys.INTAKE, intake.request(self._reply, number, body))
+            pipe.exists(keys.LEASE)
+            heard, held = await pipe.execute()
+        return bool(heard or held)
+
+    def _asked(self, data: bytes) -> None:
+        try:
+            request = intake.parse_request(data)
+        except InvalidMessageError as error:
+            log.warning("bus_message_refused", error=str(error))
+            return
+        try:
+            status, body = OK, self._desk.take(request.body)
+        except MarketstreamError as error:
+            status, body = error.status, _refusal(error)
+        self._bus.sender.send(request.reply, intake.answer(request.number, status, body))
+
+    def _answered(self, data: bytes) -> None:
+        try:
+            answer = intake.parse_answer(data)
+        except InvalidMessageError as error:
+            log.warning("bus_message_refused", error=str(error))
+            return
+        waiting = self._waiting.get(answer.number)
+        if waiting is not None and not waiting.done():
+            waiting.set_result(answer)
+
+
+def _refusal(error: MarketstreamError) -> bytes:
+    path = error.path if isinstance(error, InvalidMessageError) else ""
+    return dumps({"error": {"message": str(error) if error.public else "internal error", "path": path}})
+
+
+def _taken(answer: Answer) -> bytes:
+    """The body of a good answer.
+
+    Raises:
+        RequestError: What the other process says of the publication.
+    """
+    if answer.status == OK:
+        return answer.body
+    said = loads(answer.body)["error"]
+    if answer.status == InvalidMessageError.status:
+        raise InvalidMessageError(said["message"], path=said.get("path", ""))
+    raise RequestError(said["message"])
+
+
+_: type[Intake] = RedisIntake

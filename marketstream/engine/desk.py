@@ -1,0 +1,105 @@
+"""Where publications are judged: each item is taken, or refused with a word about why.
+
+Only one process judges while many share a bus, so that the time of a symbol cannot go back and quotes of all
+sources meet. Where there is no such process, prices can still be published as they are, quotes cannot.
+"""
+
+from marketstream.core.model import BestPrice, Quote
+from marketstream.core.symbols import SymbolRegistry
+from marketstream.engine.aggregator import Aggregator
+from marketstream.engine.publisher import Publisher
+from marketstream.engine.stats import Stats
+from marketstream.errors import RequestError, UnavailableError
+from marketstream.ports import Clock, Intake
+from marketstream.wire import publication
+from marketstream.wire.json import dumps
+from marketstream.wire.publication import Publication
+
+FEED = "http"
+
+
+class Desk:
+    """Takes publications in this process.
+
+    Args:
+        registry: Symbols of this server.
+        aggregator: Where quotes go.
+        publisher: Where prices go.
+        clock: Time.
+        stats: Counters to keep.
+    """
+
+    def __init__(
+        self,
+        *,
+        registry: SymbolRegistry,
+        aggregator: Aggregator,
+        publisher: Publisher,
+        clock: Clock,
+        stats: Stats,
+    ) -> None:
+        self._registry = registry
+        self._aggregator = aggregator
+        self._publisher = publisher
+        self._clock = clock
+        self._stats = stats
+
+    async def submit(self, body: bytes) -> bytes:
+        """See `ports.Intake.submit`; never has to wait."""
+        return self.take(body)
+
+    def take(self, body: bytes) -> bytes:
+        """Takes a publication; a bad item harms no other.
+
+        Args:
+            body: JSON {quotes?, prices?, tenantId?}.
+
+        Returns:
+            JSON {accepted, rejected: [{index, error}]}.
+
+        Raises:
+            InvalidMessageError: The body is not of that shape.
+        """
+        return self._judge(publication.parse(body))
+
+    def take_prices(self, body: bytes) -> bytes:
+        """Takes a publication while nobody feeds the market.
+
+        Args:
+            body: As of `take`.
+
+        Returns:
+            As `take`.
+
+        Raises:
+            InvalidMessageError: As of `take`.
+            UnavailableError: There are quotes in it; nothing was taken.
+        """
+        batch = publication.parse(body)
+        if batch.quotes:
+            raise UnavailableError("quotes cannot be taken: no process of role feed or all is running")
+        return self._judge(batch)
+
+    def _judge(self, batch: Publication) -> bytes:
+        accepted, rejected = 0, []
+        for index, item in batch.items(self._registry, self._clock.wall_ms()):
+            error = item if isinstance(item, RequestError) else self._take(item, batch.tenant)
+            if error is None:
+                accepted += 1
+                continue
+            self._stats.rejected["http"] += 1
+            rejected.append({"index": index, "error": str(error)})
+        return dumps({"accepted": accepted, "rejected": rejected})
+
+    def _take(self, item: BestPrice | Quote, tenant: str | None) -> RequestError | None:
+        try:
+            if isinstance(item, Quote):
+                self._aggregator.offer_one(item, FEED, tenant)
+            else:
+                self._publisher.publish_one(item, tenant)
+        except RequestError as error:
+            return error
+        return None
+
+
+_: type[Intake] = Desk

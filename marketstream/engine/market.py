@@ -1,0 +1,78 @@
+"""The duty of the one process that feeds the market: feeds run, quotes meet, publications are judged.
+
+It begins where the last one ended: what that one published last says which times must not go back and which
+symbols somebody may be waiting for.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
+
+from marketstream.core.frame import Frame
+from marketstream.engine.aggregator import Aggregator
+from marketstream.engine.publisher import Publisher
+from marketstream.engine.supervisor import Supervisor
+from marketstream.ports import Feed
+
+
+class Market:
+    """See the module.
+
+    Args:
+        aggregator: Where quotes meet.
+        publisher: Where prices become frames.
+        supervisor: Runs feeds.
+    """
+
+    def __init__(self, *, aggregator: Aggregator, publisher: Publisher, supervisor: Supervisor) -> None:
+        self._aggregator = aggregator
+        self._publisher = publisher
+        self._supervisor = supervisor
+        self._feeds: list[tuple[str, Callable[[], Feed]]] = []
+        self._works: list[Callable[[], Awaitable[None]]] = []
+        self._doors: list[Callable[[], AbstractContextManager[None]]] = []
+
+    def add_feed(self, make: Callable[[], Feed]) -> None:
+        """Has a feed run.
+
+        Args:
+            make: Makes it anew for each term: a feed that was cancelled is not used again.
+        """
+        self._feeds.append((self._supervisor.register(make()), make))
+
+    def add_work(self, run: Callable[[], Awaitable[None]]) -> None:
+        """Has something else done meanwhile, until it is cancelled."""
+        self._works.append(run)
+
+    def add_door(self, door: Callable[[], AbstractContextManager[None]]) -> None:
+        """Has something open meanwhile."""
+        self._doors.append(door)
+
+    async def serve(self, heritage: Sequence[Frame]) -> None:
+        """Does the duty until cancelled.
+
+        Args:
+            heritage: The newest frame of every key and tenant.
+        """
+        self._publisher.adopt(heritage)
+        self._aggregator.adopt(heritage)
+        try:
+            with ExitStack() as doors:
+                for door in self._doors:
+                    doors.enter_context(door())
+                async with asyncio.TaskGroup() as tasks:
+                    for name, make in self._feeds:
+                        tasks.create_task(self._supervisor.run(make(), name))
+                    for work in self._works:
+                        tasks.create_task(_run(work))
+                    # A market stays open when its feeds have come to their end.
+                    await asyncio.Event().wait()
+        finally:
+            # Whose turn it is now knows better.
+            self._publisher.adopt(())
+            self._aggregator.adopt(())
+            self._supervisor.stand_by()
+
+
+async def _run(work: Callable[[], Awaitable[None]]) -> None:
+    await work()
