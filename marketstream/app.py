@@ -5,7 +5,9 @@ Every task of the process belongs to the one task group in `Server.run`.
 
 import asyncio
 import gc
+import secrets
 import signal
+import socket
 from collections.abc import Callable
 from functools import partial
 from typing import cast
@@ -15,11 +17,13 @@ import structlog
 import uvloop
 from aiohttp import web
 
+from marketstream.bus.ingest import Ingest, Source
 from marketstream.bus.intake import RedisIntake
 from marketstream.bus.lease import RedisLease
 from marketstream.bus.memory import MemoryLease
 from marketstream.bus.redis import RedisBus
-from marketstream.bus.url import build_bus
+from marketstream.bus.url import build_bus, build_clients
+from marketstream.core.symbols import SymbolRegistry
 from marketstream.engine.aggregator import Aggregator
 from marketstream.engine.desk import Desk
 from marketstream.engine.drain import drain
@@ -148,6 +152,7 @@ class Server:
         self._lease, self._intake = self._build_lease(desk)
         if self._feeds_market:
             self._register_feeds()
+            self._register_ingest(registry, stats)
         self.socketio: MarketServer
         self.app = self._build_app(frozenset(plans))
 
@@ -228,7 +233,7 @@ class Server:
             return MemoryLease(), desk
         lease = RedisLease(self._bus)
         intake = RedisIntake(bus=self._bus, lease=lease, desk=desk)
-        self._market.add_door(intake.open)
+        self._market.add_work(intake.judge)
         return lease, intake
 
     def _register_feeds(self) -> None:
@@ -236,6 +241,25 @@ class Server:
             if build_feed(spec, clock=self._clock) is not None:
                 # `none` is the only spec that makes no feed.
                 self._market.add_feed(partial(_make_feed, spec, self._clock))
+
+    def _register_ingest(self, registry: SymbolRegistry, stats: Stats) -> None:
+        """The stream of best prices, where there is a Redis to read it from."""
+        settings = self._settings.ingest
+        if not isinstance(self._bus, RedisBus) or not settings.enabled:
+            return
+        client, reader = build_clients(self._settings.bus.url)
+        consumer = f"{socket.gethostname()}-{secrets.token_hex(4)}"
+        ingest = Ingest(
+            client=client,
+            reader=reader,
+            source=Source(settings.stream, settings.group, consumer),
+            publish=self.publisher.publish_one,
+            flushed=self._bus.flushed,
+            registry=registry,
+            clock=self._clock,
+            stats=stats,
+        )
+        self._market.add_work(ingest.run)
 
     def _build_app(self, plans: frozenset[str]) -> web.Application:
         settings = self._settings

@@ -18,12 +18,16 @@ from marketstream import __version__
 from marketstream.errors import ConfigurationError, MarketstreamError
 from marketstream.observability.logging import MASK, configure, mask
 from marketstream.publish import publish as publish_lines
+from marketstream.publish.direct import DirectRoad
+from marketstream.publish.road import Road
 from marketstream.security.jwt import sign_token
 from marketstream.settings import Settings, leaves, load_plans, load_registry, load_settings
 from marketstream.settings.loading import DEV_MODE
 
 _BAD_INPUT = 1
 _BAD_USAGE = 2
+
+DEFAULT_URL = "http://127.0.0.1:8080"
 
 app = typer.Typer(
     help="Real-time market data: quotes of many sources in, one best price per symbol out.",
@@ -161,11 +165,21 @@ def token(
 @app.command()
 def publish(
     *,
-    url: Annotated[str, typer.Option(help="Address of the server.")] = "http://127.0.0.1:8080",
+    url: Annotated[
+        str | None, typer.Option(help="Address of the server.", show_default="http://127.0.0.1:8080")
+    ] = None,
     token: Annotated[
         str | None,
         typer.Option(
             help="Token with the scope market:publish.", envvar="MARKETSTREAM_TOKEN", show_default=False
+        ),
+    ] = None,
+    bus: Annotated[
+        str | None,
+        typer.Option(
+            help="Redis that the servers share, instead of --url; takes no token.",
+            metavar="URL",
+            show_default=False,
         ),
     ] = None,
 ) -> None:
@@ -174,11 +188,7 @@ def publish(
     Bad lines are reported on stderr by number and skipped; the exit code is then 1.
     """
     with _plain_errors():
-        if not token:
-            raise ConfigurationError(
-                "--token", "publishing takes a token; give one, or set MARKETSTREAM_TOKEN"
-            )
-        tally = publish_lines(url, token, 0, lambda text: typer.echo(text, err=True))
+        tally = publish_lines(_road(url, token, bus), 0, lambda text: typer.echo(text, err=True))
     if tally.bad:
         raise typer.Exit(_BAD_INPUT)
 
@@ -209,6 +219,18 @@ def check_config(*, config: Config = None) -> None:
     width = max(len(left) for left, _ in rows)
     for left, origin in rows:
         typer.echo(f"{left:<{width}}  # {origin}")
+
+
+def _road(url: str | None, token: str | None, bus: str | None) -> Road:
+    if bus is not None:
+        if url is not None:
+            raise ConfigurationError("--bus", "it is given instead of --url, not beside it")
+        from marketstream.publish.relayed import RelayedRoad  # noqa: PLC0415 - it needs Redis' client
+
+        return RelayedRoad(bus)
+    if not token:
+        raise ConfigurationError("--token", "publishing takes a token; give one, or set MARKETSTREAM_TOKEN")
+    return DirectRoad(url or DEFAULT_URL, token)
 
 
 def _shown(value: object) -> str:

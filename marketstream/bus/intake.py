@@ -6,25 +6,28 @@ published from here.
 """
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import deque
 from itertools import count
 
 import structlog
 from redis.exceptions import RedisError
 
+from marketstream.bus.cancellation import heed
 from marketstream.bus.redis import RedisBus
 from marketstream.engine.desk import Desk
 from marketstream.errors import InvalidMessageError, MarketstreamError, RequestError, UnavailableError
 from marketstream.ports import Intake, Lease
 from marketstream.wire import intake, keys
-from marketstream.wire.intake import Answer
+from marketstream.wire.intake import Answer, Request
 from marketstream.wire.json import dumps, loads
 
 log = structlog.get_logger(__name__)
 
 PATIENCE = 3.0
 """Seconds that an answer may take."""
+
+MAX_ASKED = 1_000
+"""Publications of other processes that wait to be judged."""
 
 OK = 200
 
@@ -45,6 +48,8 @@ class RedisIntake:
         self._reply = keys.reply_channel(bus.node)
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
+        self._asked: deque[Request] = deque()
+        self._work = asyncio.Event()
         bus.hear(self._reply, self._answered)
 
     async def submit(self, body: bytes) -> bytes:
@@ -63,12 +68,22 @@ class RedisIntake:
         finally:
             del self._waiting[number]
 
-    @contextmanager
-    def open(self) -> Iterator[None]:
-        """Judges for other processes inside the block; to be used while the lease is held."""
-        self._bus.hear(keys.INTAKE, self._asked)
+    async def judge(self) -> None:
+        """Judges for other processes until cancelled; to be run while the lease is held.
+
+        An answer is sent when what was taken is in Redis: who was told so may forget it.
+        """
+        self._asked.clear()
+        self._bus.hear(keys.INTAKE, self._heard)
         try:
-            yield
+            while True:
+                heed()
+                await self._work.wait()
+                self._work.clear()
+                answers = [self._judged(self._asked.popleft()) for _ in range(len(self._asked))]
+                await self._bus.flushed()
+                for request, status, body in answers:
+                    self._bus.sender.send(request.reply, intake.answer(request.number, status, body))
         finally:
             self._bus.mute(keys.INTAKE)
 
@@ -80,17 +95,24 @@ class RedisIntake:
             heard, held = await pipe.execute()
         return bool(heard or held)
 
-    def _asked(self, data: bytes) -> None:
+    def _heard(self, data: bytes) -> None:
         try:
             request = intake.parse_request(data)
         except InvalidMessageError as error:
             log.warning("bus_message_refused", error=str(error))
             return
+        if len(self._asked) == MAX_ASKED:
+            # Who asked gets no answer, and asks again.
+            log.warning("publication_lost", waiting=MAX_ASKED)
+            return
+        self._asked.append(request)
+        self._work.set()
+
+    def _judged(self, request: Request) -> tuple[Request, int, bytes]:
         try:
-            status, body = OK, self._desk.take(request.body)
+            return request, OK, self._desk.take(request.body)
         except MarketstreamError as error:
-            status, body = error.status, _refusal(error)
-        self._bus.sender.send(request.reply, intake.answer(request.number, status, body))
+            return request, error.status, _refusal(error)
 
     def _answered(self, data: bytes) -> None:
         try:

@@ -15,6 +15,7 @@ from typing import cast
 import structlog
 from redis.exceptions import RedisError
 
+from marketstream.bus.cancellation import heed
 from marketstream.bus.redis import RedisBus
 from marketstream.bus.sender import LUA
 from marketstream.core.frame import Frame
@@ -74,6 +75,7 @@ class RedisLease:
                     await self._serve(duty)
                     self._free, self._was_held = 0, True
                     log.warning("lease_lost", node=self._bus.node)
+                heed()
                 await asyncio.sleep(STEP)
         finally:
             await self._give_up()
@@ -86,6 +88,7 @@ class RedisLease:
                 await asyncio.wait([working], timeout=STEP)
                 if not working.done() and not await self._renew():
                     break
+                heed()
         finally:
             working.cancel()
             with suppress(asyncio.CancelledError):
@@ -101,6 +104,7 @@ class RedisLease:
                 break
             except (RedisError, OSError) as error:
                 log.warning("bus_read_failed", error=repr(error))
+                heed()
                 await asyncio.sleep(STEP)
         await duty(heritage)
 

@@ -18,6 +18,7 @@ from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import RedisError
 
+from marketstream.bus.cancellation import heed
 from marketstream.bus.mirror import Field, Mirror, best, fields, stamp_order
 from marketstream.bus.sender import Sender
 from marketstream.bus.subscriber import Subscriber
@@ -91,6 +92,14 @@ class RedisBus:
     def publish(self, frames: Sequence[Frame]) -> None:
         """Puts frames into the queue; what finds no room and is not replaced is counted and told."""
         self.sender.publish(frames)
+
+    async def flushed(self) -> None:
+        """Returns when everything that was published before is in Redis; waits while Redis is away.
+
+        Raises:
+            BusError: As `Sender.flushed`.
+        """
+        await self.sender.flushed()
 
     def watch(self, name: str) -> None:
         """Listens to the shard of a symbol or channel."""
@@ -215,6 +224,7 @@ class RedisBus:
             await asyncio.sleep(CANARY_INTERVAL)
             self._sang.clear()
             await self.client.publish(self._canary, b"")
+            heed()
             try:
                 async with asyncio.timeout(PATIENCE):
                     await self._sang.wait()
@@ -329,6 +339,7 @@ class RedisBus:
             shards, self._gaps = self._gaps, set()
             log.warning("bus_gap", shards=sorted(shards))
             await self._resync([name for name in self._mirror if self._shard(name) in shards])
+            heed()
 
     def _shard(self, name: str) -> int:
         return keys.shard_of(name, self._shards)

@@ -15,6 +15,7 @@ from redis.asyncio import Redis
 from redis.commands.core import AsyncScript
 from redis.exceptions import NoScriptError
 
+from marketstream.bus.cancellation import heed
 from marketstream.bus.mirror import Field
 from marketstream.bus.queue import Queue
 from marketstream.core.frame import Frame
@@ -65,6 +66,7 @@ class Sender:
         self._term = ""
         self._barred = False
         self._work = asyncio.Event()
+        self._asked: list[asyncio.Future[None]] = []
 
     def __len__(self) -> int:
         return len(self._queue)
@@ -89,6 +91,20 @@ class Sender:
         self._notes.append((channel, note))
         self._work.set()
 
+    async def flushed(self) -> None:
+        """Returns when all frames that were put in before have been sent, however long that takes.
+
+        Raises:
+            BusError: They never will be, because another term has begun.
+        """
+        asked = asyncio.get_running_loop().create_future()
+        self._asked.append(asked)
+        self._work.set()
+        try:
+            await asked
+        finally:
+            self._asked.remove(asked)
+
     def seen(self, cursor: int) -> None:
         """Notes a cursor."""
         self.newest = max(self.newest, cursor)
@@ -104,6 +120,9 @@ class Sender:
         """Publishes in nobody's name; what waits was said in another's and is let go."""
         self._term, self._barred = "", False
         self._queue.clear()
+        for asked in self._asked:
+            if not asked.done():
+                asked.set_exception(BusError("another term has begun"))
 
     # Sending
 
@@ -117,7 +136,18 @@ class Sender:
                 # Taken out first: an event twice would be worse than one that is lost with its connection.
                 await self._client.publish(*self._notes.popleft())
             while not self._barred and (batches := self._queue.take()):
+                # Who asked before all of it was taken waits for this batch and for none that comes later.
+                asked = [] if self._queue else list(self._asked)
                 await self._send(batches)
+                self._answer(asked)
+                heed()
+            self._answer(self._asked)
+            heed()
+
+    def _answer(self, asked: Iterable[asyncio.Future[None]]) -> None:
+        for each in asked:
+            if not each.done() and not self._barred:
+                each.set_result(None)
 
     async def _send(self, batches: list[tuple[int, list[Frame]]]) -> None:
         entries = [(shard, self._entries(frames)) for shard, frames in batches]

@@ -6,6 +6,7 @@ with a sentence: its sharded channels are another way to listen, which this vers
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -48,6 +49,22 @@ def build_bus(url: str, *, clock: Clock, shards: int = keys.SHARDS) -> MemoryBus
     return RedisBus(client=Redis.from_pool(commands), listeners=listeners, clock=clock, shards=shards)
 
 
+def build_clients(url: str) -> tuple[Redis, Redis]:
+    """Makes a client for commands, and one for reads that wait longer than an answer may take.
+
+    Args:
+        url: As the module says, but not of a bus in memory.
+
+    Raises:
+        ConfigurationError: The URL names no Redis that this version speaks to.
+    """
+    pools = _pools(url)
+    if pools is None:
+        raise _bad("there is no Redis behind memory://")
+    commands, waiting = pools
+    return Redis.from_pool(commands), Redis.from_pool(waiting)
+
+
 def check_url(url: str) -> None:
     """Raises what `build_bus` would raise, and makes nothing.
 
@@ -76,7 +93,27 @@ def _plain(url: str) -> Pools:
     return ConnectionPool(**parts | _options(PATIENCE)), ConnectionPool(**parts | _options(None))
 
 
-def _sentinel(url: str) -> Pools:
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What a sentinel URL says.
+
+    Attributes:
+        addresses: Host and port of each sentinel.
+        service: Name of the master they watch.
+        options: Database, user and password of the master.
+    """
+
+    addresses: list[tuple[str, int]]
+    service: str
+    options: dict[str, Any]
+
+
+def read_sentinel(url: str) -> Watch:
+    """Reads a `redis+sentinel://` URL.
+
+    Raises:
+        ConfigurationError: It is not one.
+    """
     parts = urlsplit(url)
     account, _, listed = parts.netloc.rpartition("@")
     hosts = [_HOST.fullmatch(host) for host in listed.split(",")]
@@ -88,11 +125,16 @@ def _sentinel(url: str) -> Pools:
         user, _, password = account.partition(":")
         given |= {"username": unquote(user) or None, "password": unquote(password) or None}
     addresses = [(host[1].strip("[]"), int(host[2] or SENTINEL_PORT)) for host in hosts if host]
+    return Watch(addresses, unquote(master[1]), given)
+
+
+def _sentinel(url: str) -> Pools:
+    watch = read_sentinel(url)
 
     def pool(timeout: float | None) -> ConnectionPool:
-        sentinel = Sentinel(addresses, sentinel_kwargs=_options(PATIENCE))  # type: ignore[no-untyped-call]  # redis-py's types are not complete
-        options = given | _options(timeout)
-        return _SentinelPool(unquote(master[1]), sentinel, **options)  # type: ignore[no-untyped-call]  # redis-py's types are not complete
+        sentinel = Sentinel(watch.addresses, sentinel_kwargs=_options(PATIENCE))  # type: ignore[no-untyped-call]  # redis-py's types are not complete
+        options = watch.options | _options(timeout)
+        return _SentinelPool(watch.service, sentinel, **options)  # type: ignore[no-untyped-call]  # redis-py's types are not complete
 
     return pool(PATIENCE), pool(None)
 

@@ -5,8 +5,7 @@ symbols somebody may be waiting for.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Coroutine, Sequence
 
 from marketstream.core.frame import Frame
 from marketstream.engine.aggregator import Aggregator
@@ -29,8 +28,7 @@ class Market:
         self._publisher = publisher
         self._supervisor = supervisor
         self._feeds: list[tuple[str, Callable[[], Feed]]] = []
-        self._works: list[Callable[[], Awaitable[None]]] = []
-        self._doors: list[Callable[[], AbstractContextManager[None]]] = []
+        self._works: list[Callable[[], Coroutine[None, None, None]]] = []
 
     def add_feed(self, make: Callable[[], Feed]) -> None:
         """Has a feed run.
@@ -40,13 +38,9 @@ class Market:
         """
         self._feeds.append((self._supervisor.register(make()), make))
 
-    def add_work(self, run: Callable[[], Awaitable[None]]) -> None:
+    def add_work(self, run: Callable[[], Coroutine[None, None, None]]) -> None:
         """Has something else done meanwhile, until it is cancelled."""
         self._works.append(run)
-
-    def add_door(self, door: Callable[[], AbstractContextManager[None]]) -> None:
-        """Has something open meanwhile."""
-        self._doors.append(door)
 
     async def serve(self, heritage: Sequence[Frame]) -> None:
         """Does the duty until cancelled.
@@ -57,22 +51,15 @@ class Market:
         self._publisher.adopt(heritage)
         self._aggregator.adopt(heritage)
         try:
-            with ExitStack() as doors:
-                for door in self._doors:
-                    doors.enter_context(door())
-                async with asyncio.TaskGroup() as tasks:
-                    for name, make in self._feeds:
-                        tasks.create_task(self._supervisor.run(make(), name))
-                    for work in self._works:
-                        tasks.create_task(_run(work))
-                    # A market stays open when its feeds have come to their end.
-                    await asyncio.Event().wait()
+            async with asyncio.TaskGroup() as tasks:
+                for name, make in self._feeds:
+                    tasks.create_task(self._supervisor.run(make(), name))
+                for work in self._works:
+                    tasks.create_task(work())
+                # A market stays open when its feeds have come to their end.
+                await asyncio.Event().wait()
         finally:
             # Whose turn it is now knows better.
             self._publisher.adopt(())
             self._aggregator.adopt(())
             self._supervisor.stand_by()
-
-
-async def _run(work: Callable[[], Awaitable[None]]) -> None:
-    await work()

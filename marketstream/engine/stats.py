@@ -44,6 +44,8 @@ class Stats:
         published: Frames given to the bus.
         quotes: Quotes offered by feeds, by feed.
         rejected: Quotes and prices refused, by reason.
+        ingested: Entries of the stream that are done with, by outcome: accepted, late, bad, trimmed.
+        claimed: Entries of the stream that were taken over because nobody had acknowledged them.
         broadcasts: Events sent to rooms by back ends.
         delivered: Frames written to clients.
         taken: Prices and other replaceable frames taken out of outboxes to be written.
@@ -65,6 +67,8 @@ class Stats:
     published: int = 0
     quotes: Counter[str] = field(default_factory=Counter)
     rejected: Counter[str] = field(default_factory=Counter)
+    ingested: Counter[str] = field(default_factory=Counter)
+    claimed: int = 0
     broadcasts: int = 0
     delivered: int = 0
     taken: int = 0

@@ -81,6 +81,10 @@ class EngineCollector(Collector):
         yield CounterMetricFamily("frames_published", "Frames given to the bus", value=stats.published)
         yield _counter("quotes", "Quotes taken", "feed", stats.quotes)
         yield _counter("rejected", "Quotes and prices refused", "reason", stats.rejected)
+        yield _counter("stream_entries", "Entries of the Redis stream by outcome", "outcome", stats.ingested)
+        yield CounterMetricFamily(
+            "stream_claimed", "Entries of the Redis stream taken over", value=stats.claimed
+        )
         state = GaugeMetricFamily("upstream_state", "1 for the state a feed is in", labels=["feed", "state"])
         restarts = CounterMetricFamily(
             "upstream_reconnects", "Times a feed was started again", labels=["feed"]

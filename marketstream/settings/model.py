@@ -122,6 +122,20 @@ class Bus(Section):
     url: Annotated[str, Field(pattern=r"^[a-z+]+://")] = "memory://"
 
 
+class Ingest(Section):
+    """The Redis stream that back ends add best prices to.
+
+    Attributes:
+        enabled: Whether it is read; only where the bus is a Redis.
+        stream: Its name; unusable entries go to `<stream>.dead`.
+        group: Name of the consumer group that reads it.
+    """
+
+    enabled: bool = True
+    stream: Annotated[str, Field(min_length=1)] = "market-data.best-price"
+    group: Annotated[str, Field(min_length=1)] = "marketstream"
+
+
 class Delivery(Section):
     """What a client gets, how fast, and when it is given up.
 
@@ -224,6 +238,7 @@ class Settings(Section):
     auth: Auth = Auth()
     feeds: Feeds = Feeds()
     bus: Bus = Bus()
+    ingest: Ingest = Ingest()
     delivery: Delivery = Delivery()
     socketio: SocketIO = SocketIO()
     sse: Sse = Sse()

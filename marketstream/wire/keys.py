@@ -65,6 +65,11 @@ def canary_channel(node: str) -> str:
     return f"marketstream:canary:{node}"
 
 
+def dead_letters(stream: str) -> str:
+    """Stream of the entries of a stream that nobody could use."""
+    return f"{stream}.dead"
+
+
 def field(tenant: str | None, key: str) -> str:
     """Field of `last_values`; a key holds no unit separator, whatever a tenant is called."""
     return key if tenant is None else f"{key}\x1f{tenant}"

@@ -42,7 +42,7 @@ class Publication:
         readers: list[
             tuple[list[Any], Callable[[dict[str, Any], SymbolRegistry, int], BestPrice | Quote]]
         ] = [
-            (self.prices, _best_price),
+            (self.prices, best_price),
             (self.quotes, _quote),
         ]
         index = 0
@@ -66,10 +66,41 @@ def parse(body: bytes) -> Publication:
         raise InvalidMessageError("the body must hold quotes, prices or both")
     if len(prices) + len(quotes) > MAX_ITEMS:
         raise InvalidMessageError(f"at most {MAX_ITEMS} quotes and prices can be published at a time")
+    return Publication(prices, quotes, tenant_of(value))
+
+
+def tenant_of(value: dict[str, Any]) -> str | None:
+    """The only tenant that may see what a message publishes; None means all.
+
+    Raises:
+        InvalidMessageError: `tenantId` is no name.
+    """
     tenant = value.get("tenantId")
     if tenant is not None and not (isinstance(tenant, str) and tenant):
         raise InvalidMessageError("tenantId must be a non-empty string", path="tenantId")
-    return Publication(prices, quotes, tenant)
+    return tenant
+
+
+def best_price(value: dict[str, Any], registry: SymbolRegistry, at_ms: int) -> BestPrice:
+    """Reads a best price.
+
+    Args:
+        value: The object it is.
+        registry: Symbols of this server.
+        at_ms: Epoch milliseconds now: its time if it has none, and what its time is checked against.
+
+    Raises:
+        InvalidMessageError: It is not one; the text begins with the path of the fault.
+    """
+    return BestPrice(
+        symbol=_symbol(value, registry),
+        best_bid=_side(value, "bestBid"),
+        best_ask=_side(value, "bestAsk"),
+        mid_price=_number(value, "midPrice"),
+        spread=_number(value, "spread"),
+        spread_bps=_number(value, "spreadBps"),
+        at_ms=_time(value, at_ms),
+    )
 
 
 def _attempt(
@@ -101,18 +132,6 @@ def _quote(value: dict[str, Any], registry: SymbolRegistry, at_ms: int) -> Quote
         at_ms=_time(value, at_ms),
         last=last,
         volume=_size(value, "volume"),
-    )
-
-
-def _best_price(value: dict[str, Any], registry: SymbolRegistry, at_ms: int) -> BestPrice:
-    return BestPrice(
-        symbol=_symbol(value, registry),
-        best_bid=_side(value, "bestBid"),
-        best_ask=_side(value, "bestAsk"),
-        mid_price=_number(value, "midPrice"),
-        spread=_number(value, "spread"),
-        spread_bps=_number(value, "spreadBps"),
-        at_ms=_time(value, at_ms),
     )
 
 

@@ -206,6 +206,22 @@ def test_publishing_takes_a_token_and_an_address() -> None:
     assert_refused(called("publish", "--token", "x", "--url", "localhost"), "--url")
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--bus", "redis://127.0.0.1:1/0", "--url", "http://127.0.0.1:8080"), "--bus"),
+        (("--bus", "memory://"), "within one process"),
+        (("--bus", "nats://127.0.0.1:1"), "there is no bus nats://"),
+        (("--bus", "redis+sentinel://127.0.0.1:1"), "SERVICE"),
+    ],
+    ids=str,
+)
+def test_publishing_through_a_bus_takes_a_redis_and_no_address(
+    arguments: tuple[str, ...], words: str
+) -> None:
+    assert_refused(called("publish", *arguments), words)
+
+
 def test_the_commands_that_need_no_server_do_not_load_one() -> None:
     """`token` is run by scripts, in loops."""
     code = (

@@ -104,6 +104,14 @@ async def test_delivery_is_counted(figures: Figures) -> None:
     assert figures.value("ws_commands_total", code="ok") == 2
 
 
+async def test_entries_of_the_stream_are_counted_by_outcome(figures: Figures) -> None:
+    figures.stats.ingested.update(accepted=3, late=1)
+    figures.stats.claimed = 2
+    assert figures.value("stream_entries_total", outcome="accepted") == 3
+    assert figures.value("stream_entries_total", outcome="late") == 1
+    assert figures.value("stream_claimed_total") == 2
+
+
 async def test_conflation_is_counted(figures: Figures) -> None:
     client = figures.client()
     client.subscribe("A")

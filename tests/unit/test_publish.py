@@ -4,6 +4,7 @@ import re
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from marketstream.errors import ConfigurationError, InvalidMessageError, MarketstreamError
-from marketstream.publish import PATH, Tally, parse_line, publish
+from marketstream.publish import Tally, parse_line, publish
+from marketstream.publish.direct import PATH, DirectRoad
 from tests.support.eventually import eventually
 from tests.support.program import clean_environment
 
@@ -52,13 +54,13 @@ class Receiver:
         """Publishes a text as a pipe would bring it; returns the tally and what was said."""
         out, into = os.pipe()
         said: list[str] = []
-        writing = asyncio.to_thread(_write, into, text)
+        writing = asyncio.create_task(asyncio.to_thread(_write, into, text))
         try:
-            tally, _ = await asyncio.gather(
-                asyncio.to_thread(publish, url or self.url, TOKEN, out, said.append), writing
-            )
+            tally = await asyncio.to_thread(publish, DirectRoad(url or self.url, TOKEN), out, said.append)
         finally:
             os.close(out)
+            with suppress(BrokenPipeError):
+                await writing
         return tally, said
 
 
@@ -121,7 +123,9 @@ async def test_large_lines_travel_in_smaller_batches(receiver: Receiver) -> None
 
 async def test_a_line_does_not_wait_for_the_end_of_the_pipe(receiver: Receiver) -> None:
     out, into = os.pipe()
-    publishing = asyncio.create_task(asyncio.to_thread(publish, receiver.url, TOKEN, out, lambda _text: None))
+    publishing = asyncio.create_task(
+        asyncio.to_thread(publish, DirectRoad(receiver.url, TOKEN), out, lambda _text: None)
+    )
     for count in (1, 2):
         os.write(into, QUOTE + b"\n" + QUOTE[:9])
         await eventually(lambda count=count: len(receiver.bodies) == count)  # type: ignore[misc]
@@ -211,13 +215,13 @@ async def test_an_address_may_have_a_path_before_the_route(receiver: Receiver) -
 )
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError):
-        publish(url, TOKEN, 0, print)
+        DirectRoad(url, TOKEN)
 
 
 @pytest.mark.parametrize("token", ["a\nb", "é"])
 def test_what_is_no_token_is_refused_and_not_shown(token: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
-        publish("http://127.0.0.1:1", token, 0, print)
+        DirectRoad("http://127.0.0.1:1", token)
     assert token not in str(refused.value)
 
 

@@ -1,0 +1,48 @@
+"""From a pipe to a server, a batch at a time.
+
+A bad line costs itself and nothing else; what makes all further sending pointless ends it with one sentence.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from marketstream.publish.line import read_batches
+from marketstream.publish.road import Road
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the lines so far."""
+
+    accepted: int = 0
+    bad: int = 0
+
+
+def publish(road: Road, stdin: int, say: Callable[[str], None]) -> Tally:
+    """Publishes every line that can be read from a file descriptor until it ends.
+
+    Args:
+        road: The way to the server; closed at the end.
+        stdin: File descriptor to read.
+        say: Takes one sentence for each bad line, and one for the whole, however it ends.
+
+    Raises:
+        MarketstreamError: Nothing more can be sent; the text says why, to a person.
+    """
+    tally = Tally()
+
+    def reject(number: int, reason: str) -> None:
+        tally.bad += 1
+        say(f"line {number}: {reason}")
+
+    try:
+        for batch in read_batches(stdin, reject):
+            ordered = sorted(batch, key=lambda line: not line.is_price)  # the server counts prices first
+            rejected = road.send(ordered)
+            for index, reason in rejected:
+                reject(ordered[index].number, reason)
+            tally.accepted += len(ordered) - len(rejected)
+    finally:
+        road.close()
+        say(f"{tally.accepted} published, {tally.bad} bad")
+    return tally

@@ -1,0 +1,144 @@
+"""The road through Redis: publications go to whichever process feeds the market, without a token.
+
+Who may write to Redis may publish; that is what its password is for. A request that is not answered is sent
+again under the same number: the process that feeds may have died, and another takes over within seconds. So a
+batch may be published twice, which prices and quotes do not mind.
+"""
+
+import secrets
+import time
+from collections.abc import Sequence
+from itertools import count
+
+from redis.client import PubSub
+from redis.exceptions import RedisError
+
+from marketstream.bus.blocking import connect
+from marketstream.errors import InvalidMessageError, UnavailableError
+from marketstream.publish.line import Line
+from marketstream.publish.road import Road, parse_rejected, render_body
+from marketstream.wire import intake, keys
+from marketstream.wire.json import loads
+
+PATIENCE = 10.0
+"""Seconds until a batch is given up."""
+
+ANSWER_SECONDS = 3.0
+"""Seconds until a request is sent again."""
+
+PAUSE = 0.25
+"""Seconds until what failed at once is tried again."""
+
+_TAKEN = 200
+_NOT_NOW = 503
+
+
+class RelayedRoad:
+    """See `Road`.
+
+    Args:
+        url: Address of the Redis, as `serve --bus` takes it.
+        patience: Seconds until a batch is given up.
+        answer_seconds: Seconds until a request is sent again.
+
+    Raises:
+        ConfigurationError: The address cannot be one.
+    """
+
+    def __init__(
+        self, url: str, *, patience: float = PATIENCE, answer_seconds: float = ANSWER_SECONDS
+    ) -> None:
+        self._client = connect(url)
+        self._patience = patience
+        self._answer_seconds = answer_seconds
+        self._reply = keys.reply_channel(f"publish-{secrets.token_hex(8)}")
+        self._numbers = count(1)
+        self._answers: PubSub | None = None
+        self._met = False
+
+    def send(self, lines: Sequence[Line]) -> list[tuple[int, str]]:
+        """See `Road.send`."""
+        number, give_up_at = next(self._numbers), time.monotonic() + self._patience
+        request = intake.request(self._reply, number, render_body(lines))
+        while True:
+            answer, reason = self._try(request, number, give_up_at)
+            if answer is not None and answer.status != _NOT_NOW:
+                break
+            if time.monotonic() >= give_up_at:
+                raise UnavailableError(reason)
+            time.sleep(PAUSE)
+        if answer.status != _TAKEN:
+            raise UnavailableError(f"the server answered with status {answer.status}: {_said(answer.body)}")
+        return parse_rejected(answer.body, len(lines))
+
+    def close(self) -> None:
+        """See `Road.close`."""
+        self._hang_up()
+        self._client.close()
+
+    def _try(self, request: bytes, number: int, give_up_at: float) -> tuple[intake.Answer | None, str]:
+        """The answer, and what to say if there is none.
+
+        Raises:
+            UnavailableError: There is no Redis, and was none before: it is not worth trying again.
+        """
+        try:
+            answer = self._ask(request, number, min(time.monotonic() + self._answer_seconds, give_up_at))
+        except RedisError as error:
+            self._hang_up()
+            reason = f"cannot publish through Redis: {error}"
+            if not self._met:
+                raise UnavailableError(reason) from error
+            return None, reason
+        return answer, "no server on this bus takes publications"
+
+    def _ask(self, request: bytes, number: int, until: float) -> intake.Answer | None:
+        """Sends a request and waits for its answer; None when there was none.
+
+        Raises:
+            RedisError: Redis is lost.
+        """
+        answers = self._listen()
+        self._client.publish(keys.INTAKE, request)
+        while (left := until - time.monotonic()) > 0:
+            message = answers.get_message(timeout=left)
+            if message is None or message["type"] != "message":
+                continue
+            try:
+                answer = intake.parse_answer(message["data"])
+            except InvalidMessageError as error:
+                raise UnavailableError("the answer is not that of a marketstream server") from error
+            # Others are late answers to what was sent again.
+            if answer.number == number:
+                return answer
+        return None
+
+    def _listen(self) -> PubSub:
+        """The subscription to answers, confirmed: an answer to what is sent from now on is heard.
+
+        Raises:
+            RedisError: There is none.
+        """
+        if self._answers is None:
+            self._answers = self._client.pubsub()  # type: ignore[no-untyped-call]  # redis-py's types are not complete
+            self._answers.subscribe(self._reply)
+            if self._answers.get_message(timeout=self._answer_seconds) is None:
+                raise RedisError("it does not answer")
+            self._met = True
+        return self._answers
+
+    def _hang_up(self) -> None:
+        if self._answers is not None:
+            self._answers.close()
+            self._answers = None
+
+
+def _said(body: bytes) -> str:
+    """The text of an error that a server answered with."""
+    try:
+        return str(loads(body)["error"]["message"])
+    except (InvalidMessageError, LookupError, TypeError):
+        return "it does not say why"
+
+
+_: type[Road] = RelayedRoad
