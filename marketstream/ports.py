@@ -39,6 +39,11 @@ class Bus(Protocol):
         """Whether frames can travel right now; never blocks."""
         ...
 
+    @property
+    def skew(self) -> int:
+        """Microseconds by which cursors of two symbols may belie the order of their publishing; 0: never."""
+        ...
+
     def publish(self, frames: Sequence[Frame]) -> None:
         """Sends frames on their way, to be stamped with a cursor; never blocks, never raises for a peer."""
         ...

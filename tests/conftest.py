@@ -11,6 +11,7 @@ import pytest
 from pytest_asyncio import is_async_test
 
 from tests.support.browser import find_chromium
+from tests.support.cluster import Cluster, running_cluster
 from tests.support.node import Node, find_node
 from tests.support.program import SETTINGS
 from tests.support.server import Server, serving
@@ -65,6 +66,20 @@ def valkey(shared_valkey: Valkey) -> Valkey:
     """A Valkey that knows nothing."""
     shared_valkey.flush()
     return shared_valkey
+
+
+@pytest.fixture(scope="session")
+def shared_cluster() -> Iterator[Cluster]:
+    """One Valkey cluster for all tests that do it no harm."""
+    with running_cluster() as running:
+        yield running
+
+
+@pytest.fixture
+def cluster(shared_cluster: Cluster) -> Cluster:
+    """A cluster that knows nothing."""
+    shared_cluster.flush()
+    return shared_cluster
 
 
 @pytest.fixture(scope="session")

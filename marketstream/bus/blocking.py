@@ -5,16 +5,18 @@ from typing import Any
 
 from redis import Redis
 from redis.backoff import NoBackoff
+from redis.cluster import ClusterNode, RedisCluster
 from redis.connection import ConnectionPool, parse_url
+from redis.exceptions import RedisClusterException
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
 from marketstream.bus.redis import PATIENCE
-from marketstream.bus.url import check_url, read_sentinel
-from marketstream.errors import ConfigurationError
+from marketstream.bus.url import check_url, read_cluster, read_sentinel
+from marketstream.errors import ConfigurationError, UnavailableError
 
 
-def connect(url: str) -> Redis:
+def connect(url: str) -> Redis | RedisCluster:
     """Makes a client, which connects when it is used.
 
     Args:
@@ -22,6 +24,7 @@ def connect(url: str) -> Redis:
 
     Raises:
         ConfigurationError: The URL names no Redis that this version speaks to.
+        UnavailableError: It is a cluster of which no node answers.
     """
     check_url(url)
     kind = url.partition("://")[0]
@@ -42,6 +45,15 @@ def _sentinel(url: str) -> Redis:
     return client
 
 
+def _cluster(url: str) -> RedisCluster:
+    addresses, given = read_cluster(url)
+    nodes = [ClusterNode(host, port) for host, port in addresses]  # type: ignore[no-untyped-call]  # the same
+    try:
+        return RedisCluster(startup_nodes=nodes, **given, **_options())
+    except RedisClusterException as error:
+        raise UnavailableError(f"cannot publish through Redis: {error}") from error
+
+
 def _options() -> dict[str, Any]:
     return {
         "socket_timeout": PATIENCE,
@@ -55,8 +67,9 @@ def _options() -> dict[str, Any]:
     }
 
 
-_CLIENTS: dict[str, Callable[[str], Redis]] = {
+_CLIENTS: dict[str, Callable[[str], Redis | RedisCluster]] = {
     "redis": _plain,
     "rediss": _plain,
     "redis+sentinel": _sentinel,
+    "redis+cluster": _cluster,
 }

@@ -18,7 +18,8 @@ from typing import Any
 
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import RedisError, ResponseError
+from redis.asyncio.cluster import RedisCluster
+from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
 from marketstream.bus.cancellation import heed
 from marketstream.core.backoff import Backoff
@@ -95,8 +96,8 @@ class Ingest:
     def __init__(
         self,
         *,
-        client: Redis,
-        reader: Redis,
+        client: Redis | RedisCluster,
+        reader: Redis | RedisCluster,
         source: Source,
         publish: Callable[[BestPrice, str | None], None],
         flushed: Callable[[], Awaitable[None]],
@@ -121,7 +122,7 @@ class Ingest:
             began = self._clock.now()
             try:
                 await self._session()
-            except (RedisError, OSError) as error:
+            except (RedisError, RedisClusterException, OSError) as error:
                 self._lost(error)
             finally:
                 await self._reader.aclose()
@@ -151,7 +152,7 @@ class Ingest:
                 await self._take_over(None, ABANDONED_MS)
                 looked = self._clock.now()
 
-    def _lost(self, error: RedisError | OSError) -> None:
+    def _lost(self, error: Exception) -> None:
         if not self._interrupted:
             self._interrupted = True
             reason = str(error) or "Redis does not answer"

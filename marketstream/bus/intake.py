@@ -89,10 +89,8 @@ class RedisIntake:
 
     async def _ask(self, number: int, body: bytes) -> bool:
         """Sends a request; False when nobody is there to hear it."""
-        async with self._bus.client.pipeline(transaction=False) as pipe:
-            pipe.publish(keys.INTAKE, intake.request(self._reply, number, body))
-            pipe.exists(keys.LEASE)
-            heard, held = await pipe.execute()
+        request = intake.request(self._reply, number, body)
+        heard, held = await self._bus.client.ask([("PUBLISH", keys.INTAKE, request), ("EXISTS", keys.LEASE)])
         return bool(heard or held)
 
     def _heard(self, data: bytes) -> None:

@@ -10,12 +10,12 @@ that was away does not change the holder, who waits looks a few times before it 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import cast
 
 import structlog
 from redis.exceptions import RedisError
 
 from marketstream.bus.cancellation import heed
+from marketstream.bus.client import Call, Script
 from marketstream.bus.redis import RedisBus
 from marketstream.bus.sender import LUA
 from marketstream.core.frame import Frame
@@ -37,9 +37,11 @@ LOOKS = 3
 PAGE = 500
 """Last values read in one call."""
 
-TAKE = LUA.joinpath("lease.lua").read_text()
-FENCE = LUA.joinpath("fence.lua").read_text()
-RELEASE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+TAKE = Script(LUA.joinpath("lease.lua").read_text())
+FENCE = Script(LUA.joinpath("fence.lua").read_text())
+RELEASE = Script(
+    "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+)
 
 
 class RedisLease:
@@ -54,9 +56,6 @@ class RedisLease:
         self._bus = bus
         self._client = bus.client
         self._shards = shards
-        self._take = self._client.register_script(TAKE)
-        self._fence = self._client.register_script(FENCE)
-        self._release = self._client.register_script(RELEASE)
         self._term = ""
         self._free = 0
         self._was_held = False
@@ -126,12 +125,12 @@ class RedisLease:
 
     async def _found_free(self) -> bool:
         """Looks once, which does no harm should it reach a frozen Redis only when that goes on."""
-        if await self._client.exists(keys.LEASE):
+        held, ever_held = await self._client.ask([("EXISTS", keys.LEASE), ("EXISTS", keys.TERM)])
+        if held:
             self._free, self._was_held = 0, True
             return False
         self._free += 1
-        ever_held = self._was_held or await self._client.exists(keys.TERM)
-        return self._free >= LOOKS or not ever_held
+        return self._free >= LOOKS or not (self._was_held or ever_held)
 
     async def _renew(self) -> bool:
         """Keeps the lease; False when it is another's, or was."""
@@ -151,13 +150,14 @@ class RedisLease:
         return True
 
     async def _call_take(self, term: str) -> str:
-        found: bytes = await self._take([keys.LEASE, keys.TERM], [self._bus.node, term, TTL_MS])
-        return found.decode()
+        call: Call = ([keys.LEASE, keys.TERM], [self._bus.node, term, TTL_MS])
+        (found,) = await self._client.evaluate(TAKE, [call])
+        return str(found, "ascii")
 
     async def _close_to_others(self, term: str) -> bool:
         """Opens every shard for a term and closes it to earlier ones; False when a later one has begun."""
-        found = [await self._fence([keys.fence(shard)], [term]) for shard in range(self._shards)]
-        return all(current.decode() == term for current in found)
+        calls = [([keys.fence(shard)], [term]) for shard in range(self._shards)]
+        return all(str(found, "ascii") == term for found in await self._client.evaluate(FENCE, calls))
 
     async def _read_all(self) -> list[Frame]:
         """Every last value that Redis has."""
@@ -165,8 +165,8 @@ class RedisLease:
         for shard in range(self._shards):
             cursor = 0
             while True:
-                found = await self._client.hscan(keys.last_values(shard), cursor, count=PAGE)
-                cursor, page = cast("tuple[int, dict[bytes, bytes]]", found)
+                scan = ("HSCAN", keys.last_values(shard), cursor, "COUNT", PAGE)
+                ((cursor, page),) = await self._client.ask([scan])
                 frames += _readable(page.values())
                 if not cursor:
                     break
@@ -175,7 +175,7 @@ class RedisLease:
     async def _give_up(self) -> None:
         """Lets the next one begin at once; without an answer it takes `TTL_MS`."""
         with suppress(RedisError, OSError):
-            await self._release([keys.LEASE], [self._bus.node])
+            await self._client.evaluate(RELEASE, [([keys.LEASE], [self._bus.node])])
 
 
 def _readable(values: Iterable[bytes]) -> Iterator[Frame]:

@@ -24,6 +24,11 @@ class MemoryBus:
         """Always true: there is nothing in between."""
         return True
 
+    @property
+    def skew(self) -> int:
+        """None: all cursors are of one clock."""
+        return 0
+
     def attach(self, receive: Callable[[Sequence[Frame]], None]) -> None:
         """Names the one receiver in this process."""
         self._receive = receive

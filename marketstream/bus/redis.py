@@ -14,14 +14,13 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
-from redis.asyncio import Redis
-from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import RedisError
 
 from marketstream.bus.cancellation import heed
+from marketstream.bus.client import Client
+from marketstream.bus.listener import Listener
 from marketstream.bus.mirror import Field, Mirror, best, fields, stamp_order
 from marketstream.bus.sender import Sender
-from marketstream.bus.subscriber import Subscriber
 from marketstream.bus.values import fetch
 from marketstream.core.backoff import Backoff
 from marketstream.core.frame import Frame
@@ -40,13 +39,15 @@ PATIENCE = 3.0
 CANARY_INTERVAL = 2.0
 """Seconds between two words to itself."""
 
+SKEW = 1_000_000
+"""Microseconds by which the clocks of two nodes of a cluster may differ."""
+
 
 class RedisBus:
     """See the module and `ports.Bus`; it is also the `ports.Relay` of its processes.
 
     Args:
-        client: Commands go through it; its time-outs should be `PATIENCE`.
-        listeners: Makes the connections that listen; RESP2, without a read time-out.
+        client: Speaks to Redis; its time-outs should be `PATIENCE`.
         clock: Time.
         shards: Number of shards; the same in every process.
 
@@ -56,11 +57,8 @@ class RedisBus:
         sender: What goes out.
     """
 
-    def __init__(
-        self, *, client: Redis, listeners: ConnectionPool, clock: Clock, shards: int = keys.SHARDS
-    ) -> None:
+    def __init__(self, *, client: Client, clock: Clock, shards: int = keys.SHARDS) -> None:
         self.client = client
-        self._listeners = listeners
         self._clock = clock
         self._shards = shards
         self.sender = Sender(client, shards)
@@ -68,13 +66,14 @@ class RedisBus:
         self._interest: Counter[int] = Counter()
         self._roads = {keys.frames_channel(shard): shard for shard in range(shards)}
         self._seen: dict[int, int] = {}
-        self._link: Subscriber | None = None
+        self._link: Listener | None = None
         self._up = False
         self._announced = False
         self._attempts = 0
         self.node = secrets.token_hex(8)
-        self._canary = keys.canary_channel(self.node)
-        self._ears: dict[str, Callable[[bytes], None]] = {self._canary: self._sung, keys.RELAY: _ignore}
+        self._ears: dict[str, Callable[[bytes], None]] = {keys.RELAY: _ignore}
+        self._canaries: frozenset[str] = frozenset()
+        self._silent: set[str] = set()
         self._sang = asyncio.Event()
         self._gaps: set[int] = set()
         self._gap = asyncio.Event()
@@ -84,6 +83,11 @@ class RedisBus:
     def connected(self) -> bool:
         """Whether Redis was heard and heard from, as far as is known."""
         return self._up
+
+    @property
+    def skew(self) -> int:
+        """How much the clocks of a cluster's nodes may differ; one Redis has one clock."""
+        return SKEW if self.client.sharded else 0
 
     def attach(self, receive: Callable[[Sequence[Frame]], None]) -> None:
         """Names the one receiver in this process."""
@@ -142,7 +146,6 @@ class RedisBus:
         finally:
             self._up = False
             await self.client.aclose()
-            await self._listeners.aclose()
 
     # Other messages between processes
 
@@ -169,8 +172,7 @@ class RedisBus:
 
     async def _try_session(self) -> str:
         """Stays connected as long as it goes; returns why it ended."""
-        connection: AbstractConnection = self._listeners.make_connection()  # type: ignore[no-untyped-call]  # redis-py's types are not complete
-        link = Subscriber(connection, self._heard)
+        link = self.client.listener(self._heard)
         reason = "it ended"
         try:
             async with asyncio.timeout(PATIENCE):
@@ -181,17 +183,19 @@ class RedisBus:
         finally:
             self._link = None
             await link.close()
-            await self.client.connection_pool.disconnect()
+            await self.client.disconnect()
         return reason
 
-    async def _session(self, link: Subscriber) -> None:
+    async def _session(self, link: Listener) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(link.read())
             tasks.create_task(link.write())
             self._link = link
             self._seen.clear()
             self._gaps.clear()
-            channels = [*self._ears, *(keys.frames_channel(shard) for shard in self._interest)]
+            self._canaries = frozenset(link.canaries(self.node))
+            frames = [keys.frames_channel(shard) for shard in self._interest]
+            channels = [*self._ears, *self._canaries, *frames]
             async with asyncio.timeout(PATIENCE):
                 link.want(channels)
                 await link.hears(channels)
@@ -223,8 +227,10 @@ class RedisBus:
         while True:
             await asyncio.sleep(CANARY_INTERVAL)
             self._sang.clear()
-            await self.client.publish(self._canary, b"")
-            heed()
+            self._silent = set(self._canaries)
+            for canary in self._canaries:
+                await self.client.publish(canary, b"")
+                heed()
             try:
                 async with asyncio.timeout(PATIENCE):
                     await self._sang.wait()
@@ -236,11 +242,12 @@ class RedisBus:
     def _heard(self, channel: str, data: bytes) -> None:
         if (shard := self._roads.get(channel)) is not None:
             self._take(shard, data)
+        elif channel in self._canaries:
+            self._silent.discard(channel)
+            if not self._silent:
+                self._sang.set()
         elif (receive := self._ears.get(channel)) is not None:
             receive(data)
-
-    def _sung(self, _: bytes) -> None:
-        self._sang.set()
 
     def _take(self, shard: int, data: bytes) -> None:
         if shard not in self._interest:
@@ -313,8 +320,17 @@ class RedisBus:
     async def _restore(self) -> None:
         """Gives Redis its memory back if it lost it: what was said here, and what is watched here."""
         newest = self.sender.newest
-        if newest and int(await self.client.get(keys.CURSOR) or 0) < newest:
-            log.warning("bus_memory_lost", restored=await self.sender.restore(self._mirror.frames()))
+        if not newest or not await self._has_forgotten(newest):
+            return
+        if restored := await self.sender.restore(self._mirror.frames()):
+            log.warning("bus_memory_lost", restored=restored)
+
+    async def _has_forgotten(self, newest: int) -> bool:
+        """Whether values may be missing; a node of a cluster forgets for itself, so there they always may."""
+        if self.client.sharded:
+            return True
+        (cursor,) = await self.client.ask([("GET", keys.CURSOR)])
+        return int(cursor or 0) < newest
 
     async def _resync(self, names: list[str]) -> None:
         """Asks for all that is watched under some names, and delivers what is news."""

@@ -8,14 +8,11 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
-from typing import Any
 
 import structlog
-from redis.asyncio import Redis
-from redis.commands.core import AsyncScript
-from redis.exceptions import NoScriptError
 
 from marketstream.bus.cancellation import heed
+from marketstream.bus.client import Call, Client, Script, Word
 from marketstream.bus.mirror import Field
 from marketstream.bus.queue import Queue
 from marketstream.core.frame import Frame
@@ -25,8 +22,8 @@ from marketstream.wire import envelope, keys
 log = structlog.get_logger(__name__)
 
 LUA = files("marketstream.bus").joinpath("lua")
-PUBLISH = LUA.joinpath("publish.lua").read_text()
-RESTORE = LUA.joinpath("restore.lua").read_text()
+PUBLISH = Script(LUA.joinpath("publish.lua").read_text())
+RESTORE = Script(LUA.joinpath("restore.lua").read_text())
 
 MAX_NOTES = 1_000
 """Short messages that wait."""
@@ -53,13 +50,11 @@ class Sender:
         newest: The greatest cursor seen; what is sent from now on gets a greater one, whatever Redis forgets.
     """
 
-    def __init__(self, client: Redis, shards: int) -> None:
+    def __init__(self, client: Client, shards: int) -> None:
         self.late = 0
         self.newest = 0
         self._client = client
         self._shards = shards
-        self._publish = client.register_script(PUBLISH)
-        self._restore = client.register_script(RESTORE)
         self._queue = Queue(shards)
         self._notes: deque[tuple[str, bytes]] = deque(maxlen=MAX_NOTES)
         self._said: dict[Field, bytes] = {}
@@ -153,9 +148,9 @@ class Sender:
         entries = [(shard, self._entries(frames)) for shard, frames in batches]
         term = self._term
         try:
-            replies = await self._evaluate(
-                self._publish,
-                [(_names(shard), [self.newest, term, *_words(listed)]) for shard, listed in entries],
+            replies = await self._client.evaluate(
+                PUBLISH,
+                [(self._names(shard), [self.newest, term, *_words(listed)]) for shard, listed in entries],
             )
         except BaseException:
             # Whether it arrived is not known: the newest value twice is better than not at all.
@@ -193,31 +188,23 @@ class Sender:
             How many values it did not have.
         """
         values = {(frame.tenant, frame.key): envelope.render_value(frame) for frame in known if frame.key}
-        by_shard: dict[int, list[str | bytes]] = {}
+        by_shard: dict[int, list[Word]] = {}
         for (tenant, key), value in (values | self._said).items():
             if key is not None:
                 shard = keys.shard_of(keys.subject(key), self._shards)
                 by_shard.setdefault(shard, []).extend((keys.field(tenant, key), value))
-        calls = [
-            (_names(shard)[:4], [self.newest, *words[at : at + 2 * PAGE]])
+        calls: list[Call] = [
+            (self._names(shard)[:4], [self.newest, *words[at : at + 2 * PAGE]])
             for shard, words in by_shard.items()
             for at in range(0, len(words), 2 * PAGE)
         ]
-        return sum(map(int, await self._evaluate(self._restore, calls))) if calls else 0
+        return sum(await self._client.evaluate(RESTORE, calls)) if calls else 0
 
-    async def _evaluate(
-        self, script: AsyncScript, calls: Sequence[tuple[Sequence[str], Sequence[str | bytes | int]]]
-    ) -> list[Any]:
-        for _ in range(2):
-            async with self._client.pipeline(transaction=False) as pipe:
-                for names, words in calls:
-                    pipe.evalsha(script.sha, len(names), *names, *words)
-                try:
-                    return await pipe.execute()
-                except NoScriptError:
-                    # All of it failed for the same reason: a Redis that was started anew knows no script.
-                    await self._client.script_load(script.script)
-        raise BusError("the script is not kept")
+    def _names(self, shard: int) -> tuple[str, ...]:
+        # A cluster has no key that is near to all shards: there the cursors of a shard stand for themselves.
+        newest = keys.shard_cursor(shard) if self._client.sharded else keys.CURSOR
+        channel, fence = keys.frames_channel(shard), keys.fence(shard)
+        return keys.last_values(shard), keys.shard_cursor(shard), newest, channel, fence
 
     @staticmethod
     def _entries(frames: list[Frame]) -> list[Entry]:
@@ -232,15 +219,5 @@ class Sender:
         return entries
 
 
-def _words(entries: list[Entry]) -> list[str | bytes]:
+def _words(entries: list[Entry]) -> list[Word]:
     return [word for _, field, entry in entries for word in (field, entry)]
-
-
-def _names(shard: int) -> tuple[str, ...]:
-    return (
-        keys.last_values(shard),
-        keys.shard_cursor(shard),
-        keys.CURSOR,
-        keys.frames_channel(shard),
-        keys.fence(shard),
-    )

@@ -8,8 +8,12 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import ClassVar
 
 from redis.asyncio.connection import AbstractConnection
+
+from marketstream.bus.listener import Listener
+from marketstream.wire import keys
 
 
 class Subscriber:
@@ -18,7 +22,14 @@ class Subscriber:
     Args:
         connection: A connection of its own, not open yet.
         heard: Called with channel and message.
+
+    Attributes:
+        joined: Kind of a reply that confirms a channel.
+        told: Kind of a reply that is a message.
     """
+
+    joined: ClassVar[bytes] = b"subscribe"
+    told: ClassVar[bytes] = b"message"
 
     def __init__(self, connection: AbstractConnection, heard: Callable[[str, bytes], None]) -> None:
         self._connection = connection
@@ -35,6 +46,10 @@ class Subscriber:
     async def close(self) -> None:
         """Ends the connection without waiting for the other side."""
         await self._connection.disconnect(nowait=True)
+
+    def canaries(self, name: str) -> list[str]:
+        """One: see `Listener.canaries`."""
+        return [keys.canary_channel(name)]
 
     def want(self, channels: Iterable[str]) -> None:
         """Adds channels; `hears` says when they are heard."""
@@ -68,20 +83,26 @@ class Subscriber:
             gone = self._asked - self._wanted.keys()
             new = [channel for channel in self._wanted if channel not in self._asked]
             self._asked = set(self._wanted)
-            if gone:
-                await self._connection.send_command("UNSUBSCRIBE", *gone)
-            if new:
-                self._unconfirmed.update(new)
-                await self._connection.send_command("SUBSCRIBE", *new)
+            self._unconfirmed.update(new)
+            await self._tell(gone, new)
 
     async def read(self) -> None:
         """Hands on what is said, until the connection ends or this is cancelled."""
         while True:
             kind, name, data = await self._connection.read_response(timeout=math.inf)
-            if kind == b"message":
-                self._heard(name.decode(), data)
-            elif kind == b"subscribe":
-                self._confirm(name.decode())
+            self._take(kind, name.decode(), data)
+
+    async def _tell(self, gone: Iterable[str], new: Iterable[str]) -> None:
+        if gone:
+            await self._connection.send_command("UNSUBSCRIBE", *gone)
+        if new:
+            await self._connection.send_command("SUBSCRIBE", *new)
+
+    def _take(self, kind: bytes, channel: str, data: bytes) -> None:
+        if kind == self.told:
+            self._heard(channel, data)
+        elif kind == self.joined:
+            self._confirm(channel)
 
     def _confirm(self, channel: str) -> None:
         self._unconfirmed[channel] -= 1
@@ -89,3 +110,6 @@ class Subscriber:
             del self._unconfirmed[channel]
             if channel in self._asked and (event := self._wanted.get(channel)) is not None:
                 event.set()
+
+
+_: type[Listener] = Subscriber

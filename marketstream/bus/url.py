@@ -1,7 +1,7 @@
 """The bus that a URL names.
 
-`memory://`, `redis://`, `rediss://` (TLS) and `redis+sentinel://h1:p,h2:p/SERVICE/DB`. A cluster is refused
-with a sentence: its sharded channels are another way to listen, which this version does not have.
+`memory://`, `redis://`, `rediss://` (TLS), `redis+sentinel://h1:p,h2:p/SERVICE/DB` and
+`redis+cluster://h1:p,h2:p`, where the hosts are some nodes of the cluster; the others are found by them.
 """
 
 import re
@@ -11,11 +11,14 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from redis.asyncio import Redis
+from redis.asyncio.cluster import ClusterNode, RedisCluster
 from redis.asyncio.connection import ConnectionPool, parse_url
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
 
+from marketstream.bus.client import Client, PlainClient
+from marketstream.bus.cluster import ClusterClient
 from marketstream.bus.memory import MemoryBus
 from marketstream.bus.redis import PATIENCE, RedisBus
 from marketstream.errors import ConfigurationError
@@ -23,12 +26,14 @@ from marketstream.ports import Clock
 from marketstream.wire import keys
 
 SENTINEL_PORT = 26379
+CLUSTER_PORT = 6379
 
+_CLUSTER = "redis+cluster"
 _HOST = re.compile(r"(\[[0-9a-fA-F:]+\]|[^:\[\]]+)(?::(\d{1,5}))?")
 _MASTER = re.compile(r"/([^/]+)(?:/(\d+))?/?")
 
 Pools = tuple[ConnectionPool, ConnectionPool]
-"""Connections for commands, and for listening."""
+"""Connections for commands, and for those that wait."""
 
 
 def build_bus(url: str, *, clock: Clock, shards: int = keys.SHARDS) -> MemoryBus | RedisBus:
@@ -42,14 +47,13 @@ def build_bus(url: str, *, clock: Clock, shards: int = keys.SHARDS) -> MemoryBus
     Raises:
         ConfigurationError: The URL names no bus that this version has.
     """
-    pools = _pools(url)
-    if pools is None:
+    client = _client(url, shards)
+    if client is None:
         return MemoryBus(clock=clock)
-    commands, listeners = pools
-    return RedisBus(client=Redis.from_pool(commands), listeners=listeners, clock=clock, shards=shards)
+    return RedisBus(client=client, clock=clock, shards=shards)
 
 
-def build_clients(url: str) -> tuple[Redis, Redis]:
+def build_clients(url: str) -> tuple[Redis | RedisCluster, Redis | RedisCluster]:
     """Makes a client for commands, and one for reads that wait longer than an answer may take.
 
     Args:
@@ -58,30 +62,35 @@ def build_clients(url: str) -> tuple[Redis, Redis]:
     Raises:
         ConfigurationError: The URL names no Redis that this version speaks to.
     """
-    pools = _pools(url)
-    if pools is None:
-        raise _bad("there is no Redis behind memory://")
-    commands, waiting = pools
+    kind = url.partition("://")[0]
+    if kind == _CLUSTER:
+        return _cluster(url, PATIENCE), _cluster(url, None)
+    commands, waiting = _pools(kind, url)
     return Redis.from_pool(commands), Redis.from_pool(waiting)
 
 
 def check_url(url: str) -> None:
-    """Raises what `build_bus` would raise, and makes nothing.
+    """Raises what `build_bus` would raise, and makes no bus.
 
     Raises:
         ConfigurationError: The URL names no bus that this version has.
     """
-    _pools(url)
+    _client(url, keys.SHARDS)
 
 
-def _pools(url: str) -> Pools | None:
+def _client(url: str, shards: int) -> Client | None:
     kind = url.partition("://")[0]
     if kind == "memory":
         return None
-    if kind == "redis+cluster":
-        raise _bad("this version does not speak to a cluster; use redis:// or redis+sentinel://")
+    if kind == _CLUSTER:
+        return ClusterClient(_cluster(url, PATIENCE), shards)
+    commands, listeners = _pools(kind, url)
+    return PlainClient(Redis.from_pool(commands), listeners)
+
+
+def _pools(kind: str, url: str) -> Pools:
     if kind not in _POOLS:
-        raise _bad(f"there is no bus {kind}://; there are memory, {', '.join(_POOLS)}")
+        raise _bad(f"there is no bus {kind}://; there are memory, {', '.join([*_POOLS, _CLUSTER])}")
     return _POOLS[kind](url)
 
 
@@ -115,17 +124,11 @@ def read_sentinel(url: str) -> Watch:
         ConfigurationError: It is not one.
     """
     parts = urlsplit(url)
-    account, _, listed = parts.netloc.rpartition("@")
-    hosts = [_HOST.fullmatch(host) for host in listed.split(",")]
+    addresses, given = _hosts(parts.netloc, SENTINEL_PORT)
     master = _MASTER.fullmatch(parts.path)
-    if master is None or not all(hosts):
+    if master is None or not addresses:
         raise _bad("it must be redis+sentinel://host:port,host:port/SERVICE or .../SERVICE/DB")
-    given: dict[str, Any] = {"db": int(master[2] or 0)}
-    if account:
-        user, _, password = account.partition(":")
-        given |= {"username": unquote(user) or None, "password": unquote(password) or None}
-    addresses = [(host[1].strip("[]"), int(host[2] or SENTINEL_PORT)) for host in hosts if host]
-    return Watch(addresses, unquote(master[1]), given)
+    return Watch(addresses, unquote(master[1]), given | {"db": int(master[2] or 0)})
 
 
 def _sentinel(url: str) -> Pools:
@@ -137,6 +140,42 @@ def _sentinel(url: str) -> Pools:
         return _SentinelPool(watch.service, sentinel, **options)  # type: ignore[no-untyped-call]  # redis-py's types are not complete
 
     return pool(PATIENCE), pool(None)
+
+
+def read_cluster(url: str) -> tuple[list[tuple[str, int]], dict[str, Any]]:
+    """Reads a `redis+cluster://` URL.
+
+    Returns:
+        Host and port of each node in it, and user and password of all.
+
+    Raises:
+        ConfigurationError: It is not one.
+    """
+    parts = urlsplit(url)
+    addresses, given = _hosts(parts.netloc, CLUSTER_PORT)
+    if not addresses or parts.query:
+        raise _bad("it must be redis+cluster://host:port,host:port")
+    if parts.path not in ("", "/", "/0"):
+        raise _bad("a cluster has one database: redis+cluster://host:port,host:port and no path")
+    return addresses, given
+
+
+def _cluster(url: str, timeout: float | None) -> RedisCluster:
+    addresses, given = read_cluster(url)
+    nodes = [ClusterNode(host, port) for host, port in addresses]
+    # A slot that has moved is noted one by one; asking all anew would break the connections of other calls.
+    return RedisCluster(startup_nodes=nodes, reinitialize_steps=0, **given, **_options(timeout))
+
+
+def _hosts(netloc: str, port: int) -> tuple[list[tuple[str, int]], dict[str, Any]]:
+    """Hosts and ports, none if one of them is not a host, and what an account adds to a connection."""
+    account, _, listed = netloc.rpartition("@")
+    hosts = [_HOST.fullmatch(host) for host in listed.split(",")]
+    if not all(hosts):
+        return [], {}
+    user, _, password = account.partition(":")
+    given = {"username": unquote(user) or None, "password": unquote(password) or None} if account else {}
+    return [(host[1].strip("[]"), int(host[2] or port)) for host in hosts if host], given
 
 
 class _SentinelPool(SentinelConnectionPool):

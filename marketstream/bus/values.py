@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 import structlog
-from redis.asyncio import Redis
 
+from marketstream.bus.client import Client
 from marketstream.bus.mirror import Field
 from marketstream.core.frame import Frame
 from marketstream.errors import InvalidMessageError
@@ -16,7 +16,7 @@ PAGE = 1_000
 """Fields asked for in one call."""
 
 
-async def fetch(client: Redis, asked: Iterable[Field], shards: int) -> dict[Field, Frame]:
+async def fetch(client: Client, asked: Iterable[Field], shards: int) -> dict[Field, Frame]:
     """The newest frame of each field that has one; one that cannot be read is logged and left out.
 
     Args:
@@ -35,10 +35,9 @@ async def fetch(client: Redis, asked: Iterable[Field], shards: int) -> dict[Fiel
         for shard, listed in by_shard.items()
         for at in range(0, len(listed), PAGE)
     ]
-    async with client.pipeline(transaction=False) as pipe:
-        for shard, page in pages:
-            pipe.hmget(keys.last_values(shard), [keys.field(*field) for field in page])
-        replies = await pipe.execute()
+    replies = await client.ask(
+        [("HMGET", keys.last_values(shard), *(keys.field(*field) for field in page)) for shard, page in pages]
+    )
     found = {}
     for (_, page), values in zip(pages, replies, strict=True):
         for field, value in zip(page, values, strict=True):

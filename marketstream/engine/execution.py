@@ -262,8 +262,9 @@ class Execution:
             # By cursor, so that the last one a client has seen covers all before it. A symbol with a lane may
             # have held a value back that is older than that.
             lanes = outbox.lanes or {}
+            since = connection.since - self._bus.skew
             for frame in sorted(prices, key=lambda frame: frame.cursor):
-                if frame.cursor > connection.since or frame.symbol in lanes:
+                if frame.cursor > since or frame.symbol in lanes:
                     self._node.hub.send(outbox, frame)
         for frame in self._states(symbols, known, delayed=line is not None):
             self._node.hub.send(outbox, frame)

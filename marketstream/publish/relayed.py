@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import count
 
 from redis.client import PubSub
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 
 from marketstream.bus.blocking import connect
 from marketstream.errors import InvalidMessageError, UnavailableError
@@ -84,7 +84,7 @@ class RelayedRoad:
         """
         try:
             answer = self._ask(request, number, min(time.monotonic() + self._answer_seconds, give_up_at))
-        except RedisError as error:
+        except (RedisError, RedisClusterException) as error:
             self._hang_up()
             reason = f"cannot publish through Redis: {error}"
             if not self._met:

@@ -116,7 +116,8 @@ class Bus(Section):
     """How processes hear of each other.
 
     Attributes:
-        url: `memory://` for one process alone; `redis://`, `rediss://` or `redis+sentinel://` for many.
+        url: `memory://` for one process alone; `redis://`, `rediss://`, `redis+sentinel://` or
+            `redis+cluster://` for many.
     """
 
     url: Annotated[str, Field(pattern=r"^[a-z+]+://")] = "memory://"

@@ -4,6 +4,7 @@ What belongs to one shard carries the shard's number in braces, so that a cluste
 process must agree on these names, so a change of one is a change of the protocol between them.
 """
 
+import re
 from zlib import crc32
 
 SHARDS = 16
@@ -13,7 +14,9 @@ RELAY = "socketio"
 """Channel of python-socketio's own messages; the name that its stock managers use."""
 
 CURSOR = "marketstream:cursor"
-"""The newest cursor of all, as a decimal number."""
+"""The newest cursor of all, as a decimal number; a cluster has none."""
+
+_SHARD = re.compile(r"marketstream:\{(\d+)\}:")
 
 INTAKE = "marketstream:intake"
 """Channel on which publications reach the process that aggregates."""
@@ -60,9 +63,15 @@ def reply_channel(node: str) -> str:
     return f"marketstream:reply:{node}"
 
 
-def canary_channel(node: str) -> str:
-    """Channel on which a process listens for nobody but itself."""
-    return f"marketstream:canary:{node}"
+def canary_channel(node: str, shard: int | None = None) -> str:
+    """Channel on which a process listens for nobody but itself; with a shard, on the road of that shard."""
+    return f"marketstream:canary:{node}" if shard is None else f"marketstream:{{{shard}}}:canary:{node}"
+
+
+def channel_shard(channel: str) -> int | None:
+    """The shard on whose road a channel is; None for an ordinary channel."""
+    found = _SHARD.match(channel)
+    return int(found[1]) if found else None
 
 
 def dead_letters(stream: str) -> str:

@@ -21,6 +21,7 @@ from marketstream.ports import Bus, Clock
 from marketstream.wire import event
 from tests.support.builders import best_price
 from tests.support.clock import FakeClock
+from tests.support.cluster import Cluster
 from tests.support.eventually import eventually
 from tests.support.valkey import Valkey
 
@@ -37,18 +38,33 @@ async def memory(clock: Clock, _request: pytest.FixtureRequest) -> AsyncIterator
 async def redis(clock: Clock, request: pytest.FixtureRequest) -> AsyncIterator[Bus]:
     """The bus of many processes, over a real Valkey."""
     valkey: Valkey = request.getfixturevalue("valkey")
-    bus = build_bus(valkey.url, clock=clock, shards=1)
-    running = asyncio.create_task(bus.run())
+    async with running(valkey.url, clock) as bus:
+        yield bus
+
+
+@asynccontextmanager
+async def cluster(clock: Clock, request: pytest.FixtureRequest) -> AsyncIterator[Bus]:
+    """The same over a cluster."""
+    valkeys: Cluster = request.getfixturevalue("cluster")
+    async with running(valkeys.url, clock) as bus:
+        yield bus
+
+
+@asynccontextmanager
+async def running(url: str, clock: Clock) -> AsyncIterator[Bus]:
+    """A bus that is connected."""
+    bus = build_bus(url, clock=clock, shards=1)
+    task = asyncio.create_task(bus.run())
     try:
         await eventually(lambda: bus.connected, what="a connection to Valkey")
         yield bus
     finally:
-        running.cancel()
+        task.cancel()
         with suppress(asyncio.CancelledError):
-            await running
+            await task
 
 
-BUSES: dict[str, Open] = {"memory": memory, "redis": redis}
+BUSES: dict[str, Open] = {"memory": memory, "redis": redis, "cluster": cluster}
 WATCHED = ("A", "B", "EUR/USD", "indices", "")
 
 

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager, suppress
 import pytest
 
 from marketstream.bus.redis import RedisBus
+from marketstream.bus.subscriber import Subscriber
 from marketstream.bus.url import build_bus
 from marketstream.core.frame import Frame
 from marketstream.observability.clock import SystemClock
@@ -186,7 +187,7 @@ async def test_after_a_loss_only_what_changed_is_delivered(mortal: Valkey) -> No
         await eventually(lambda: len(got) == 3, what="three prices")
         got.clear()
         link = bus._link
-        assert link is not None
+        assert isinstance(link, Subscriber)
         await link._connection.send_command("UNSUBSCRIBE")
         other.publish([frame("B", 2)])
         await eventually(lambda: not bus.connected, 10, "a canary that noticed")
@@ -205,7 +206,7 @@ async def test_a_message_that_was_missed_is_noticed_by_the_next_one(mortal: Valk
         bus.publish([frame(first, 1)])
         await eventually(lambda: len(got) == 1, what="a price")
         link, missed = bus._link, list[str]()
-        assert link is not None
+        assert isinstance(link, Subscriber)
         hear, link._heard = link._heard, lambda channel, _: missed.append(channel)
         bus.publish([frame(first, 2)])
         await eventually(lambda: frames_channel(shard_of(first)) in missed, what="the message to miss")

@@ -1,13 +1,23 @@
+from typing import Any
+
 import pytest
+from redis import Redis
 from redis.sentinel import SentinelConnectionPool
 
 from marketstream.bus.blocking import connect
 from marketstream.errors import ConfigurationError
 
 
+def pool_of(url: str) -> Any:
+    """Makes the connections to one server."""
+    client = connect(url)
+    assert isinstance(client, Redis)
+    return client.connection_pool
+
+
 def test_a_redis_is_found_where_the_url_says_and_asked_once() -> None:
     """Whatever the query of the URL says."""
-    options = connect("redis://me:p%40ss@host:7000/3?decode_responses=yes").connection_pool.connection_kwargs
+    options = pool_of("redis://me:p%40ss@host:7000/3?decode_responses=yes").connection_kwargs
     expected = {"host": "host", "port": 7000, "db": 3, "username": "me", "password": "p@ss"}
     assert expected.items() <= options.items()
     assert (options["socket_timeout"], options["decode_responses"], options["protocol"]) == (3.0, False, 2)
@@ -15,11 +25,11 @@ def test_a_redis_is_found_where_the_url_says_and_asked_once() -> None:
 
 
 def test_tls_is_asked_for_by_the_scheme() -> None:
-    assert connect("rediss://host").connection_pool.connection_class.__name__ == "SSLConnection"
+    assert pool_of("rediss://host").connection_class.__name__ == "SSLConnection"
 
 
 def test_a_sentinel_url_names_sentinels_service_and_database() -> None:
-    pool = connect("redis+sentinel://me:secret@one:1,two/prices/2").connection_pool
+    pool = pool_of("redis+sentinel://me:secret@one:1,two/prices/2")
     assert isinstance(pool, SentinelConnectionPool)
     assert pool.service_name == "prices"
     sentinels = [client.connection_pool.connection_kwargs for client in pool.sentinel_manager.sentinels]

@@ -181,7 +181,7 @@ def test_check_config_stops_at_a_bad_setting_with_its_path(tmp_path: Path, text:
         (("--port", "70000"), "server.port"),
         (("--role", "king"), "server.role"),
         (("--role", "gateway"), "bus.url"),
-        (("--bus", "redis+cluster://me:hidden@host"), "bus.url"),
+        (("--bus", "redis+cluster://me:hidden@host/3"), "bus.url"),
         (("--bus", "redis+sentinel://me:hidden@host"), "bus.url"),
         (("--bus", "redis://me:hidden@host:port"), "bus.url"),
         (("--bus", "carrier+pigeon://me:hidden@host"), "bus.url"),

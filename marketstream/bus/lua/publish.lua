@@ -1,6 +1,7 @@
 -- Stamps, stores and publishes the frames of one shard in one step.
 --
 -- KEYS: last values, the shard's cursor, the cursor of all, the shard's channel, the term that may publish.
+--   In a cluster there is no cursor of all: the shard's own stands there, and the channel is a sharded one.
 -- ARGV: the newest cursor the caller has seen, the term it publishes in, then field and frame in turn.
 --   No term: it holds no office and is let through. No field: the frame is not stored.
 -- Returns the cursor of the last frame and the numbers of the frames that were left out because a newer one
@@ -20,7 +21,7 @@ local fields = {}
 for index = 3, #ARGV, 2 do
   fields[#fields + 1] = ARGV[index]
 end
-local known = redis.call('HMGET', KEYS[1], unpack(fields))
+local known = #fields > 0 and redis.call('HMGET', KEYS[1], unpack(fields)) or {}
 local stored, frames, late = {}, {}, {}
 for number, field in ipairs(fields) do
   local frame, old = ARGV[number * 2 + 2], known[number]
@@ -42,6 +43,7 @@ local last = string.format('%.0f', first + #frames - 1)
 if #frames > 0 then
   redis.call('SET', KEYS[2], last)
   redis.call('SET', KEYS[3], last)
-  redis.call('PUBLISH', KEYS[4], struct.pack('>BI8I8I4', 1, first, previous, #frames) .. table.concat(frames))
+  local publish = KEYS[2] == KEYS[3] and 'SPUBLISH' or 'PUBLISH'
+  redis.call(publish, KEYS[4], struct.pack('>BI8I8I4', 1, first, previous, #frames) .. table.concat(frames))
 end
 return {last, unpack(late)}

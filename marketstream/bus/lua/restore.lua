@@ -1,6 +1,6 @@
 -- Gives last values of one shard back to a Redis that lost them, each with the cursor it had.
 --
--- KEYS: last values, the shard's cursor, the cursor of all, the shard's channel.
+-- KEYS: as the first four of publish.lua.
 -- ARGV: the newest cursor the caller has seen, then field and value (cursor and frame) in turn.
 -- Returns how many were not there, or older. A value that is as new as the one given is left as it is, so
 -- any number of processes may do this at once. If there was any, an empty message says: ask again.
@@ -28,5 +28,6 @@ for index = 2, 3 do
   end
 end
 local cursor = tonumber(redis.call('GET', KEYS[2]))
-redis.call('PUBLISH', KEYS[4], struct.pack('>BI8I8I4', 1, cursor + 1, cursor, 0))
+local publish = KEYS[2] == KEYS[3] and 'SPUBLISH' or 'PUBLISH'
+redis.call(publish, KEYS[4], struct.pack('>BI8I8I4', 1, cursor + 1, cursor, 0))
 return #stored / 2

@@ -1,0 +1,143 @@
+"""How the bus speaks to Redis: one seam for a server, for the master that sentinels name, and for a cluster.
+
+Commands travel together, those of one key in order. Nothing is tried again silently: the bus must know what
+was lost. Only what a Redis refused unread is sent twice, such as a script that it does not know yet.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from hashlib import sha1
+from typing import Any, ClassVar
+
+from redis.asyncio import Redis
+from redis.asyncio.cluster import RedisCluster
+from redis.asyncio.connection import AbstractConnection, ConnectionPool
+from redis.exceptions import NoScriptError
+
+from marketstream.bus.listener import Listener
+from marketstream.bus.subscriber import Subscriber
+from marketstream.wire import keys
+
+Word = str | bytes | int
+
+Call = tuple[Sequence[str], Sequence[Word]]
+"""KEYS and ARGV of a script; in a cluster the keys are of one slot."""
+
+Heard = Callable[[str, bytes], None]
+"""Takes a channel and a message."""
+
+
+class Script:
+    """A script and the name by which Redis keeps it.
+
+    Attributes:
+        text: Its source.
+        digest: SHA-1 of it, in hexadecimal digits.
+    """
+
+    __slots__ = ("digest", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.digest = sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+
+class Client(ABC):
+    """See the module. Every method that asks Redis raises RedisError or OSError when it does not answer.
+
+    Attributes:
+        sharded: Whether a key of all shards, and an ordinary channel for frames, are out of the question.
+    """
+
+    sharded: ClassVar[bool]
+
+    def __init__(self, redis: Redis | RedisCluster) -> None:
+        self._redis = redis
+
+    async def ask(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
+        """Sends commands, each about one key or channel, and returns their replies.
+
+        Raises:
+            RedisError: One of them failed; the others may have been carried out.
+        """
+        return _good(await self._ask(commands))
+
+    async def evaluate(self, script: Script, calls: Sequence[Call]) -> list[Any]:
+        """Runs a script for each call and returns their replies.
+
+        Raises:
+            RedisError: One of them failed; the others may have been carried out.
+        """
+        replies = await self._ask([("EVALSHA", script.digest, *_arguments(call)) for call in calls])
+        unknown = [at for at, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
+        if unknown:
+            # A Redis that was started anew, or promoted, knows no script; it keeps the one it is shown.
+            shown = await self._ask([("EVAL", script.text, *_arguments(calls[at])) for at in unknown])
+            for at, reply in zip(unknown, shown, strict=True):
+                replies[at] = reply
+        return _good(replies)
+
+    async def publish(self, channel: str, message: bytes) -> None:
+        """Publishes by the road on which a channel is listened to."""
+        sharded = self.sharded and keys.channel_shard(channel) is not None
+        await self.ask([("SPUBLISH" if sharded else "PUBLISH", channel, message)])
+
+    async def _ask(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
+        async with self._redis.pipeline(transaction=False) as pipe:
+            for words in commands:
+                pipe.execute_command(*words)
+            return list(await pipe.execute(raise_on_error=False))
+
+    @abstractmethod
+    def listener(self, heard: Heard) -> Listener:
+        """What listens during one stay; not open yet."""
+
+    @abstractmethod
+    async def disconnect(self) -> None:
+        """Ends a stay: no connection and nothing that was known about the other side outlives it."""
+
+    @abstractmethod
+    async def aclose(self) -> None:
+        """Lets go of everything."""
+
+
+class PlainClient(Client):
+    """One server, wherever it is.
+
+    Args:
+        redis: Commands go through it.
+        listeners: Makes the connections that listen; RESP2, without a read time-out.
+    """
+
+    sharded = False
+
+    def __init__(self, redis: Redis, listeners: ConnectionPool) -> None:
+        super().__init__(redis)
+        self._pool = redis.connection_pool
+        self._listeners = listeners
+
+    def listener(self, heard: Heard) -> Listener:
+        """See `Client.listener`."""
+        connection: AbstractConnection = self._listeners.make_connection()  # type: ignore[no-untyped-call]  # redis-py's types are not complete
+        return Subscriber(connection, heard)
+
+    async def disconnect(self) -> None:
+        """See `Client.disconnect`."""
+        await self._pool.disconnect()
+
+    async def aclose(self) -> None:
+        """See `Client.aclose`."""
+        await self._redis.aclose()
+        await self._listeners.aclose()
+
+
+def _arguments(call: Call) -> tuple[Word, ...]:
+    names, words = call
+    return len(names), *names, *words
+
+
+def _good(replies: list[Any]) -> list[Any]:
+    for reply in replies:
+        if isinstance(reply, Exception):
+            raise reply
+    return replies
