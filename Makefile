@@ -29,6 +29,7 @@ run: $(RUN_READY) ## start the server with its page on http://127.0.0.1:8080/ (P
 
 setup: $(DEV_READY) $(NODE_READY) ## install what the tests and checks need
 	@.ci/chromium >/dev/null
+	@.ci/balancers
 
 test: setup ## run the tests (ARGS= goes to pytest; MARKETSTREAM_TAPES= names recorded tapes)
 	@CHROMIUM="$$(.ci/chromium)" $(BIN)/python -m pytest -m 'not slow' $(ARGS)

@@ -210,7 +210,7 @@ class Server:
         url = f"http://{host}:{port}/"
         feeds = list(self._settings.feeds.specs)
         log.info("server_started", url=url, role=self._role, feeds=feeds, loop=server.loop)
-        if feeds and not self._feeds_market:
+        if not self._feeds_market and any(spec != "none" for spec in feeds):
             log.warning("feeds_not_run", feeds=feeds, role=self._role)
         if self._settings.dev:
             log.warning(

@@ -7,15 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
 
 from tests.conformance.market import new_symbol, numbers, price
 from tests.conformance.raw import RawSocket, raw_socket, say
 from tests.support.gateways import events_since, gateways, next_price, subscribe
 from tests.support.server import Server
 from tests.support.valkey import Valkey
-
-pytestmark = pytest.mark.slow
 
 PLANS = Path(__file__).parents[1] / "conformance/plans.toml"
 

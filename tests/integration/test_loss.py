@@ -21,8 +21,6 @@ from tests.support.gateways import gateways, is_ready, next_event, next_price, r
 from tests.support.server import Server, running_server
 from tests.support.valkey import Valkey, running_valkey
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def mortal() -> Iterator[Valkey]:

@@ -17,8 +17,6 @@ from tests.support.program import Program, clean_environment
 from tests.support.server import Server
 from tests.support.valkey import Valkey
 
-pytestmark = pytest.mark.slow
-
 OUTSIDER = """
 import asyncio, json, sys, socketio
 

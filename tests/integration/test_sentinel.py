@@ -21,8 +21,6 @@ from tests.support.eventually import eventually, wait_until
 from tests.support.server import free_port
 from tests.support.valkey import Valkey, running_valkey
 
-pytestmark = pytest.mark.slow
-
 SENTINEL = """
 port {port}
 bind 127.0.0.1
