@@ -57,9 +57,9 @@ class RawSocket:
         for packet in packets:
             await self._socket.send_str(packet)
 
-    async def read(self) -> str | None:
+    async def read(self, patience: float = 10) -> str | None:
         """The next packet; None when the server has closed."""
-        async with asyncio.timeout(scaled(10)):
+        async with asyncio.timeout(scaled(patience)):
             message = await self._socket.receive()
         if message.type is not aiohttp.WSMsgType.TEXT:
             return None

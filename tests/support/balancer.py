@@ -96,12 +96,14 @@ class Stage:
         kind: Which balancer it is.
         door: The balancer, to speak to as if it were a server.
         servers: The gateways themselves.
+        feed: The process that feeds the market.
         folder: Where the balancer writes.
     """
 
     kind: str
     door: Server
     servers: tuple[Server, Server]
+    feed: Server
     folder: Path
     program: Program
 
@@ -124,14 +126,12 @@ async def stage(kind: str, bus: str, folder: Path) -> AsyncIterator[Stage]:
         gateways(bus, env=ENV, owner=False) as servers,
     ):
         await eventually(lambda: is_ready(feed), 10, "a process that feeds the market")
-        for server in servers:
-            server.secret = SECRET
         first, second = servers
         door = copy.copy(first)
         door.port = free_port()
         door.url = f"http://127.0.0.1:{door.port}"
         program = command(kind, folder, door.port, [server.port for server in servers])
-        found = Stage(kind, door, (first, second), folder, program)
+        found = Stage(kind, door, (first, second), feed, folder, program)
         try:
             await eventually(lambda: _answers(found), 10, f"an answer by {kind}")
             yield found

@@ -42,10 +42,11 @@ class Server:
         env: Mapping[str, str] | None,
         feeds: Sequence[str],
         program: Sequence[str] = PROGRAM,
+        port: int | None = None,
     ) -> None:
-        self.port = free_port()
+        self.port = free_port() if port is None else port
         self.url = f"http://127.0.0.1:{self.port}"
-        self.secret = secrets.token_hex(32)
+        self.secret = (env or {}).get("MARKETSTREAM_JWT_SECRET") or secrets.token_hex(32)
         own = {"MARKETSTREAM_JWT_SECRET": self.secret, "MARKETSTREAM_LOG__FORMAT": "json"}
         self._program = Program(
             [
@@ -189,6 +190,7 @@ async def running_server(
     env: Mapping[str, str] | None = None,
     feeds: Sequence[str] = ("none",),
     program: Sequence[str] = PROGRAM,
+    port: int | None = None,
 ) -> AsyncIterator[Server]:
     """A server that is up inside the block.
 
@@ -197,8 +199,9 @@ async def running_server(
         env: Settings by their environment names, on top of a clean environment.
         feeds: Feed specs, each passed as `--feed`.
         program: What Python runs.
+        port: Where it listens; None for any free one.
     """
-    server = Server(flags, env, feeds, program)
+    server = Server(flags, env, feeds, program, port)
     try:
         await eventually(lambda: asyncio.to_thread(server.healthy), START_TIMEOUT, "a healthy server")
         yield server
