@@ -21,6 +21,7 @@ from typing import Literal
 from marketstream.security.jwt import sign_token
 from tests.benchmarks.machine import SERVER_CPU, is_listening
 from tests.support.program import clean_environment
+from tests.support.valkey import running_valkey
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -61,6 +62,7 @@ class Contestant:
         share: Part of a heavy work's rate that it is given, so that it is not saturated.
         environment: Settings of its own.
         raw: It sends prices right after the upgrade, whatever the client says.
+        redis: It is given a Valkey of its own, on the readers' processor.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Contestant:
     share: float = 1.0
     environment: Mapping[str, str] = field(default_factory=dict)
     raw: bool = False
+    redis: bool = False
 
     def rate(self, work: Work) -> float:
         """Updates a second of each symbol that it is asked for."""
@@ -78,14 +81,16 @@ class Contestant:
 SECRET = secrets.token_hex(32)
 
 
-def _marketstream(name: str, loop: str) -> Contestant:
+def _marketstream(name: str, loop: str, *, redis: bool = False) -> Contestant:
     feed = "synthetic?symbols=SYM*{symbols}&rate={rate}&shape={shape}&sources=1"
     return Contestant(
         name,
         [
             *(sys.executable, "-m", "marketstream", "serve"),
             *("--host", "127.0.0.1", "--port", "{port}", "--feed", feed),
+            *("--bus", "{bus}"),
         ],
+        redis=redis,
         environment={"MARKETSTREAM_JWT_SECRET": SECRET, "MARKETSTREAM_SERVER__LOOP": loop},
     )
 
@@ -96,6 +101,7 @@ CONTESTANTS = {
     for contestant in (
         Contestant("floor", ["{floor}", "{port}", "{clients}", "{frames}", "{writes}"], raw=True),
         _marketstream("marketstream", "auto"),
+        _marketstream("marketstream-redis", "auto", redis=True),
         _marketstream("marketstream-uvloop", "uvloop"),
         _marketstream("marketstream-asyncio", "asyncio"),
         Contestant(
@@ -154,9 +160,9 @@ def running(contestant: Contestant, work: Work, floor: Path | None) -> Iterator[
         RuntimeError: It did not start; says what it printed last.
     """
     port = free_port()
-    with tempfile.TemporaryFile("w+") as output:
+    with bus(contestant.redis) as url, tempfile.TemporaryFile("w+") as output:
         process = subprocess.Popen(
-            ["taskset", "--cpu-list", str(SERVER_CPU), *_words(contestant, work, port, floor)],
+            ["taskset", "--cpu-list", str(SERVER_CPU), *_words(contestant, work, port, floor, url)],
             cwd=ROOT,
             env=clean_environment(contestant.environment),
             stdin=subprocess.DEVNULL,
@@ -175,7 +181,17 @@ def running(contestant: Contestant, work: Work, floor: Path | None) -> Iterator[
             _end(process)
 
 
-def _words(contestant: Contestant, work: Work, port: int, floor: Path | None) -> list[str]:
+@contextmanager
+def bus(redis: bool) -> Iterator[str]:  # noqa: FBT001  # one of two kinds
+    """URL of a bus: one in memory, or a Valkey that runs inside the block, where its parent may run."""
+    if not redis:
+        yield "memory://"
+        return
+    with running_valkey() as valkey:
+        yield valkey.url
+
+
+def _words(contestant: Contestant, work: Work, port: int, floor: Path | None, url: str) -> list[str]:
     spread = work.shape == "spread"
     rate = contestant.rate(work)
     values = {
@@ -188,6 +204,7 @@ def _words(contestant: Contestant, work: Work, port: int, floor: Path | None) ->
         "frames": 1 if spread else work.each,
         "writes": rate * work.each if spread else rate,
         "floor": floor,
+        "bus": url,
     }
     return [word.format(**values) for word in contestant.command]
 

@@ -39,6 +39,11 @@ class Valkey:
         self._pid = 0
 
     @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._pid
+
+    @property
     def running(self) -> bool:
         """Whether it is up."""
         return self._pid != 0
