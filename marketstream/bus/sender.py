@@ -6,8 +6,9 @@ office frames are sent in its name; once another term has begun, Redis takes non
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.resources import files
+from itertools import chain
 
 import structlog
 
@@ -27,6 +28,9 @@ RESTORE = Script(LUA.joinpath("restore.lua").read_text())
 
 MAX_NOTES = 1_000
 """Short messages that wait."""
+
+STEP = 1_000
+"""Frames that are published in one step, about: Redis does nothing else meanwhile."""
 
 MAX_SAID = 100_000
 """Values that are remembered in case that Redis forgets them."""
@@ -148,10 +152,8 @@ class Sender:
         entries = [(shard, self._entries(frames)) for shard, frames in batches]
         term = self._term
         try:
-            replies = await self._client.evaluate(
-                PUBLISH,
-                [(self._names(shard), [self.newest, term, *_words(listed)]) for shard, listed in entries],
-            )
+            calls = [self._call(together, term) for together in self._together(entries)]
+            replies = chain.from_iterable(await self._client.evaluate(PUBLISH, calls))
         except BaseException:
             # Whether it arrived is not known: the newest value twice is better than not at all.
             if term == self._term:
@@ -163,6 +165,28 @@ class Sender:
             elif term == self._term:
                 self._queue.put_back([batch])
                 self._barred = True
+
+    def _together(self, entries: list[tuple[int, list[Entry]]]) -> Iterator[list[tuple[int, list[Entry]]]]:
+        """What is published in one step, so that it arrives in one piece and is written to clients as one."""
+        limit = 0 if self._client.sharded else STEP
+        together: list[tuple[int, list[Entry]]] = []
+        size = 0
+        for shard, listed in entries:
+            if together and size + len(listed) > limit:
+                yield together
+                together, size = [], 0
+            together.append((shard, listed))
+            size += len(listed)
+        yield together
+
+    def _call(self, together: list[tuple[int, list[Entry]]], term: str) -> Call:
+        names = [name for shard, _ in together for name in self._names(shard)]
+        words: list[Word] = [self.newest, term]
+        for _, listed in together:
+            words.append(len(listed))
+            for _, field, entry in listed:
+                words += field, entry
+        return names, words
 
     def _sent(self, entries: list[Entry], last: int, left_out: set[int]) -> None:
         self.seen(last)
@@ -217,7 +241,3 @@ class Sender:
                 continue
             entries.append((frame, "" if frame.key is None else keys.field(frame.tenant, frame.key), entry))
         return entries
-
-
-def _words(entries: list[Entry]) -> list[Word]:
-    return [word for _, field, entry in entries for word in (field, entry)]

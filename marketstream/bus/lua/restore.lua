@@ -1,6 +1,6 @@
 -- Gives last values of one shard back to a Redis that lost them, each with the cursor it had.
 --
--- KEYS: as the first four of publish.lua.
+-- KEYS: as the first four of a shard in publish.lua.
 -- ARGV: the newest cursor the caller has seen, then field and value (cursor and frame) in turn.
 -- Returns how many were not there, or older. A value that is as new as the one given is left as it is, so
 -- any number of processes may do this at once. If there was any, an empty message says: ask again.
