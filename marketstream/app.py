@@ -21,6 +21,7 @@ from marketstream.bus.ingest import Ingest, Source
 from marketstream.bus.intake import RedisIntake
 from marketstream.bus.lease import RedisLease
 from marketstream.bus.memory import MemoryLease
+from marketstream.bus.presence import Presence
 from marketstream.bus.redis import RedisBus
 from marketstream.bus.url import build_bus, build_clients
 from marketstream.core.symbols import SymbolRegistry
@@ -125,6 +126,9 @@ class Server:
             leeway=auth.leeway,
         )
         self._bus = build_bus(settings.bus.url, clock=self._clock)
+        self._presence = (
+            Presence(bus=self._bus, clock=self._clock) if isinstance(self._bus, RedisBus) else None
+        )
         self.node = Node(
             clock=self._clock,
             bus=self._bus,
@@ -133,6 +137,7 @@ class Server:
             plans=plans.values(),
             stats=stats,
             delivery=_delivery(settings),
+            places=self._presence.places if self._presence else None,
         )
         self.publisher = Publisher(bus=self._bus, stats=stats)
         self.aggregator = Aggregator(
@@ -153,6 +158,9 @@ class Server:
         if self._feeds_market:
             self._register_feeds()
             self._register_ingest(registry, stats)
+        if self._presence is not None:
+            self._presence.attach(self.node.demand)
+            self._market.add_work(self._presence.follow)
         self.socketio: MarketServer
         self.app = self._build_app(frozenset(plans))
 
@@ -176,12 +184,17 @@ class Server:
                 own = [tasks.create_task(Heartbeat(node=self.node, aggregator=self.aggregator).run())]
                 own.append(tasks.create_task(self._verifier.run()))
                 own.append(tasks.create_task(self._bus.run()))
+                present = [tasks.create_task(self._presence.run())] if self._presence else []
                 await self._first_contact()
                 if self._feeds_market:
                     own.insert(0, tasks.create_task(self._lease.hold(self._market.serve)))
                 await self._stop.wait()
                 log.info("server_draining", connections=len(self.node.connections))
                 await drain(self.node, self._settings.server.drain_timeout)
+                for task in present:
+                    # It says goodbye, for which the bus must still be there.
+                    task.cancel()
+                    await asyncio.wait([task])
                 for task in own:
                     task.cancel()
                     # One after the other: the lease is given back while the bus can still say so.

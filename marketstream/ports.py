@@ -139,6 +139,32 @@ class Verifier(Protocol):
         ...
 
 
+class Places(Protocol):
+    """How many connections each user has, in all processes that are alive, and who may have one more."""
+
+    def take(self, tenant: str, user: str, limit: int) -> Awaitable[None] | None:
+        """Takes a place for one more connection of a user.
+
+        A place is held from the first moment until it is given back; one whose waiting is cancelled is not.
+
+        Args:
+            tenant: The tenant.
+            user: The user.
+            limit: Places of the user, at least 1.
+
+        Returns:
+            None when it is taken; an awaitable when others must be asked, which must be awaited.
+
+        Raises:
+            ConnectionLimitError: All are taken; raised at once or when awaited. Nothing is held then.
+        """
+        ...
+
+    def give(self, tenant: str, user: str) -> None:
+        """Gives a place back; never blocks."""
+        ...
+
+
 class QuoteSink(Protocol):
     """Where a feed puts what it reads."""
 
@@ -150,8 +176,14 @@ class QuoteSink(Protocol):
         """Waits until what was offered has been handed on: for feeds that can wait, such as a tape."""
         ...
 
-    async def wanted(self, symbols: frozenset[str]) -> None:
-        """Waits until a client watches one of the symbols."""
+    async def demand(self, known: frozenset[str]) -> frozenset[str]:
+        """Waits until the set of symbols that somebody watches, in any process, differs from `known`.
+
+        A symbol that nobody watches any more stays in it for a few seconds. Many changes at once are one.
+
+        Returns:
+            That set; the next call is given it.
+        """
         ...
 
 

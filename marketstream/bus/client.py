@@ -15,6 +15,7 @@ from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.exceptions import NoScriptError
 
 from marketstream.bus.listener import Listener
+from marketstream.bus.reply import reply
 from marketstream.bus.subscriber import Subscriber
 from marketstream.wire import keys
 
@@ -82,11 +83,16 @@ class Client(ABC):
         sharded = self.sharded and keys.channel_shard(channel) is not None
         await self.ask([("SPUBLISH" if sharded else "PUBLISH", channel, message)])
 
+    async def listeners(self, channels: Sequence[str]) -> dict[bytes, int]:
+        """How many listen to each of some ordinary channels."""
+        found: Any = await reply(self._redis.pubsub_numsub(*channels))
+        return dict(found)
+
     async def _ask(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
         async with self._redis.pipeline(transaction=False) as pipe:
             for words in commands:
                 pipe.execute_command(*words)
-            return list(await pipe.execute(raise_on_error=False))
+            return list(await reply(pipe.execute(raise_on_error=False)))
 
     @abstractmethod
     def listener(self, heard: Heard) -> Listener:
@@ -137,7 +143,7 @@ def _arguments(call: Call) -> tuple[Word, ...]:
 
 
 def _good(replies: list[Any]) -> list[Any]:
-    for reply in replies:
-        if isinstance(reply, Exception):
-            raise reply
+    for each in replies:
+        if isinstance(each, Exception):
+            raise each
     return replies

@@ -52,6 +52,11 @@ class ClusterClient(Client):
                     raise reply
         return replies
 
+    async def listeners(self, channels: Sequence[str]) -> dict[bytes, int]:
+        """See `Client.listeners`; every node is asked."""
+        with _translated():
+            return await super().listeners(channels)
+
     async def disconnect(self) -> None:
         """Also forgets who owns what; the nodes of the URL count again, beside those that were found."""
         nodes = self._cluster.nodes_manager

@@ -21,7 +21,7 @@ from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
-from marketstream.bus.cancellation import heed
+from marketstream.bus.reply import heed
 from marketstream.core.backoff import Backoff
 from marketstream.core.model import BestPrice
 from marketstream.core.symbols import SymbolRegistry

@@ -12,7 +12,6 @@ from itertools import count
 import structlog
 from redis.exceptions import RedisError
 
-from marketstream.bus.cancellation import heed
 from marketstream.bus.redis import RedisBus
 from marketstream.engine.desk import Desk
 from marketstream.errors import InvalidMessageError, MarketstreamError, RequestError, UnavailableError
@@ -77,7 +76,6 @@ class RedisIntake:
         self._bus.hear(keys.INTAKE, self._heard)
         try:
             while True:
-                heed()
                 await self._work.wait()
                 self._work.clear()
                 answers = [self._judged(self._asked.popleft()) for _ in range(len(self._asked))]

@@ -14,7 +14,6 @@ from contextlib import suppress
 import structlog
 from redis.exceptions import RedisError
 
-from marketstream.bus.cancellation import heed
 from marketstream.bus.client import Call, Script
 from marketstream.bus.redis import RedisBus
 from marketstream.bus.sender import LUA
@@ -74,7 +73,6 @@ class RedisLease:
                     await self._serve(duty)
                     self._free, self._was_held = 0, True
                     log.warning("lease_lost", node=self._bus.node)
-                heed()
                 await asyncio.sleep(STEP)
         finally:
             await self._give_up()
@@ -87,7 +85,6 @@ class RedisLease:
                 await asyncio.wait([working], timeout=STEP)
                 if not working.done() and not await self._renew():
                     break
-                heed()
         finally:
             working.cancel()
             with suppress(asyncio.CancelledError):
@@ -103,7 +100,6 @@ class RedisLease:
                 break
             except (RedisError, OSError) as error:
                 log.warning("bus_read_failed", error=repr(error))
-                heed()
                 await asyncio.sleep(STEP)
         await duty(heritage)
 

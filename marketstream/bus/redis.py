@@ -16,7 +16,6 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 from redis.exceptions import RedisError
 
-from marketstream.bus.cancellation import heed
 from marketstream.bus.client import Client
 from marketstream.bus.listener import Listener
 from marketstream.bus.mirror import Field, Mirror, best, fields, stamp_order
@@ -78,6 +77,7 @@ class RedisBus:
         self._gaps: set[int] = set()
         self._gap = asyncio.Event()
         self._receive: Callable[[Sequence[Frame]], None] = _ignore
+        self._on_found: list[Callable[[], None]] = []
 
     @property
     def connected(self) -> bool:
@@ -138,11 +138,15 @@ class RedisBus:
         """Keeps the connections until cancelled."""
         backoff = Backoff(STEPS)
         try:
-            while True:
-                began = self._clock.now()
-                reason = await self._try_session()
-                self._lost(reason)
-                await asyncio.sleep(backoff.next(self._clock.now() - began, random.random()))  # noqa: S311  # jitter
+            async with asyncio.TaskGroup() as tasks:
+                while True:
+                    began = self._clock.now()
+                    # A task of its own: a group that is falling apart forgets that it was cancelled.
+                    session = tasks.create_task(self._try_session())
+                    await asyncio.wait([session])
+                    self._lost(session.result())
+                    lasted = self._clock.now() - began
+                    await asyncio.sleep(backoff.next(lasted, random.random()))  # noqa: S311  # jitter
         finally:
             self._up = False
             await self.client.aclose()
@@ -167,6 +171,10 @@ class RedisBus:
         """Ends what `hear` began."""
         if self._ears.pop(channel, None) is not None and self._link is not None:
             self._link.drop([channel])
+
+    def on_found(self, call: Callable[[], None]) -> None:
+        """Names one more who is called whenever Redis was found, after which nothing more is missed."""
+        self._on_found.append(call)
 
     # One stay with Redis
 
@@ -222,6 +230,8 @@ class RedisBus:
         if self._announced:
             self._announced = False
             log.info("bus_reconnected", waiting=len(self.sender))
+        for call in self._on_found:
+            call()
 
     async def _sing(self) -> None:
         while True:
@@ -230,7 +240,6 @@ class RedisBus:
             self._silent = set(self._canaries)
             for canary in self._canaries:
                 await self.client.publish(canary, b"")
-                heed()
             try:
                 async with asyncio.timeout(PATIENCE):
                     await self._sang.wait()
@@ -355,7 +364,6 @@ class RedisBus:
             shards, self._gaps = self._gaps, set()
             log.warning("bus_gap", shards=sorted(shards))
             await self._resync([name for name in self._mirror if self._shard(name) in shards])
-            heed()
 
     def _shard(self, name: str) -> int:
         return keys.shard_of(name, self._shards)

@@ -12,7 +12,6 @@ from itertools import chain
 
 import structlog
 
-from marketstream.bus.cancellation import heed
 from marketstream.bus.client import Call, Client, Script, Word
 from marketstream.bus.mirror import Field
 from marketstream.bus.queue import Queue
@@ -139,9 +138,7 @@ class Sender:
                 asked = [] if self._queue else list(self._asked)
                 await self._send(batches)
                 self._answer(asked)
-                heed()
             self._answer(self._asked)
-            heed()
 
     def _answer(self, asked: Iterable[asyncio.Future[None]]) -> None:
         for each in asked:

@@ -3,6 +3,8 @@
 Back ends emit to these names from outside, so they are part of the protocol.
 """
 
+from marketstream.core.symbols import normalise
+
 
 def symbol_room(symbol: str, delay: float = 0) -> str:
     """Room of everyone who watches a symbol, live or held back by a number of seconds."""
@@ -31,3 +33,9 @@ def watched_by(room: str) -> str | None:
     if kind == "delayed":
         name = name.partition(":")[2]
     return name if kind in ("symbol", "delayed", "channel") and name else None
+
+
+def demanded_by(room: str) -> str | None:
+    """The symbol whose prices a room waits for, live or held back; None for a room that no feed can serve."""
+    name = watched_by(room)
+    return name if not room.startswith("channel:") and normalise(name) == name else None

@@ -162,9 +162,9 @@ class FeedSink:
         """See `ports.QuoteSink.ready`."""
         await self._node.caught_up()
 
-    async def wanted(self, symbols: frozenset[str]) -> None:
-        """See `ports.QuoteSink.wanted`."""
-        await self._node.wanted(symbols)
+    async def demand(self, known: frozenset[str]) -> frozenset[str]:
+        """See `ports.QuoteSink.demand`."""
+        return await self._node.demand.differs(known)
 
 
 _: type[QuoteSink] = FeedSink

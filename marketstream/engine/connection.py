@@ -79,6 +79,7 @@ class Connection:
         blocked_bytes: Backlog when that was last looked at.
         since: Cursor of the newest price the client has from before; older current values are not sent again.
         rooms: Rooms of a back end's own that it is in.
+        placed: Whether it holds one of its user's places.
         closed: True once the connection has left the node.
     """
 
@@ -95,6 +96,7 @@ class Connection:
         "keepalive_at",
         "opened_at",
         "outbox",
+        "placed",
         "rooms",
         "session",
         "since",
@@ -120,6 +122,7 @@ class Connection:
         self.blocked_bytes = 0
         self.since = 0
         self.rooms: tuple[str, ...] = ()
+        self.placed = False
         self.closed = False
         self._calls: deque[Call] | None = None
 

@@ -199,7 +199,6 @@ class Execution:
         for symbol in symbols:
             # By now the rooms watch.
             self._bus.unwatch(symbol)
-        self._node.subscribed()
 
     def _apply(
         self,

@@ -5,7 +5,6 @@ only carries it out.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -25,11 +24,12 @@ from marketstream.core.session import Session
 from marketstream.core.symbols import SymbolRegistry
 from marketstream.engine.connection import Connection, Sink
 from marketstream.engine.delay import DelayLine
+from marketstream.engine.demand import Demand
 from marketstream.engine.execution import Answer, Execution
 from marketstream.engine.flusher import Flusher
+from marketstream.engine.places import LocalPlaces
 from marketstream.engine.stats import Stats
-from marketstream.errors import ConnectionLimitError
-from marketstream.ports import Bus, Clock, Verifier
+from marketstream.ports import Bus, Clock, Places, Verifier
 
 log = structlog.get_logger(__name__)
 
@@ -66,6 +66,7 @@ class Node:
 
     Attributes:
         hub: The rooms.
+        demand: What feeds should subscribe to.
         stats: The counters.
         connections: Every open connection by id, admitted or not.
         bus_lag_ms: Milliseconds between publishing and receiving, of the newest frame.
@@ -83,11 +84,13 @@ class Node:
         plans: Iterable[Plan],
         stats: Stats,
         delivery: Delivery,
+        places: Places | None = None,
     ) -> None:
         self.clock = clock
         self.delivery = delivery
         self.stats = stats
         self._bus = bus
+        self.demand = Demand(clock=clock)
         self.hub: Hub[Connection] = Hub(self._opened, self._emptied)
         self.connections: dict[str, Connection] = {}
         self.spawn: Callable[[Coroutine[None, None, None]], object] = asyncio.ensure_future
@@ -102,9 +105,8 @@ class Node:
         )
         self._verifier = verifier
         self._registry = registry
-        self._users: Counter[tuple[str, str]] = Counter()
+        self._places: Places = LocalPlaces() if places is None else places
         self._lines = {delay: DelayLine(delay) for delay in {plan.delay for plan in plans} if delay > 0}
-        self._demand = asyncio.Event()
         self._execution = Execution(node=self, bus=bus, lines=self._lines)
         bus.attach(self.receive)
 
@@ -123,18 +125,35 @@ class Node:
         """See `ports.Verifier.verify`."""
         return self._verifier.verify(token)
 
-    def admit(self, connection: Connection, principal: Principal) -> Session:
+    def admit(self, connection: Connection, principal: Principal) -> Awaitable[None] | None:
         """Makes a verified client a member of its tenant.
 
+        Returns:
+            None when it is one; an awaitable when others must be asked first. The connection may have been
+            closed while they were: then it is none.
+
         Raises:
-            ConnectionLimitError: The user holds as many connections as the plan allows.
+            ConnectionLimitError: The user holds as many connections as the plan allows; also when awaited.
         """
-        user = (principal.tenant, principal.user)
         limit = principal.plan.max_connections
-        if limit and self._users[user] >= limit:
-            raise ConnectionLimitError(f"{limit} connections are open for this user")
-        self._users[user] += 1
-        session = connection.session = Session(principal, self._registry)
+        waiting = self._places.take(principal.tenant, principal.user, limit) if limit else None
+        if waiting is not None:
+            return self._admit_later(connection, principal, waiting)
+        self._let_in(connection, principal)
+        return None
+
+    async def _admit_later(
+        self, connection: Connection, principal: Principal, waiting: Awaitable[None]
+    ) -> None:
+        await waiting
+        if connection.closed:
+            self._places.give(principal.tenant, principal.user)
+        else:
+            self._let_in(connection, principal)
+
+    def _let_in(self, connection: Connection, principal: Principal) -> None:
+        connection.placed = principal.plan.max_connections > 0
+        connection.session = Session(principal, self._registry)
         connection.outbox.tenant = principal.tenant
         now = self.clock.now()
         connection.heartbeat_at = now + self.delivery.heartbeat_interval
@@ -150,7 +169,6 @@ class Node:
             plan=principal.plan.name,
             address=connection.address,
         )
-        return session
 
     def preview(self, principal: Principal, command: Subscribe) -> Subscribed:
         """What a subscription would come to if it were the first of a client; changes nothing."""
@@ -199,10 +217,8 @@ class Node:
             self.hub.leave(room, outbox)
         self.stats.discarded += outbox.replaceable() + outbox.missed()
         outbox.clear()
-        user = (principal.tenant, principal.user)
-        self._users[user] -= 1
-        if self._users[user] <= 0:
-            del self._users[user]
+        if connection.placed:
+            self._places.give(principal.tenant, principal.user)
         self.stats.connections[connection.transport] -= 1
         self.stats.closed[reason.code] += 1
         log.info(
@@ -313,10 +329,14 @@ class Node:
     def _opened(self, room: str) -> None:
         if (name := rooms.watched_by(room)) is not None:
             self._bus.watch(name)
+        if (symbol := rooms.demanded_by(room)) is not None:
+            self.demand.watch(symbol)
 
     def _emptied(self, room: str) -> None:
         if (name := rooms.watched_by(room)) is not None:
             self._bus.unwatch(name)
+        if (symbol := rooms.demanded_by(room)) is not None:
+            self.demand.unwatch(symbol)
 
     # Waiting for clients
 
@@ -340,17 +360,6 @@ class Node:
             if connection.outbox.lanes
             for lane in connection.outbox.lanes.values()
         )
-
-    def subscribed(self) -> None:
-        """Tells those who wait in `wanted` that somebody watches something new."""
-        self._demand.set()
-        self._demand.clear()
-
-    async def wanted(self, symbols: frozenset[str]) -> None:
-        """Returns when a client watches one of the symbols."""
-        names = [rooms.symbol_room(symbol) for symbol in symbols]
-        while not any(name in self.hub for name in names):
-            await self._demand.wait()
 
     def monotonic(self, at_ms: int) -> float:
         """Monotonic seconds of a moment given in epoch milliseconds."""

@@ -47,8 +47,8 @@ class ReplayFeed:
         speed: How many times faster than recorded; 0 is as fast as the sink takes it.
         loop: 0 plays once, 1 for ever, a larger number that many times. The times of each further round are
             shifted so that it begins one second after the end of the last.
-        wait: Whether to start only when a client has subscribed to one of the tape's symbols; the whole tape
-            is read and checked once before.
+        wait: Whether to start only when a client of any process watches one of the tape's symbols; the whole
+            tape is read and checked once before.
         clock: Time, for the pace.
         sleep: Waits that many seconds.
     """
@@ -84,7 +84,7 @@ class ReplayFeed:
             FeedError: The tape cannot be read, or a line of it makes no sense.
         """
         if self._wait:
-            await sink.wanted(await self._symbols())
+            await _watched(sink, await self._symbols())
         with closing(self._rows()) as rows:
             await self._play(sink, rows)
         await sink.ready()
@@ -148,6 +148,13 @@ class ReplayFeed:
                 newest_ms = quote.at_ms
             resume_ms = newest_ms + _BETWEEN_ROUNDS_MS
             played += 1
+
+
+async def _watched(sink: QuoteSink, symbols: frozenset[str]) -> None:
+    """Waits until somebody watches one of the symbols."""
+    watched: frozenset[str] = frozenset()
+    while watched.isdisjoint(symbols):
+        watched = await sink.demand(watched)
 
 
 def _read(path: Path, resume_ms: int | None) -> Generator[Quote, None, None]:

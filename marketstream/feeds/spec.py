@@ -1,6 +1,6 @@
 """What `--feed` says, turned into a feed.
 
-    synthetic[?symbols=EUR/USD,AAPL,SYM*100&rate=10&sources=2&shape=burst|spread&seed=7]
+    synthetic[?symbols=EUR/USD,AAPL,SYM*100&rate=10&sources=2&shape=burst|spread&seed=7&demand=0]
     replay:FILE[?speed=1&loop=0&wait=0]
     none
 
@@ -162,6 +162,7 @@ _SYNTHETIC = {
     "sources": _whole(1, MAX_SOURCES),
     "shape": _shape,
     "seed": _whole(0, 999_999_999),
+    "demand": _flag,
     "stale_after": _seconds,
 }
 _REPLAY = {

@@ -7,7 +7,8 @@ that breathes. The same seed and symbols give the same sequence of prices, whate
 It promises that every quote changes the best price of its symbol: the source that quotes is best on at
 least one side afterwards, joining the best price with a larger size where its own price would not do, and
 never repeats the sizes it showed before. So a client sees exactly `rate` changes a second of each symbol,
-with any number of sources and even several in one millisecond.
+with any number of sources and even several in one millisecond. Asked to, it quotes only what somebody
+watches, as a vendor that is paid by the symbol would; then the sequence follows the clients too.
 
 It does not check its arguments (`feeds.spec` does), does not wait for its sink, and refuses to make up for
 more than a second: what a stalled process missed is skipped, not flooded.
@@ -140,7 +141,11 @@ def _pull(memory: float, deviation: float, rate: float) -> tuple[float, float]:
 
 
 class _Market:
-    """One symbol: its fair value, and what each source shows of it now."""
+    """One symbol: its fair value, and what each source shows of it now.
+
+    Attributes:
+        symbol: The symbol.
+    """
 
     __slots__ = (
         "_ask_lots",
@@ -164,12 +169,12 @@ class _Market:
         "_sources",
         "_spread",
         "_step",
-        "_symbol",
         "_thinnest",
         "_trades",
         "_turn",
         "_volume",
         "_waver",
+        "symbol",
     )
 
     def __init__(
@@ -180,7 +185,7 @@ class _Market:
         rate: float,
         draw: random.Random,
     ) -> None:
-        self._symbol = symbol
+        self.symbol = symbol
         self._sources = sources
         self._random = draw.random
         self._divisor = 10**instrument.decimals
@@ -246,7 +251,7 @@ class _Market:
             last, volume = self._last / divisor, self._volume * lot / lot_divisor
         # Whole numbers divided once: the nearest float to the decimal price, without rounding it.
         return Quote(
-            self._symbol,
+            self.symbol,
             self._sources[turn],
             bid / divisor,
             bid_lots * lot / lot_divisor,
@@ -308,13 +313,15 @@ class SyntheticFeed:
         shape: `burst` offers all symbols in one call, `rate` times a second; `spread` offers one symbol
             after the other, evenly over the second, and those due together when the timer is late.
         seed: Same seed, same sequence of prices.
+        demand: Whether only symbols that somebody watches are quoted: at once when the first one comes, then
+            as due, until a few seconds after the last one left.
         clock: Time; `at_ms` of a quote is its wall time when offered, and never goes back.
         sleep: Waits that many seconds.
     """
 
     name = "synthetic"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # one for each parameter of a specification
         self,
         *,
         symbols: Sequence[str] = DEFAULT_SYMBOLS,
@@ -322,6 +329,7 @@ class SyntheticFeed:
         sources: int = 2,
         shape: Shape = "burst",
         seed: int = 7,
+        demand: bool = False,
         stale_after: float | None = None,
         clock: Clock,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -338,6 +346,9 @@ class SyntheticFeed:
         self._together = max(1, _CHUNK // len(self._markets)) if shape == "burst" else _CHUNK
         self._cursor = 0
         self._at_ms = clock.wall_ms()
+        self._demand = demand
+        self._watched: frozenset[_Market] = frozenset()
+        self._woken = asyncio.Event()
 
     async def run(self, sink: QuoteSink) -> None:
         """Offers quotes when they are due, by times fixed at the start; ends only when cancelled.
@@ -345,9 +356,38 @@ class SyntheticFeed:
         Args:
             sink: Where quotes go.
         """
+        if not self._demand:
+            await self._tick(sink)
+            return
+        self._watched = frozenset()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._follow(sink))
+            await self._tick(sink)
+
+    async def _follow(self, sink: QuoteSink) -> None:
+        """Keeps to what is watched."""
+        wanted: frozenset[str] = frozenset()
+        while True:
+            wanted = await sink.demand(wanted)
+            watched = [market for market in self._markets if market.symbol in wanted]
+            # Who asks for a symbol should not have to wait for its next turn.
+            at_ms = self._now_ms()
+            first = [market.quote(at_ms) for market in watched if market not in self._watched]
+            if first:
+                sink.offer(first)
+            self._watched = frozenset(watched)
+            self._woken.set()
+
+    async def _tick(self, sink: QuoteSink) -> None:
+        """Offers quotes when they are due."""
         period = self._period
         origin, done = self._clock.now(), 0
         while True:
+            if self._demand and not self._watched:
+                self._woken.clear()
+                await self._woken.wait()
+                origin, done = self._clock.now() + period, 0
+                continue
             behind = self._clock.now() - (origin + done * period)
             if behind < 0:
                 await self._sleep(min(max(-behind, _SHORTEST_SLEEP), _LONGEST_SLEEP))
@@ -363,28 +403,33 @@ class SyntheticFeed:
 
     def _offer(self, sink: QuoteSink, due: int) -> None:
         """Offers what is due: one call for each burst, one call for all single quotes."""
-        if self._group > 1:
-            for _ in range(due):
-                sink.offer(self._next(self._group))
-        else:
-            sink.offer(self._next(due))
+        bursts = [self._group] * due if self._group > 1 else [due]
+        for count in bursts:
+            quotes = self._next(count)
+            if quotes:
+                sink.offer(quotes)
 
     def _next(self, count: int) -> list[Quote]:
         """The next quotes, symbol after symbol, stamped with the present."""
         markets, cursor = self._markets, self._cursor
+        at_ms = self._now_ms()
+        if count != len(markets) or cursor:
+            turns = range(cursor, cursor + count)
+            self._cursor = turns.stop % len(markets)
+            markets = [markets[turn % len(markets)] for turn in turns]
+        if self._demand:
+            watched = self._watched
+            markets = [market for market in markets if market in watched]
+        return [market.quote(at_ms) for market in markets]
+
+    def _now_ms(self) -> int:
+        """The present, which never goes back; with a new day volumes start again."""
         at_ms = max(self._at_ms, self._clock.wall_ms())
         if at_ms // _DAY_MS != self._at_ms // _DAY_MS:
-            for market in markets:
+            for market in self._markets:
                 market.new_day()
         self._at_ms = at_ms
-        if count == len(markets) and cursor == 0:
-            return [market.quote(at_ms) for market in markets]
-        quotes = []
-        for _ in range(count):
-            quotes.append(markets[cursor].quote(at_ms))
-            cursor = cursor + 1 if cursor + 1 < len(markets) else 0
-        self._cursor = cursor
-        return quotes
+        return at_ms
 
 
 _: type[Feed] = SyntheticFeed

@@ -78,6 +78,11 @@ class EngineCollector(Collector):
         yield GaugeMetricFamily(
             "bus_lag_ms", "Milliseconds the newest frame needed to get here", value=self._node.bus_lag_ms
         )
+        yield GaugeMetricFamily(
+            "demanded_symbols",
+            "Symbols that feeds should provide, by what is known here",
+            value=len(self._node.demand),
+        )
         yield CounterMetricFamily("frames_published", "Frames given to the bus", value=stats.published)
         yield _counter("quotes", "Quotes taken", "feed", stats.quotes)
         yield _counter("rejected", "Quotes and prices refused", "reason", stats.rejected)

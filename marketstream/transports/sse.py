@@ -97,7 +97,7 @@ class EventStream:
             found = node.verify(self._credentials.find(request))
             principal = await found if isawaitable(found) else found
             reply = _require_taken(node.preview(principal, command))
-            stream, connection = self._open(request, principal)
+            stream, connection = await self._open(request, principal)
         except MarketstreamError as error:
             node.refuse(error.code)
             raise
@@ -107,17 +107,21 @@ class EventStream:
             node.send(connection, event.subscribed(reply.symbols, reply.errors))
         return take_over(request, stream, self._head(request), lowat=self._lowat)
 
-    def _open(self, request: web.Request, principal: Principal) -> tuple[SseStream, Connection]:
+    async def _open(self, request: web.Request, principal: Principal) -> tuple[SseStream, Connection]:
         node = self._node
         stream = SseStream(node, self._comment_interval)
         connection = node.open(new_identifier(), "sse", stream, self._addresses.of(request))
         stream.connection = connection
         connection.since = sse.parse_cursor(_last_event_id(request)) or 0
         try:
-            node.admit(connection, principal)
-        except MarketstreamError:
+            waiting = node.admit(connection, principal)
+            if waiting is not None:
+                await waiting
+        except BaseException:
             node.leave(connection, closing.REFUSED)
             raise
+        if connection.closed:
+            raise UnavailableError("the server is going down")
         return stream, connection
 
     def _head(self, request: web.Request) -> bytes:

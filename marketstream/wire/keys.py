@@ -5,6 +5,7 @@ process must agree on these names, so a change of one is a change of the protoco
 """
 
 import re
+from hashlib import blake2b
 from zlib import crc32
 
 SHARDS = 16
@@ -26,6 +27,15 @@ LEASE = "marketstream:{lease}:owner"
 
 TERM = "marketstream:{lease}:term"
 """Number of the newest term of office, rising from one owner of the lease to the next."""
+
+DEMAND = "marketstream:demand"
+"""Channel on which gateways tell which symbols are watched there."""
+
+NODES_SEEN = "marketstream:{nodes}:seen"
+"""Sorted set of nodes by the milliseconds at which each was last heard, by the server's clock."""
+
+NODES_NUMBERS = "marketstream:{nodes}:numbers"
+"""Hash of the number of each node's newest word on `DEMAND`."""
 
 
 def subject(key: str) -> str:
@@ -77,6 +87,20 @@ def channel_shard(channel: str) -> int | None:
 def dead_letters(stream: str) -> str:
     """Stream of the entries of a stream that nobody could use."""
     return f"{stream}.dead"
+
+
+def node_symbols(node: str) -> str:
+    """Hash of what is watched at a node: a field for each symbol, and one without a name for the number."""
+    return f"marketstream:{{{node}}}:symbols"
+
+
+def user_places(tenant: str, user: str) -> str:
+    """Hash of how many connections of a user each node has.
+
+    Named by a digest: users are called as they like, by whatever length and letters, or by their address.
+    """
+    named = f"{len(tenant)} {tenant} {user}".encode("utf-8", "surrogatepass")
+    return f"marketstream:places:{blake2b(named, digest_size=16).hexdigest()}"
 
 
 def field(tenant: str | None, key: str) -> str:

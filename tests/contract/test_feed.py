@@ -10,7 +10,7 @@ import pytest
 
 from marketstream.core.model import Quote
 from marketstream.feeds.replay import ReplayFeed
-from marketstream.feeds.synthetic import SyntheticFeed
+from marketstream.feeds.synthetic import DEFAULT_SYMBOLS, SyntheticFeed
 from marketstream.ports import Feed
 from tests.support.clock import FakeClock
 from tests.support.sink import RecordingSink
@@ -29,6 +29,7 @@ def _tape(folder: Path) -> Path:
 FEEDS: dict[str, Build] = {
     "synthetic, burst": lambda clock, sleep, _: SyntheticFeed(sources=3, clock=clock, sleep=sleep),
     "synthetic, spread": lambda clock, sleep, _: SyntheticFeed(shape="spread", clock=clock, sleep=sleep),
+    "synthetic, on demand": lambda clock, sleep, _: SyntheticFeed(demand=True, clock=clock, sleep=sleep),
     "replay, paced": lambda clock, sleep, folder: ReplayFeed(
         path=_tape(folder), loop=1, clock=clock, sleep=sleep
     ),
@@ -45,9 +46,15 @@ def build(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[FakeClock
     return lambda clock, sleep: make(clock, sleep, tmp_path)
 
 
+async def eager(sink: RecordingSink) -> RecordingSink:
+    """A sink behind which everything is watched."""
+    await sink.want(*DEFAULT_SYMBOLS)
+    return sink
+
+
 async def played(build: Callable[[FakeClock, Sleep], Feed], count: int) -> RecordingSink:
     """What a feed offered until it was cancelled after that many quotes."""
-    clock, sink = FakeClock(), RecordingSink()
+    clock, sink = FakeClock(), await eager(RecordingSink())
     task = asyncio.create_task(build(clock, clock.sleep).run(sink))
     await sink.until(count)
     task.cancel()
@@ -92,7 +99,7 @@ async def test_an_offer_is_left_alone_once_made(build: Callable[[FakeClock, Slee
             handed.append(quotes)
             super().offer(quotes)
 
-    clock, sink = FakeClock(), KeepingSink()
+    clock, sink = FakeClock(), await eager(KeepingSink())
     task = asyncio.create_task(build(clock, clock.sleep).run(sink))
     await sink.until(500)
     task.cancel()
@@ -107,7 +114,7 @@ async def test_a_waiting_feed_ends_promptly_when_cancelled(build: Callable[[Fake
         waiting.set()
         await asyncio.Event().wait()
 
-    task = asyncio.create_task(build(FakeClock(), sleep).run(RecordingSink()))
+    task = asyncio.create_task(build(FakeClock(), sleep).run(await eager(RecordingSink())))
     await waiting.wait()
     task.cancel()
     async with asyncio.timeout(1):
@@ -117,7 +124,7 @@ async def test_a_waiting_feed_ends_promptly_when_cancelled(build: Callable[[Fake
 
 async def test_a_busy_feed_ends_promptly_when_cancelled(build: Callable[[FakeClock, Sleep], Feed]) -> None:
     """However far behind it is, it lets the loop in often enough to hear of it."""
-    clock, sink = FakeClock(), RecordingSink()
+    clock, sink = FakeClock(), await eager(RecordingSink())
 
     async def sleep(seconds: float) -> None:
         await clock.sleep(max(seconds, 0.9))

@@ -16,10 +16,11 @@ from marketstream.engine.aggregator import Aggregator
 from marketstream.engine.connection import Connection
 from marketstream.engine.heartbeat import Heartbeat
 from marketstream.engine.node import Delivery, Node
+from marketstream.engine.places import LocalPlaces
 from marketstream.engine.publisher import Publisher
 from marketstream.engine.stats import Stats
 from marketstream.errors import AuthFailedError, MarketstreamError
-from marketstream.ports import Verifier
+from marketstream.ports import Places, Verifier
 from marketstream.transports.address import AddressReader
 from marketstream.transports.credentials import Credentials
 from marketstream.transports.origin import OriginPolicy
@@ -181,13 +182,15 @@ class Bench:
     Args:
         plans: Plans of the server, for its delay lines.
         delivery: How connections are treated.
+        places: Who may have one more connection.
     """
 
-    def __init__(self, *plans: Plan, delivery: Delivery | None = None) -> None:
+    def __init__(self, *plans: Plan, delivery: Delivery | None = None, places: Places | None = None) -> None:
         self.clock = FakeClock(wall_ms=AT_MS)
         self.stats = Stats()
         self.bus = MemoryBus(clock=self.clock)
         self.tokens = KnownTokens()
+        self.places: Any = LocalPlaces() if places is None else places
         self.node = Node(
             clock=self.clock,
             bus=self.bus,
@@ -196,6 +199,7 @@ class Bench:
             plans=plans or (PRO,),
             stats=self.stats,
             delivery=delivery or Delivery(),
+            places=self.places,
         )
         self.publisher = Publisher(bus=self.bus, stats=self.stats)
         self.aggregator = Aggregator(publisher=self.publisher, clock=self.clock, stats=self.stats)

@@ -13,14 +13,13 @@ class RecordingSink:
     Attributes:
         offers: What each call of `offer` brought, in order.
         waits: How many quotes had been offered at each call of `ready`.
-        asked: The symbols of each call of `wanted`.
+        asked: What was known at each call of `demand`.
     """
 
     def __init__(self) -> None:
         self.offers: list[tuple[Quote, ...]] = []
         self.waits: list[int] = []
         self.asked: list[frozenset[str]] = []
-        self._asked = asyncio.Event()
         self._count = 0
         self._demand: set[str] = set()
         self._changed = asyncio.Condition()
@@ -44,22 +43,30 @@ class RecordingSink:
         self.waits.append(self._count)
         await asyncio.sleep(0)
 
-    async def wanted(self, symbols: frozenset[str]) -> None:
-        """Waits until `want` named one of the symbols."""
-        self.asked.append(symbols)
-        self._asked.set()
+    async def demand(self, known: frozenset[str]) -> frozenset[str]:
+        """Waits until what `want` and `unwant` came to differs from what is known."""
+        self.asked.append(known)
         async with self._changed:
-            await self._changed.wait_for(lambda: not self._demand.isdisjoint(symbols))
+            self._changed.notify_all()
+            await self._changed.wait_for(lambda: self._demand != known)
+            return frozenset(self._demand)
 
-    async def want(self, symbol: str) -> None:
-        """A client subscribes to a symbol."""
+    async def want(self, *symbols: str) -> None:
+        """Clients subscribe to symbols."""
         async with self._changed:
-            self._demand.add(symbol)
+            self._demand.update(symbols)
             self._changed.notify_all()
 
-    async def until_asked(self) -> None:
-        """Waits until a feed asked whether its symbols are wanted."""
-        await self._asked.wait()
+    async def unwant(self, *symbols: str) -> None:
+        """The last clients of symbols have been gone for long enough."""
+        async with self._changed:
+            self._demand.difference_update(symbols)
+            self._changed.notify_all()
+
+    async def until_asked(self, known: frozenset[str] = frozenset()) -> None:
+        """Waits until a feed knows this of the demand, and waits for something else."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.asked[-1:] == [known])
 
     async def until(self, count: int, *, seconds: float = 10) -> None:
         """Waits until that many quotes were offered.

@@ -95,7 +95,7 @@ async def test_a_feed_sees_demand_and_is_seen_to_speak(bench: Bench, client: Cli
     sink = FeedSink(
         name="tape", aggregator=bench.aggregator, node=bench.node, on_quotes=lambda: spoken.append(True)
     )
-    await sink.wanted(frozenset({"A"}))
+    assert await sink.demand(frozenset()) == {"A", "B"}
     sink.offer([quote("A")])
     await sink.ready()
     assert (spoken, client.prices()) == ([True], [1])

@@ -128,7 +128,18 @@ async def test_speed_loop_and_wait_reach_the_tape(tape: Path) -> None:
     await task
     assert len(sink.quotes) == 6
     assert len(sink.offers) == 1
-    assert sink.asked == [frozenset({"AAPL"})]
+    assert sink.asked == [frozenset()]
+
+
+async def test_synthetic_may_be_told_to_quote_only_what_is_watched() -> None:
+    for demand, expected in ((0, {"AAPL", "MSFT"}), (1, {"MSFT"})):
+        feed = build_feed(f"synthetic?symbols=AAPL,MSFT&demand={demand}", clock=TickingClock(0.1))
+        sink = FullSink(3)
+        await sink.want("MSFT")
+        assert isinstance(feed, SyntheticFeed)
+        with pytest.raises((_EnoughError, ExceptionGroup)):
+            await feed.run(sink)
+        assert {quote.symbol for quote in sink.quotes} == expected
 
 
 @pytest.mark.parametrize(

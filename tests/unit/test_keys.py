@@ -33,6 +33,13 @@ def test_the_road_of_a_channel_is_read_from_its_name() -> None:
     ] * 3
 
 
+def test_no_two_users_share_their_places_and_none_can_be_read_or_is_long() -> None:
+    users = [("a", "b c"), ("a b", "c"), ("", "a b c"), ("a", "b"), ("\ud800", "x" * 10_000)]
+    names = {keys.user_places(*user) for user in users}
+    assert len(names) == len(users)
+    assert max(map(len, names)) < 60
+
+
 def test_no_two_tenants_share_a_field_and_none_is_everybodys() -> None:
     fields = {keys.field(tenant, "A") for tenant in (None, "", "a", "A", "A\x1fb")}
     assert len(fields) == 5

@@ -146,6 +146,17 @@ async def test_exactly_one_state_of_each_feed_is_set(figures: Figures) -> None:
     assert figures.value("upstream_reconnects_total", feed="tape") == 3
 
 
+async def test_demand_is_counted_until_it_has_lingered(figures: Figures) -> None:
+    figures.client().subscribe("A", "B")
+    leaving = figures.client()
+    leaving.subscribe("B", "C")
+    assert figures.value("demanded_symbols") == 3
+    figures.node.leave(leaving.connection, closing.IDLE)
+    assert figures.value("demanded_symbols") == 3
+    figures.clock.advance(5)
+    assert figures.value("demanded_symbols") == 2
+
+
 async def test_quotes_and_refusals_are_counted(figures: Figures) -> None:
     figures.aggregator.offer([quote("A", at_ms=50), quote("A", at_ms=40)], "tape")
     assert figures.value("quotes_total", feed="tape") == 2

@@ -1,6 +1,6 @@
 import asyncio
 import json
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Coroutine
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from marketstream.core.commands import (
 from marketstream.core.entitlements import Mode, Plan
 from marketstream.core.model import Status
 from marketstream.engine.node import Delivery
+from marketstream.engine.places import LocalPlaces
 from marketstream.errors import (
     AuthFailedError,
     ConnectionLimitError,
@@ -312,9 +313,63 @@ async def test_a_user_may_hold_as_many_connections_as_the_plan_says(bench: Bench
     bench.client(who)
 
 
+class SlowPlaces(LocalPlaces):
+    """Answers when it is told to, as one that has to ask others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.release = asyncio.Event()
+
+    def take(self, tenant: str, user: str, limit: int) -> Awaitable[None]:  # type: ignore[override]  # what the port allows
+        """Takes a place, later."""
+        return self._take(tenant, user, limit)
+
+    async def _take(self, tenant: str, user: str, limit: int) -> None:
+        await self.release.wait()
+        super().take(tenant, user, limit)
+
+
+async def settled() -> None:
+    """What there is to wait for where nothing has to be."""
+
+
+async def test_who_waits_for_a_place_is_in_no_room_until_it_is_there() -> None:
+    bench = Bench(places=SlowPlaces())
+    who = principal(plan=Plan("p", max_connections=1))
+    first, second = bench.open(), bench.open()
+    waiting = [bench.node.admit(client.connection, who) or settled() for client in (first, second)]
+    assert len(bench.node.hub) == 0
+    bench.places.release.set()
+    await waiting[0]
+    assert first.connection.session is not None
+    with pytest.raises(ConnectionLimitError):
+        await waiting[1]
+    assert second.connection.session is None
+
+
+async def test_a_place_that_comes_too_late_is_given_back() -> None:
+    """The client left while others were asked."""
+    bench = Bench(places=SlowPlaces())
+    client = bench.open()
+    waiting = bench.node.admit(client.connection, principal(plan=Plan("p", max_connections=1)))
+    bench.node.leave(client.connection, closing.CLIENT_LEFT)
+    bench.places.release.set()
+    await (waiting or settled())
+    assert client.connection.session is None
+    assert (len(bench.places), len(bench.node.hub), bench.stats.opened.total()) == (0, 0, 0)
+
+
+async def test_a_plan_without_a_limit_costs_no_place() -> None:
+    bench = Bench(places=SlowPlaces())
+    client = bench.open()
+    assert bench.node.admit(client.connection, principal(plan=Plan("p", max_connections=0))) is None
+    bench.node.leave(client.connection, closing.CLIENT_LEFT)
+    assert len(bench.places) == 0
+
+
 async def test_leaving_cleans_everything(bench: Bench) -> None:
     bench = Bench(DELAYED)
-    for plan in (Plan("pro"), DELAYED):
+    for plan in (Plan("pro", max_connections=1), DELAYED):
         client = bench.client(principal(plan=plan))
         client.subscribe("A", channels=("indices",))
         client.subscribe("B", mode="every")
@@ -325,7 +380,8 @@ async def test_leaving_cleans_everything(bench: Bench) -> None:
         bench.node.leave(client.connection, closing.CLIENT_LEFT)
     assert len(bench.node.hub) == 0
     assert bench.node.connections == {}
-    assert bench.node._users == {}
+    assert len(bench.places) == 0
+    assert list(bench.node.demand.local) == []
     assert +bench.stats.connections == {}
     assert bench.stats.closed == {"client_left": 2}
 
@@ -421,17 +477,18 @@ async def test_a_failed_call_is_answered_with_its_error_and_counted(bench: Bench
     assert bench.stats.commands == {"UNKNOWN_SYMBOL": 1, "NOT_ENTITLED": 1, "RATE_LIMITED": 1, "ok": 1}
 
 
-async def test_a_feed_hears_when_a_client_watches_one_of_its_symbols(bench: Bench) -> None:
-    waiting = asyncio.create_task(bench.node.wanted(frozenset({"A", "B"})))
-    client = bench.client()
-    client.subscribe("C")
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    assert not waiting.done()
-    client.subscribe("B")
-    async with asyncio.timeout(5):
-        await waiting
-        await bench.node.wanted(frozenset({"B"}))
+async def test_what_clients_watch_is_demanded_live_or_delayed_and_nothing_else(bench: Bench) -> None:
+    bench = Bench(DELAYED)
+    live, delayed = bench.client(), bench.client(principal(plan=DELAYED))
+    live.subscribe("A", "B", channels=("indices",))
+    delayed.subscribe("B", "C")
+    bench.node.enter(live.connection, "symbol:not a symbol")
+    assert await bench.node.demand.differs(frozenset()) == {"A", "B", "C"}
+    bench.node.leave(live.connection, closing.CLIENT_LEFT)
+    assert set(bench.node.demand.local) == {"B", "C"}
+    assert len(bench.node.demand) == 3
+    bench.clock.advance(5)
+    assert await bench.node.demand.differs(frozenset("ABC")) == {"B", "C"}
 
 
 async def test_a_tape_waits_for_a_client_of_every_value_but_not_for_ever(bench: Bench) -> None:

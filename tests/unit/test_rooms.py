@@ -1,6 +1,13 @@
 import pytest
 
-from marketstream.core.rooms import channel_room, symbol_of, symbol_room, tenant_room, watched_by
+from marketstream.core.rooms import (
+    channel_room,
+    demanded_by,
+    symbol_of,
+    symbol_room,
+    tenant_room,
+    watched_by,
+)
 
 
 def test_rooms_are_called_as_back_ends_outside_know_them() -> None:
@@ -35,3 +42,16 @@ def test_members_of_a_room_wait_to_hear_of_its_symbol_or_channel(room: str) -> N
 @pytest.mark.parametrize("room", [tenant_room("AAPL"), "symbol:", "delayed:15:", "delayed:15", "AAPL", ""])
 def test_of_other_rooms_nobody_waits_to_hear(room: str) -> None:
     assert watched_by(room) is None
+
+
+@pytest.mark.parametrize("room", [symbol_room("EUR/USD"), symbol_room("EUR/USD", 15)])
+def test_feeds_serve_the_rooms_of_symbols_live_or_held_back(room: str) -> None:
+    assert demanded_by(room) == "EUR/USD"
+
+
+@pytest.mark.parametrize(
+    "room", ["channel:indices", "tenant:AAPL", "symbol:aapl", "symbol:A B", "symbol:", ""]
+)
+def test_what_no_feed_can_serve_is_not_demanded(room: str) -> None:
+    """A back end may call a room what it likes."""
+    assert demanded_by(room) is None

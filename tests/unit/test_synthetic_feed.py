@@ -1,5 +1,6 @@
 """A made-up market: its rate is exact, its prices are believable, and a seed says what happens."""
 
+import asyncio
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -238,6 +239,56 @@ async def test_shares_trade_and_their_volume_grows_until_midnight() -> None:
     assert after[0] < before[-1]
     assert after[-1] > after[0]
     assert len({quote.last for quote in sink.quotes}) > 3
+
+
+@pytest.mark.parametrize("shape", ["burst", "spread"])
+async def test_on_demand_only_what_is_watched_is_quoted_at_its_rate(shape: Shape) -> None:
+    clock, sink = FakeClock(), RecordingSink()
+    feed = SyntheticFeed(
+        symbols=("A", "B", "C"), rate=10, shape=shape, demand=True, clock=clock, sleep=clock.sleep
+    )
+    task = asyncio.create_task(feed.run(sink))
+    await sink.until_asked()
+    assert sink.quotes == []
+    clock.advance(0.5)
+    await sink.want("B", "NOT-ITS")
+    await sink.until(21)
+    assert {quote.symbol for quote in sink.quotes} == {"B"}
+    times = [quote.at_ms for quote in sink.quotes]
+    assert times[0] == 1_700_000_000_500
+    assert all(abs(later - earlier - 100) <= 2 for earlier, later in pairwise(times[1:]))
+    await sink.want("C")
+    begun = len(sink.quotes)
+    await sink.until(begun + 40)
+    later = Counter(quote.symbol for quote in sink.quotes[begun:])
+    assert set(later) == {"B", "C"}
+    assert abs(later["B"] - later["C"]) <= 2
+    assert all(sink.offers)
+    await _cancelled(task)
+
+
+async def test_on_demand_nothing_is_quoted_or_waited_for_once_nobody_watches() -> None:
+    clock, sink = FakeClock(), RecordingSink()
+    feed = SyntheticFeed(symbols=("A", "B"), demand=True, clock=clock, sleep=clock.sleep)
+    task = asyncio.create_task(feed.run(sink))
+    for symbol in ("A", "B"):
+        await sink.want(symbol)
+        await sink.until(len(sink.quotes) + 5)
+        await sink.unwant(symbol)
+        await sink.until_asked()
+        at_rest, stopped = len(sink.quotes), clock.now()
+        assert sink.quotes[-1].symbol == symbol
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(sink.quotes) == at_rest
+        assert clock.now() - stopped <= 0.1
+    await _cancelled(task)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
 
 
 async def test_currencies_are_quoted_without_trades() -> None:

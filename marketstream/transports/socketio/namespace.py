@@ -91,22 +91,42 @@ class MarketData:
             found = self._node.verify(self._credentials.find(origin, given))
             if isawaitable(found):
                 return self._admit_later(socket, found)
-            self._admit(socket, found)
+            return self._admit(socket, found)
         except MarketstreamError as error:
             self._refuse(socket, error)
         return None
 
     async def _admit_later(self, socket: EngineSocket, found: Awaitable[Principal]) -> None:
         try:
-            self._admit(socket, await found)
+            waiting = self._admit(socket, await found)
         except MarketstreamError as error:
             self._refuse(socket, error)
-
-    def _admit(self, socket: EngineSocket, principal: Principal) -> None:
-        connection = socket.connection
-        if connection.closed:
             return
-        self._node.admit(connection, principal)
+        if waiting is not None:
+            await waiting
+
+    def _admit(self, socket: EngineSocket, principal: Principal) -> Awaitable[None] | None:
+        if socket.connection.closed:
+            return None
+        waiting = self._node.admit(socket.connection, principal)
+        if waiting is not None:
+            return self._welcome_later(socket, principal, waiting)
+        self._welcome(socket, principal)
+        return None
+
+    async def _welcome_later(
+        self, socket: EngineSocket, principal: Principal, waiting: Awaitable[None]
+    ) -> None:
+        try:
+            await waiting
+        except MarketstreamError as error:
+            self._refuse(socket, error)
+            return
+        if not socket.connection.closed:
+            self._welcome(socket, principal)
+
+    def _welcome(self, socket: EngineSocket, principal: Principal) -> None:
+        connection = socket.connection
         self._manager.add(socket)
         socket.request = None
         socket.push(wire.connect(connection.id))

@@ -1,0 +1,117 @@
+"""What places for connections promise, whoever keeps them.
+
+An implementation joins by one entry in `PLACES`: how to make it, ready to be asked.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+
+import pytest
+
+from marketstream.bus.presence import Presence
+from marketstream.bus.redis import RedisBus
+from marketstream.bus.url import build_bus
+from marketstream.engine.places import LocalPlaces
+from marketstream.errors import ConnectionLimitError
+from marketstream.observability.clock import SystemClock
+from marketstream.ports import Places
+from tests.support.eventually import eventually
+from tests.support.valkey import Valkey
+
+Open = Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Places]]
+
+
+@asynccontextmanager
+async def memory(_request: pytest.FixtureRequest) -> AsyncIterator[Places]:
+    """Those of a single process."""
+    yield LocalPlaces()
+
+
+@asynccontextmanager
+async def redis(request: pytest.FixtureRequest) -> AsyncIterator[Places]:
+    """Those of many processes, over a real Valkey."""
+    valkey: Valkey = request.getfixturevalue("valkey")
+    bus = build_bus(valkey.url, clock=SystemClock())
+    assert isinstance(bus, RedisBus)
+    presence = Presence(bus=bus, clock=SystemClock())
+    running = [asyncio.create_task(presence.run()), asyncio.create_task(bus.run())]
+    try:
+        await eventually(lambda: bus.connected, what="a connection to Valkey")
+        yield presence.places
+    finally:
+        for task in running:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+PLACES: dict[str, Open] = {"memory": memory, "redis": redis}
+
+
+@pytest.fixture(params=list(PLACES.values()), ids=list(PLACES))
+async def places(request: pytest.FixtureRequest) -> AsyncIterator[Places]:
+    """Places of each kind."""
+    make: Open = request.param
+    async with make(request) as made:
+        yield made
+
+
+async def take(places: Places, user: str = "u", limit: int = 2, tenant: str = "acme") -> bool:
+    """Whether there was a place."""
+    try:
+        waiting = places.take(tenant, user, limit)
+        if waiting is not None:
+            await waiting
+    except ConnectionLimitError as error:
+        assert str(error) == f"{limit} connections are open for this user"  # noqa: PT017  # both ways to raise it
+        return False
+    return True
+
+
+async def test_there_are_as_many_places_as_the_limit_says(places: Places) -> None:
+    assert [await take(places) for _ in range(4)] == [True, True, False, False]
+
+
+async def test_a_place_that_is_given_back_is_there_again(places: Places) -> None:
+    for _ in range(5):
+        assert await take(places, limit=1)
+        assert not await take(places, limit=1)
+        places.give("acme", "u")
+    assert await take(places, limit=1)
+
+
+async def test_every_user_of_every_tenant_has_places_of_its_own(places: Places) -> None:
+    users = [("acme", "u"), ("acme", "v"), ("rival", "u"), ("acme u", ""), ("", "acme u"), ("\ud800", "\x1f")]
+    assert all([await take(places, user, 1, tenant) for tenant, user in users])
+    assert not any([await take(places, user, 1, tenant) for tenant, user in users])
+
+
+async def test_the_limit_is_that_of_who_asks(places: Places) -> None:
+    """A user may have tokens of different plans."""
+    assert await take(places, limit=1)
+    assert not await take(places, limit=1)
+    assert await take(places, limit=2)
+    assert not await take(places, limit=2)
+
+
+async def test_of_many_who_ask_at_once_as_many_get_a_place_as_there_are(places: Places) -> None:
+    asked = [(f"u{number % 7}", number) for number in range(70)]
+    found = await asyncio.gather(*(take(places, user, 4) for user, _ in asked))
+    for user in {user for user, _ in asked}:
+        granted = [each for (asker, _), each in zip(asked, found, strict=True) if asker == user]
+        assert granted == [True] * 4 + [False] * 6
+
+
+async def test_who_stops_waiting_holds_no_place(places: Places) -> None:
+    """However far it had come."""
+    for turns in (0, 1, 2, 3, 5, 8, 16, 32, 64, 128, 256, 512, 1024):
+        task = asyncio.create_task(take(places, limit=1))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        if not task.cancelled():
+            assert task.result()
+            places.give("acme", "u")
+    assert await take(places, limit=1)
