@@ -15,6 +15,10 @@ RUN_READY := $(VENV)/.ready-to-run
 DEV_READY := $(VENV)/.ready-to-develop
 NODE_READY := tests/node/node_modules/.ready
 
+# Most tests wait for something, so more of them than processors run at a time; those of one file share what they start.
+WORKERS ?= 3
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -p no:benchmark
+
 # The tests find the Node of the virtual environment, where there is one, before any other.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -32,10 +36,10 @@ setup: $(DEV_READY) $(NODE_READY) ## install what the tests and checks need
 	@.ci/balancers
 
 test: setup ## run the tests (ARGS= goes to pytest; MARKETSTREAM_TAPES= names recorded tapes)
-	@CHROMIUM="$$(.ci/chromium)" $(BIN)/python -m pytest -m 'not slow' $(ARGS)
+	@CHROMIUM="$$(.ci/chromium)" $(PYTEST) -m 'not slow' $(ARGS)
 
 test-all: setup ## run the tests, the slow ones too
-	@CHROMIUM="$$(.ci/chromium)" $(BIN)/python -m pytest $(ARGS)
+	@CHROMIUM="$$(.ci/chromium)" $(PYTEST) $(ARGS)
 
 bench: $(DEV_READY) $(NODE_READY) ## measure; nothing here passes or fails
 	@$(BIN)/python -m pytest tests/benchmarks --benchmark-only $(ARGS)
