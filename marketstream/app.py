@@ -46,6 +46,7 @@ from marketstream.transports import web as page
 from marketstream.transports.address import AddressReader
 from marketstream.transports.credentials import Credentials
 from marketstream.transports.origin import OriginPolicy
+from marketstream.transports.plain import PlainWebSocket
 from marketstream.transports.rest.admin import Admin
 from marketstream.transports.rest.dev import Development
 from marketstream.transports.rest.guard import Guard
@@ -309,6 +310,15 @@ class Server:
             addresses=addresses,
             retry_ms=settings.sse.retry_ms,
             comment_interval=settings.sse.comment_interval,
+            lowat=settings.delivery.notsent_lowat,
+        ).attach(app)
+        PlainWebSocket(
+            node=self.node,
+            credentials=credentials,
+            origins=origins,
+            addresses=addresses,
+            ping_interval=settings.websocket.ping_interval,
+            max_payload=settings.websocket.max_payload,
             lowat=settings.delivery.notsent_lowat,
         ).attach(app)
         Publishing(guard=guard, intake=self._intake).attach(app)

@@ -89,7 +89,7 @@ class Mirror:
     def repeats(self, frame: Frame) -> bool:
         """Whether a frame says nothing but what is known."""
         known = self.get((frame.tenant, frame.key or ""))
-        return known is not None and known.body == frame.body
+        return known is not None and (known.body, known.trade) == (frame.body, frame.trade)
 
     def get(self, field: Field) -> Frame | None:
         """The newest frame of a field."""

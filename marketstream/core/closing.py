@@ -31,6 +31,7 @@ SLOW_CONSUMER = CloseReason(
 TOO_MANY_MESSAGES = CloseReason("too_many_messages", "too many messages a second", 4429, reconnect=False)
 IDLE = CloseReason("idle", "nothing was heard of the client", 4408, reconnect=True)
 INVALID_MESSAGE = CloseReason("invalid_message", "a message breaks the protocol", 1002, reconnect=False)
+NOT_TEXT = CloseReason("not_text", "only text messages are taken", 1003, reconnect=False)
 MESSAGE_TOO_BIG = CloseReason("message_too_big", "a message is larger than allowed", 1009, reconnect=False)
 DRAIN = CloseReason("drain", "the server is going down for a moment", 1012, reconnect=True)
 INTERNAL = CloseReason("internal", "the server failed", 1011, reconnect=True)

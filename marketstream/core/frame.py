@@ -6,6 +6,9 @@ exceptions are made for speed and are written once: the cursor, by the bus, and 
 
 from collections.abc import Hashable
 
+Trade = tuple[float, float | None]
+"""Price of a trade, and the volume of the day where its source has it."""
+
 
 class Frame:
     """One encoded message on its way to many clients.
@@ -18,6 +21,7 @@ class Frame:
         tenant: The only tenant that may see it; None means all.
         cursor: Microseconds given by the bus at publishing, strictly rising per symbol; 0 before.
         at_ms: Source time in epoch milliseconds; 0 where there is none.
+        trade: Of a price: the last trade's price, and the volume that came with it; None without trades.
         withheld: Tenants that must not see it, because they have a newer value of their own.
         arity: How many JSON values the body holds, separated by commas.
         wrapped: The message as bytes on the wire, per dialect, made at most once in a process.
@@ -32,11 +36,12 @@ class Frame:
         "key",
         "symbol",
         "tenant",
+        "trade",
         "withheld",
         "wrapped",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is a part of what travels, all but two by name
         self,
         event: str,
         body: bytes,
@@ -47,6 +52,7 @@ class Frame:
         at_ms: int = 0,
         arity: int = 1,
         withheld: frozenset[str] = frozenset(),
+        trade: Trade | None = None,
     ) -> None:
         self.event = event
         self.body = body
@@ -56,6 +62,7 @@ class Frame:
         self.at_ms = at_ms
         self.arity = arity
         self.withheld = withheld
+        self.trade = trade
         self.cursor = 0
         self.wrapped: dict[Hashable, bytes] = {}
 

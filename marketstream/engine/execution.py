@@ -1,9 +1,9 @@
 """What an admitted client asks is carried out here, and answered before anything that follows from it.
 
-A symbol is watched first, then its last values are read, which may take a while. From there on, joining and
-the snapshot happen in one turn of the event loop, so that no price falls in between, none that was sent
-before is newer, and none that follows is older. What a client may have is decided by its session; this module
-only carries it out.
+A symbol or channel is watched first, then its last values are read, which may take a while. From there on,
+joining and the snapshot happen in one turn of the event loop, so that no price falls in between, none that
+was sent before is newer, and none that follows is older. What a client may have is decided by its session;
+this module only carries it out.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -159,17 +159,19 @@ class Execution:
         symbols = [
             symbol for effect in effects if isinstance(effect, SendSnapshot) for symbol in effect.symbols
         ]
-        if not symbols or connection.closed:
+        channels = [effect.channel for effect in effects if isinstance(effect, JoinChannel)]
+        names = [*symbols, *channels]
+        if not names or connection.closed:
             # There may have been no room for the answer, and the client was closed for it.
             self._apply(connection, session, effects)
             return None
-        for symbol in symbols:
-            self._bus.watch(symbol)
-        wanted = [*symbols, *map(event.status_key, symbols)]
+        for name in names:
+            self._bus.watch(name)
+        wanted = [*symbols, *map(event.status_key, symbols), *map(event.channel_key, channels)]
         known = self._bus.last(wanted, session.principal.tenant)
         if isawaitable(known):
-            return self._carry_out_later(connection, session, effects, symbols, known)
-        self._finish(connection, session, effects, symbols, known)
+            return self._carry_out_later(connection, session, effects, names, known)
+        self._finish(connection, session, effects, names, known)
         return None
 
     async def _carry_out_later(
@@ -177,14 +179,14 @@ class Execution:
         connection: Connection,
         session: Session,
         effects: Sequence[Effect],
-        symbols: Sequence[str],
+        names: Sequence[str],
         known: Awaitable[Sequence[Frame]],
     ) -> None:
         frames: Sequence[Frame] = ()
         try:
             frames = await known
         finally:
-            self._finish(connection, session, effects, symbols, frames)
+            self._finish(connection, session, effects, names, frames)
         self._node.settle()
 
     def _finish(
@@ -192,13 +194,13 @@ class Execution:
         connection: Connection,
         session: Session,
         effects: Sequence[Effect],
-        symbols: Sequence[str],
+        names: Sequence[str],
         known: Sequence[Frame],
     ) -> None:
         self._apply(connection, session, effects, known=known)
-        for symbol in symbols:
+        for name in names:
             # By now the rooms watch.
-            self._bus.unwatch(symbol)
+            self._bus.unwatch(name)
 
     def _apply(
         self,
@@ -222,8 +224,12 @@ class Execution:
                     self._node.stats.discarded += outbox.forget((symbol, event.status_key(symbol)))
                 case JoinChannel(channel):
                     self._node.hub.join(rooms.channel_room(channel), outbox)
+                    for frame in known:
+                        if frame.key == event.channel_key(channel):
+                            self._node.hub.send(outbox, frame)
                 case LeaveChannel(channel):
                     self._node.hub.leave(rooms.channel_room(channel), outbox)
+                    self._node.stats.discarded += outbox.forget((event.channel_key(channel),))
                 case SendSnapshot(symbols):
                     self._send_snapshot(connection, session, symbols, known)
 

@@ -30,6 +30,7 @@ from marketstream.engine.flusher import Flusher
 from marketstream.engine.places import LocalPlaces
 from marketstream.engine.stats import Stats
 from marketstream.ports import Bus, Clock, Places, Verifier
+from marketstream.wire import keys
 
 log = structlog.get_logger(__name__)
 
@@ -267,7 +268,7 @@ class Node:
         hub, watched = self.hub, []
         for frame in frames:
             if frame.event != "price":
-                hub.post(rooms.symbol_room(frame.symbol), frame)
+                hub.post(_room_of(frame), frame)
             elif hub.deliver(rooms.symbol_room(frame.symbol), frame):
                 watched.append(frame)
         for line in self._lines.values():
@@ -364,6 +365,13 @@ class Node:
     def monotonic(self, at_ms: int) -> float:
         """Monotonic seconds of a moment given in epoch milliseconds."""
         return self.clock.now() + (at_ms - self.clock.wall_ms()) / 1000
+
+
+def _room_of(frame: Frame) -> str:
+    """Who hears a frame that is not a price: those who watch its symbol, or listen to its channel."""
+    if frame.symbol:
+        return rooms.symbol_room(frame.symbol)
+    return rooms.channel_room(keys.subject(frame.key or ""))
 
 
 async def _guarded(work: Coroutine[None, None, None]) -> None:

@@ -1,7 +1,6 @@
 """The quote of one symbol on request, from the newest best price.
 
-The only reader of a price's JSON inside the server: asked for by one client at a time, never on the
-way of a price to the many.
+It reads a price's JSON, which is asked for by one client at a time, never on the way of a price to the many.
 """
 
 from collections.abc import Awaitable, Sequence
@@ -10,10 +9,11 @@ from inspect import isawaitable
 from typing import Any
 
 from marketstream.core.entitlements import Principal
-from marketstream.core.frame import Frame
+from marketstream.core.frame import Frame, Trade
 from marketstream.engine.delay import DelayLine
 from marketstream.errors import UnknownSymbolError
 from marketstream.ports import Bus, Clock
+from marketstream.wire.event import single_price
 from marketstream.wire.json import dumps, loads
 
 
@@ -53,19 +53,18 @@ class Quotes:
         found = line.last([symbol], principal.tenant, known, self._clock.wall_ms()) if line else known
         if not found:
             raise UnknownSymbolError(f"{symbol}: no price is known")
-        return dumps(self._quote(loads(found[0].body)))
+        return dumps(self._quote(loads(found[0].body), found[0].trade))
 
-    def _quote(self, best: dict[str, Any]) -> dict[str, Any]:
+    def _quote(self, best: dict[str, Any], trade: Trade | None) -> dict[str, Any]:
         sides = [best[side] for side in ("bestBid", "bestAsk") if best[side]]
-        single = sides[0]["price"] if sides else None
         at_ms = best["timestamp"]
         return {
             "symbol": best["symbol"],
-            "price": best["midPrice"] if best["midPrice"] is not None else single,
+            "price": single_price(best, trade),
             # The change of a day needs a close of yesterday, which no best price has.
             "change": None,
             "changePercent": None,
-            "volume": None,
+            "volume": trade[1] if trade else None,
             "bid": best["bestBid"] and best["bestBid"]["price"],
             "ask": best["bestAsk"] and best["bestAsk"]["price"],
             "timestamp": at_ms,

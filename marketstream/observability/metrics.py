@@ -43,7 +43,7 @@ class EngineCollector(Collector):
         active = GaugeMetricFamily(
             "websocket_active_connections", "Admitted connections right now", labels=["transport"]
         )
-        for transport in ("websocket", "polling", "sse"):
+        for transport in ("websocket", "polling", "ws", "sse"):
             active.add_metric([transport], stats.connections[transport])
         yield active
         yield _counter("ws_connections", "Admitted connections", "transport", stats.opened)

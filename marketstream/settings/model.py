@@ -181,6 +181,18 @@ class SocketIO(Section):
     max_payload: Count = 256 * 1024
 
 
+class WebSocket(Section):
+    """The plain WebSocket edge.
+
+    Attributes:
+        ping_interval: Seconds between pings, which every client answers.
+        max_payload: Bytes of one message from a client.
+    """
+
+    ping_interval: Seconds = 25
+    max_payload: Count = 256 * 1024
+
+
 class Sse(Section):
     """The Server-Sent Events edge.
 
@@ -242,6 +254,7 @@ class Settings(Section):
     ingest: Ingest = Ingest()
     delivery: Delivery = Delivery()
     socketio: SocketIO = SocketIO()
+    websocket: WebSocket = WebSocket()
     sse: Sse = Sse()
     symbols: Symbols = Symbols()
     log: Log = Log()

@@ -23,6 +23,9 @@ NOTSENT_LOWAT = 16 * 1024
 LAST_WORDS = 5.0
 """Seconds a client has to take what was written before the end."""
 
+STUCK_AFTER = 1.0
+"""Seconds without taking anything after which a client gets no last words."""
+
 _TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 
 
@@ -40,7 +43,7 @@ class Stream(asyncio.Protocol):
             client and flush is what the server spends its time on; without a transport it does nothing.
     """
 
-    __slots__ = ("_closing", "_transport", "connection", "node", "writable", "write")
+    __slots__ = ("_closing", "_paused_at", "_transport", "connection", "node", "writable", "write")
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -49,6 +52,7 @@ class Stream(asyncio.Protocol):
         self.write: Callable[[bytes], None] = _drop
         self._transport: asyncio.Transport | None = None
         self._closing = False
+        self._paused_at = 0.0
 
     # What an edge adds
 
@@ -75,18 +79,23 @@ class Stream(asyncio.Protocol):
         """Bytes the transport holds."""
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
+    @property
+    def stuck(self) -> bool:
+        """Whether the client takes nothing; one that was just written more than fits may yet take it."""
+        return not self.writable and self.node.clock.now() - self._paused_at >= STUCK_AFTER
+
     def end(self) -> None:
         """Closes after what was written; a client that takes nothing is cut off at once."""
         if self._transport is None or self._closing:
             return
         self._closing = True
         self.write = _drop
-        if self.writable:
+        if self.stuck:
+            self._transport.abort()
+        else:
             self._transport.close()
             # The last words may find no taker either.
             asyncio.get_running_loop().call_later(LAST_WORDS, self._cut)
-        else:
-            self._transport.abort()
 
     def _cut(self) -> None:
         if self._transport is not None:
@@ -106,6 +115,7 @@ class Stream(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The transport holds bytes that the client has not taken."""
         self.writable = False
+        self._paused_at = self.node.clock.now()
         if not self._closing:
             self.node.pause(self.connection)
 

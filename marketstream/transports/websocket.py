@@ -43,7 +43,7 @@ class WebSocketStream(Stream):
 
     def close(self, reason: CloseReason) -> None:
         """Says why and ends."""
-        if self.writable:
+        if not self.stuck:
             self.write(websocket.encode_close(reason))
         self.end()
 
@@ -76,6 +76,20 @@ def is_upgrade(request: web.Request) -> bool:
     return "websocket" in request.headers.get("Upgrade", "").lower()
 
 
+def require_handshake(request: web.Request) -> None:
+    """Checks that a request opens a websocket.
+
+    Raises:
+        web.HTTPBadRequest: It does not; the text says why.
+    """
+    key = request.headers.get("Sec-WebSocket-Key", "")
+    if request.method != "GET" or not is_upgrade(request) or len(key) != KEY_LENGTH:
+        raise web.HTTPBadRequest(text="not a WebSocket handshake")
+    if request.headers.get("Sec-WebSocket-Version") != VERSION:
+        text = f"WebSocket version {VERSION} is spoken here"
+        raise web.HTTPBadRequest(text=text, headers={"Sec-WebSocket-Version": VERSION})
+
+
 def accept(
     request: web.Request,
     stream: WebSocketStream,
@@ -86,20 +100,15 @@ def accept(
     """Completes the opening handshake.
 
     Raises:
-        web.HTTPBadRequest: It is not a proper one; the text says why.
+        web.HTTPBadRequest: As `require_handshake`.
     """
-    key = request.headers.get("Sec-WebSocket-Key", "")
-    if request.method != "GET" or not is_upgrade(request) or len(key) != KEY_LENGTH:
-        raise web.HTTPBadRequest(text="not a WebSocket handshake")
-    if request.headers.get("Sec-WebSocket-Version") != VERSION:
-        text = f"WebSocket version {VERSION} is spoken here"
-        raise web.HTTPBadRequest(text=text, headers={"Sec-WebSocket-Version": VERSION})
+    require_handshake(request)
     head = response_head(
         "101 Switching Protocols",
         [
             ("Upgrade", "websocket"),
             ("Connection", "Upgrade"),
-            ("Sec-WebSocket-Accept", websocket.accept_key(key)),
+            ("Sec-WebSocket-Accept", websocket.accept_key(request.headers["Sec-WebSocket-Key"])),
             *(headers or ()),
         ],
     )

@@ -7,15 +7,17 @@ the message is made before its cursor is known. `tests/golden/bus` has one of ea
     batch  = version u8, first cursor u64, cursor before it u64, count u32, frame...
     value  = cursor u64, frame
     frame  = size of what follows u32, flags u8, arity u8, time i64, length of each text (u16 x 4, u32),
-             symbol, event, key, tenant, withheld (JSON), body
+             symbol, event, key, tenant, withheld (JSON), trade if flagged, body
+    trade  = price f64, volume f64 (NaN for none)
 """
 
+import math
 import struct
 from collections.abc import Container
 from dataclasses import dataclass
 from struct import Struct
 
-from marketstream.core.frame import Frame
+from marketstream.core.frame import Frame, Trade
 from marketstream.errors import InvalidMessageError
 from marketstream.wire import keys
 from marketstream.wire.json import dumps, loads
@@ -25,7 +27,8 @@ _BATCH = Struct(">BQQI")
 _CURSOR = Struct(">Q")
 _SIZE = Struct(">I")
 _HEAD = Struct(">BBqHHHHI")
-_HAS_KEY, _HAS_TENANT = 1, 2
+_TRADE = Struct(">dd")
+_HAS_KEY, _HAS_TENANT, _HAS_TRADE = 1, 2, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +57,16 @@ def render(frame: Frame) -> bytes:
     texts = [text.encode() for text in (frame.symbol, frame.event, frame.key or "", frame.tenant or "")]
     withheld = dumps(sorted(frame.withheld)) if frame.withheld else b""
     flags = (frame.key is not None) * _HAS_KEY | (frame.tenant is not None) * _HAS_TENANT
+    trade = b""
+    if frame.trade is not None:
+        price, volume = frame.trade
+        flags |= _HAS_TRADE
+        trade = _TRADE.pack(price, math.nan if volume is None else volume)
     try:
         head = _HEAD.pack(flags, frame.arity, frame.at_ms, *map(len, texts), len(withheld))
     except struct.error as exc:
         raise InvalidMessageError(f"{frame!r} cannot travel: {exc}") from exc
-    entry = b"".join((head, *texts, withheld, frame.body))
+    entry = b"".join((head, *texts, withheld, trade, frame.body))
     return _SIZE.pack(len(entry)) + entry
 
 
@@ -118,7 +126,8 @@ def parse_value(data: bytes) -> Frame:
 def _frame(data: bytes, start: int, end: int, cursor: int, wanted: Container[str] | None) -> Frame | None:
     flags, arity, at_ms, *lengths = _HEAD.unpack_from(data, start)
     at = start + _HEAD.size
-    if at + sum(lengths) > end or end > len(data):
+    extra = _TRADE.size if flags & _HAS_TRADE else 0
+    if at + sum(lengths) + extra > end or end > len(data):
         raise InvalidMessageError("not a frame: it is cut off")
     symbol = data[at : at + lengths[0]].decode()
     if wanted is not None and symbol and symbol not in wanted:
@@ -132,16 +141,22 @@ def _frame(data: bytes, start: int, end: int, cursor: int, wanted: Container[str
         return None
     frame = Frame(
         event,
-        data[at:end],
+        data[at + extra : end],
         key=key if flags & _HAS_KEY else None,
         symbol=symbol,
         tenant=tenant if flags & _HAS_TENANT else None,
         at_ms=at_ms,
         arity=arity,
         withheld=_names(parts[4]),
+        trade=_trade(data, at) if extra else None,
     )
     frame.cursor = cursor
     return frame
+
+
+def _trade(data: bytes, at: int) -> Trade:
+    price, volume = _TRADE.unpack_from(data, at)
+    return price, None if math.isnan(volume) else volume
 
 
 def _names(data: bytes) -> frozenset[str]:

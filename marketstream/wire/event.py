@@ -9,7 +9,7 @@ from typing import Any
 
 from marketstream.core.commands import Subscription
 from marketstream.core.entitlements import Plan
-from marketstream.core.frame import Frame
+from marketstream.core.frame import Frame, Trade
 from marketstream.core.model import BestPrice, Side, Status
 from marketstream.errors import InvalidMessageError
 from marketstream.wire.json import dumps
@@ -54,7 +54,23 @@ def price(best: BestPrice, tenant: str | None = None, withheld: frozenset[str] =
         tenant=tenant,
         at_ms=best.at_ms,
         withheld=withheld,
+        trade=None if best.last is None else (best.last, best.volume),
     )
+
+
+def single_price(best: dict[str, Any], trade: Trade | None) -> float | None:
+    """What a best price comes to in one number: the last trade, else the middle, else the only side.
+
+    Args:
+        best: A best price as the protocol writes it.
+        trade: Of its frame.
+    """
+    if trade is not None:
+        return trade[0]
+    if best["midPrice"] is not None:
+        middle: float = best["midPrice"]
+        return middle
+    return next((best[side]["price"] for side in ("bestBid", "bestAsk") if best[side]), None)
 
 
 def snapshot(prices: Iterable[Frame]) -> Frame:
@@ -111,10 +127,15 @@ def connected(client_id: str, server_time_ms: int, expires_at_ms: int, plan: Pla
     )
 
 
+def channel_key(channel: str) -> str:
+    """Key under which the updates of one channel replace each other."""
+    return f"channel {channel}"
+
+
 def channel_update(channel: str, data: object, at_ms: int) -> Frame:
     """Event `market_update`, `sector_update` or `sentiment_update` {channel, data, timestamp}."""
     body = dumps({"channel": channel, "data": data, "timestamp": at_ms})
-    return Frame(CHANNEL_EVENTS[channel], body, key=f"channel {channel}", at_ms=at_ms)
+    return Frame(CHANNEL_EVENTS[channel], body, key=channel_key(channel), at_ms=at_ms)
 
 
 def custom(event: str, arguments: Sequence[object], key: str | None = None) -> Frame:

@@ -7,6 +7,7 @@ several roads is asked to put everything on one, so that order between symbols c
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from dataclasses import replace
 from functools import partial
 from inspect import isawaitable
 from itertools import pairwise
@@ -148,10 +149,12 @@ async def test_a_frame_arrives_as_it_was_sent(line: Line) -> None:
         event.channel_update("indices", {"ö": [None]}, 7),
         event.custom("own", [1, 2]),
         event.price(best_price("A"), None, frozenset({"acme", "rival"})),
+        event.price(replace(best_price("B"), last=150.25, volume=81_000.0)),
+        event.price(replace(best_price("B"), last=150.25)),
     ]
     await line.publish(*sent)
     for frame, received in zip(sent, line.frames, strict=True):
-        for name in ("event", "body", "key", "symbol", "tenant", "at_ms", "arity", "withheld"):
+        for name in ("event", "body", "key", "symbol", "tenant", "at_ms", "arity", "withheld", "trade"):
             assert getattr(received, name) == getattr(frame, name)
 
 

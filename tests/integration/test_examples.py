@@ -75,6 +75,13 @@ def test_the_python_client_gets_prices(server: Server) -> None:
     assert len(set(prices)) > 1
 
 
+def test_a_plain_websocket_gets_prices(server: Server) -> None:
+    with _running(server, sys.executable, "plain_websocket.py", "AAPL") as program:
+        prices = _prices(program, r"AAPL [\d.]+ \S+\+00:00$")
+        assert program.out[0] == "watching AAPL"
+    assert len(set(prices)) > 1
+
+
 def test_the_node_client_gets_prices(server: Server, node: Node, tmp_path: Path) -> None:
     """In a folder with the client installed, as the README says."""
     del node  # asked for because it names what is missing where Node is

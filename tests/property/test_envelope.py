@@ -9,6 +9,8 @@ from marketstream.wire import envelope
 
 TEXT = st.text(max_size=20)
 TENANT = st.none() | TEXT
+FLOATS = st.floats(allow_nan=False)
+TRADE = st.none() | st.tuples(FLOATS, st.none() | FLOATS)
 
 
 @st.composite
@@ -23,6 +25,7 @@ def frames(draw: st.DrawFn) -> Frame:
         at_ms=draw(st.integers(0, 2**53)),
         arity=draw(st.integers(0, 255)),
         withheld=draw(st.frozensets(TEXT, max_size=3)),
+        trade=draw(TRADE),
     )
 
 

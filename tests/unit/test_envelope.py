@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from struct import pack
 
@@ -33,7 +34,7 @@ def batch(entries: list[Frame], first: int = CURSOR, previous: int = 5) -> bytes
 
 def shown(frame: Frame) -> tuple[object, ...]:
     """All of a frame that travels, but its cursor."""
-    names = ("event", "body", "key", "symbol", "tenant", "at_ms", "arity", "withheld")
+    names = ("event", "body", "key", "symbol", "tenant", "at_ms", "arity", "withheld", "trade")
     return tuple(getattr(frame, name) for name in names)
 
 
@@ -71,6 +72,16 @@ def test_no_tenant_and_a_tenant_without_a_name_are_two_things() -> None:
     for tenant in (None, ""):
         frame = event.price(best_price("A"), tenant)
         assert envelope.parse_batch(batch([frame]), Everything()).frames[0].tenant == tenant
+
+
+def test_the_last_trade_travels_beside_a_price() -> None:
+    """What is recorded has none, so what was written before there were trades is still read."""
+    for volume in (None, 0.0, 81_000.0):
+        frame = event.price(
+            replace(best_price("A"), last=150.25, volume=volume), "acme", frozenset({"rival"})
+        )
+        read = envelope.parse_batch(batch([frame]), Everything()).frames[0]
+        assert (read.trade, shown(read)) == ((150.25, volume), shown(frame))
 
 
 def test_a_batch_of_another_version_is_refused_by_name() -> None:

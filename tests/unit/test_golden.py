@@ -6,6 +6,7 @@ a client really sends; a difference means that the protocol has changed.
 
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,9 @@ from marketstream.transports.rest.guard import Guard
 from marketstream.transports.rest.market import PUBLISH, Publishing
 from marketstream.wire import event, sse
 from marketstream.wire import socketio as wire
+from marketstream.wire.websocket import Message
 from tests.support.builders import AT_MS, HOUR_MS, Bench, Client, Edge
+from tests.support.plain import PlainClient
 from tests.support.recording import RecordingTransport
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -35,6 +38,7 @@ EURUSD = BestPrice(
     "EUR/USD", Side(1.3863, 1_500_000.0, "ebs"), Side(1.3865, None, "lmax"), 1.3864, 0.0002, 1.4426, AT_MS
 )
 ONE_SIDED = BestPrice("AAPL", Side(150.0, 100.0, "iex"), None, None, None, None, AT_MS)
+TRADED = replace(EURUSD, symbol="AAPL", last=150.25, volume=81_000.0)
 STALE = Status("AAPL", "stale", "iex", AT_MS)
 
 
@@ -164,10 +168,104 @@ def streamed() -> dict[str, bytes]:
     return files
 
 
+def spoken() -> dict[str, bytes]:
+    """What is said over a plain WebSocket, in both of its languages."""
+    return in_action_language() | in_type_language()
+
+
+class Talk:
+    """One client of the plain WebSocket, and the files its conversation fills.
+
+    Args:
+        folder: Of the files.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.bench = Bench()
+        self.bench.tokens.known["good"] = WHO
+        self.bench.publisher.publish([EURUSD])
+        self.bench.bus.publish([event.channel_update("sectors", {"Energy": 0.4}, AT_MS)])
+        self.client = PlainClient(self.bench, WHO)
+        self.files: dict[str, bytes] = {}
+        self._folder = folder
+
+    def ask(self, file: str, message: object, *more: str) -> None:
+        """Says something; the answer fills a file, and what follows it further ones."""
+        self.client.stream.message(Message("text", json.dumps(message).encode()))
+        self.fill(file, *more)
+
+    def fill(self, *files: str) -> None:
+        """What was said since the last time fills these files, a message each."""
+        texts = self.client.texts()
+        for file, text in zip(files, texts, strict=True):
+            self.files[f"websocket/{self._folder}/{file}.json"] = text
+
+    def push(self) -> None:
+        """Everything that the server says by itself."""
+        self.bench.publisher.publish([TRADED])
+        self.fill("traded")
+        self.bench.publisher.publish([ONE_SIDED])
+        self.fill("one_sided")
+        self.bench.publisher.announce([STALE])
+        self.fill("status")
+        frames = {
+            "lagged": event.lagged("EUR/USD", 37),
+            "heartbeat": event.heartbeat(AT_MS),
+            "token_expired": event.error("TOKEN_EXPIRED", TOKEN_EXPIRED.text),
+            "token_expiring": event.token_expiring(AT_MS + HOUR_MS),
+            "market_update": event.channel_update("indices", {"^GSPC": {"price": 4514.02}}, AT_MS),
+            "sentiment_update": event.channel_update("sentiment", {"score": 61}, AT_MS),
+            "custom": event.custom("news", [{"title": "Rates"}]),
+        }
+        for name, frame in frames.items():
+            self.bench.node.send(self.client.connection, frame)
+            self.fill(name)
+
+
+def in_action_language() -> dict[str, bytes]:
+    """Calls with an `action`."""
+    talk = Talk("action")
+    symbols = ["EUR/USD", "no symbol", "AAPL", "MSFT"]
+    wanted = {"data_types": ["price", "volume"], "request_id": "r1"}
+    talk.ask("subscribed", {"action": "subscribe", "symbols": symbols, **wanted}, "price_update")
+    fast = {"action": "subscribe", "symbols": ["AAPL"], "high_frequency": True, "channels": ["sectors"]}
+    talk.ask("subscribed_one", fast, "sector_update")
+    talk.ask("connection_state", {"action": "get_connection_state", "request_id": 2})
+    talk.ask("quote", {"action": "get_quote", "symbol": "EUR/USD", "request_id": 3})
+    talk.ask("pong", {"action": "ping"})
+    talk.ask("authenticated", {"action": "authenticate", "token": "good"})
+    talk.ask("error", {"action": "subscribe", "symbols": "AAPL", "request_id": 4})
+    talk.push()
+    talk.ask("unsubscribed", {"action": "unsubscribe", "symbols": ["AAPL", "TSLA"]})
+    talk.client.say({"action": "subscribe", "symbols": ["EUR/USD"]})
+    talk.ask("rate_limited", {"action": "subscribe", "symbols": ["EUR/USD"], "request_id": "r9"})
+    return talk.files
+
+
+def in_type_language() -> dict[str, bytes]:
+    """Calls with a `type`."""
+    talk = Talk("type")
+    quotes = {"type": "stock_quotes", "symbols": ["EUR/USD", "no symbol", "AAPL", "MSFT"]}
+    talk.ask("subscribed", {"type": "subscribe", "data": quotes}, "quote_update")
+    market = {"type": "market_data", "channels": ["indices", "sectors"]}
+    talk.ask("subscribed_channels", {"type": "subscribe", "data": market}, "sector_update")
+    talk.ask("subscriptions", {"type": "subscriptions"})
+    talk.ask("quote", {"type": "get_quote", "data": {"symbol": "EUR/USD"}})
+    talk.ask("pong", {"type": "ping"})
+    talk.ask("authenticated", {"type": "authenticate", "data": {"token": "good"}})
+    talk.ask("error", {"type": "subscribe", "data": {"type": "stock_quotes", "symbols": "AAPL"}})
+    talk.push()
+    gone = {"type": "stock_quotes", "symbols": ["AAPL", "TSLA"]}
+    talk.ask("unsubscribed", {"type": "unsubscribe", "data": gone})
+    talk.client.say({"type": "get_quote", "data": {"symbol": "EUR/USD"}})
+    talk.ask("rate_limited", {"type": "subscribe", "data": quotes})
+    return talk.files
+
+
 @pytest.fixture
 async def rendered() -> dict[str, bytes]:
     """Every message that is sent to streaming clients, by the name of its file."""
-    return handshakes() | calls() | pushed() | streamed()
+    return handshakes() | calls() | pushed() | streamed() | spoken()
 
 
 @pytest.fixture

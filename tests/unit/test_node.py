@@ -1,6 +1,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from marketstream.core.commands import (
     Unsubscribed,
 )
 from marketstream.core.entitlements import Mode, Plan
+from marketstream.core.frame import Frame
 from marketstream.core.model import Status
 from marketstream.engine.node import Delivery
 from marketstream.engine.places import LocalPlaces
@@ -29,7 +31,7 @@ from marketstream.errors import (
     UnknownSymbolError,
 )
 from marketstream.wire import event, sse
-from tests.support.builders import AT_MS, HOUR_MS, Bench, principal
+from tests.support.builders import AT_MS, HOUR_MS, Bench, Client, best_price, principal
 from tests.support.eventually import eventually
 from tests.support.recording import RecordingTransport
 
@@ -255,6 +257,82 @@ async def test_a_symbol_that_is_not_live_is_told_with_its_snapshot(bench: Bench)
     assert client.sink.named("status") == [{"symbol": "STALE", "state": "stale", "source": None, "since": 5}]
 
 
+# Channels
+
+
+def update(channel: str, number: int, tenant: str | None = None) -> Frame:
+    """An update of a channel."""
+    frame = event.channel_update(channel, number, AT_MS)
+    frame.tenant = tenant
+    return frame
+
+
+def updates(client: Client) -> list[tuple[str, int]]:
+    """Channel and data of the updates that a client got."""
+    return [
+        (payload["channel"], payload["data"])
+        for name, payload in client.sink.events
+        if name in event.CHANNEL_EVENTS.values()
+    ]
+
+
+async def test_an_update_reaches_those_who_listen_to_its_channel(bench: Bench) -> None:
+    listener, watcher = bench.client(), bench.client()
+    listener.subscribe(channels=("indices", "movers"))
+    watcher.subscribe("A", channels=("sectors",))
+    bench.bus.publish([update("indices", 1), update("movers", 2), update("sentiment", 3)])
+    bench.flush()
+    assert updates(listener) == [("indices", 1), ("movers", 2)]
+    assert updates(watcher) == []
+
+
+async def test_whoever_begins_to_listen_is_told_the_last_update(bench: Bench) -> None:
+    """After the answer, and before any later one; once, however often it asks."""
+    bench.bus.publish([update("indices", 1), update("indices", 2)])
+    client = bench.client()
+    client.subscribe("A", channels=("indices", "movers"))
+    bench.bus.publish([update("indices", 3)])
+    client.subscribe(channels=("indices",))
+    bench.flush()
+    assert updates(client) == [("indices", 2), ("indices", 3)]
+    assert [name for name, _ in client.sink.events] == ["snapshot", "market_update", "market_update"]
+
+
+async def test_of_updates_that_a_client_does_not_take_the_newest_is_kept(bench: Bench) -> None:
+    client = bench.client()
+    client.subscribe(channels=("indices", "sectors"))
+    bench.flush()
+    client.sink.full = True
+    bench.bus.publish([update("indices", number) for number in range(9)])
+    bench.bus.publish([update("sectors", 5)])
+    client.sink.full = False
+    bench.node.resume(client.connection)
+    bench.flush()
+    assert updates(client) == [("indices", 8), ("sectors", 5)]
+
+
+async def test_no_update_comes_after_a_channel_was_left(bench: Bench) -> None:
+    client = bench.client()
+    client.subscribe(channels=("indices",))
+    bench.bus.publish([update("indices", 1)])
+    client.unsubscribe(channels=("indices",))
+    bench.bus.publish([update("indices", 2)])
+    bench.flush()
+    assert updates(client) == []
+
+
+async def test_an_update_for_one_tenant_is_nobody_elses(bench: Bench) -> None:
+    bench.bus.publish([update("indices", 1), update("indices", 2, "globex")])
+    acme, globex = bench.client(), bench.client(principal(tenant="globex"))
+    for client in (acme, globex):
+        client.subscribe(channels=("indices",))
+    bench.flush()
+    bench.bus.publish([update("indices", 3, "globex")])
+    bench.flush()
+    assert updates(acme) == [("indices", 1)]
+    assert updates(globex) == [("indices", 2), ("indices", 3)]
+
+
 # Tenants
 
 
@@ -453,6 +531,13 @@ async def test_rooms_of_a_back_ends_own_are_entered_and_left(bench: Bench) -> No
 
 
 # Commands
+
+
+async def test_a_quote_is_the_last_trade_where_there_are_trades(bench: Bench) -> None:
+    client = bench.client()
+    bench.publisher.publish([replace(best_price("A"), last=9.5, volume=700.0), best_price("B")])
+    quotes = [quoted(client.ask(GetQuote(symbol))) for symbol in ("A", "B")]
+    assert [(quote["price"], quote["volume"]) for quote in quotes] == [(9.5, 700.0), (1.5, None)]
 
 
 async def test_a_quote_is_made_of_the_newest_best_price(bench: Bench) -> None:

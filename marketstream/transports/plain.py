@@ -1,0 +1,184 @@
+"""JSON over a plain WebSocket, for clients without a library: three paths, and two languages on each of them.
+
+Who a client is stands in the request, so whoever may not come in is refused by an HTTP status before there is
+a connection. Which language it speaks shows in its first message; until then it is spoken to in the second.
+"""
+
+from collections.abc import Awaitable
+from inspect import isawaitable
+
+from aiohttp import web
+
+from marketstream.core import closing
+from marketstream.core.bucket import MessageMeter
+from marketstream.core.closing import CloseReason
+from marketstream.core.commands import Command, Reply
+from marketstream.core.entitlements import Principal
+from marketstream.core.frame import Frame
+from marketstream.engine.node import Node
+from marketstream.errors import MarketstreamError, UnavailableError
+from marketstream.transports import websocket
+from marketstream.transports.address import AddressReader
+from marketstream.transports.credentials import Credentials
+from marketstream.transports.identifier import new_identifier
+from marketstream.transports.origin import OriginPolicy
+from marketstream.transports.stream import NOTSENT_LOWAT
+from marketstream.transports.websocket import WebSocketStream
+from marketstream.wire import plain
+from marketstream.wire import websocket as frames
+from marketstream.wire.dialect import Dialect
+from marketstream.wire.plain.language import PING, Language, Mark
+from marketstream.wire.plain.typed import TYPED
+from marketstream.wire.websocket import Message
+
+PATHS = ("/api/v1/market/ws/market-data", "/api/v1/market/ws/stock-quotes", "/ws")
+TRANSPORT = "ws"
+"""Its name in logs and metrics; `websocket` is that of Socket.IO."""
+
+
+class PlainStream(WebSocketStream):
+    """A client's websocket, and its sink.
+
+    Args:
+        node: The engine.
+        limit: Bytes a message of the client may have.
+        keepalive_interval: Seconds between two pings.
+    """
+
+    keepalive: Frame | None = PING
+    listens = True
+    snapshots = False
+    keeps = False
+    __slots__ = ("_language", "_meter", "dialect", "keepalive_interval")
+
+    def __init__(self, node: Node, limit: int, keepalive_interval: float) -> None:
+        super().__init__(node, limit)
+        self.keepalive_interval = keepalive_interval
+        self.dialect: Dialect = TYPED.dialect
+        self._language: Language | None = None
+        self._meter = MessageMeter(node.delivery.max_messages)
+
+    def received(self, data: bytes) -> None:
+        """The client is there; what it says is in the messages."""
+        self.connection.heard_at = self.node.clock.now()
+        super().received(data)
+
+    def message(self, message: Message) -> None:
+        """One call."""
+        node, connection = self.node, self.connection
+        if self._meter.exceeded(node.clock.now()):
+            node.close(connection, closing.TOO_MANY_MESSAGES)
+        elif message.kind == "binary":
+            node.close(connection, closing.NOT_TEXT)
+        else:
+            mark, command = self._read(message.data)
+            if not connection.submit(lambda: self._carry_out(mark, command), node.wait_for):
+                node.close(connection, closing.TOO_MANY_MESSAGES)
+
+    def fault(self, reason: CloseReason) -> None:
+        """The client broke the protocol."""
+        self.node.close(self.connection, reason)
+
+    def lost(self) -> None:
+        """The client is gone."""
+        self.node.leave(self.connection, closing.CLIENT_LEFT)
+
+    def _read(self, data: bytes) -> tuple[Mark, Command | MarketstreamError]:
+        """What a message asks for, and what its answer repeats."""
+        mark: Mark = None
+        try:
+            message = plain.read(data)
+            if self._language is None:
+                self._language = plain.recognise(message)
+                self.dialect = self._language.dialect
+            mark = self._language.mark(message)
+            return mark, self._language.parse(message)
+        except MarketstreamError as error:
+            return mark, error
+
+    def _carry_out(self, mark: Mark, command: Command | MarketstreamError) -> Awaitable[None] | None:
+        if not isinstance(command, MarketstreamError):
+            return self.node.execute(self.connection, command, lambda reply: self._answer(mark, reply))
+        self.node.stats.commands[command.code] += 1
+        self._answer(mark, command)
+        self.node.settle()
+        return None
+
+    def _answer(self, mark: Mark, reply: Reply | MarketstreamError) -> None:
+        language = self._language or TYPED
+        if isinstance(reply, MarketstreamError):
+            text = language.refuse(mark, reply)
+        else:
+            text = language.answer(mark, reply)
+        self.node.send(self.connection, Frame("", frames.encode(text)))
+
+
+class PlainWebSocket:
+    """Lets clients in.
+
+    Args:
+        node: The engine.
+        credentials: Where tokens are found.
+        origins: Which web pages may connect.
+        addresses: Where clients are.
+        ping_interval: Seconds between two pings.
+        max_payload: Bytes a message of a client may have.
+        lowat: Bytes the kernel may hold unsent per client.
+    """
+
+    def __init__(
+        self,
+        *,
+        node: Node,
+        credentials: Credentials,
+        origins: OriginPolicy,
+        addresses: AddressReader,
+        ping_interval: float = 25,
+        max_payload: int = 262_144,
+        lowat: int = NOTSENT_LOWAT,
+    ) -> None:
+        self._node = node
+        self._credentials = credentials
+        self._origins = origins
+        self._addresses = addresses
+        self._ping_interval = ping_interval
+        self._max_payload = max_payload
+        self._lowat = lowat
+
+    def attach(self, app: web.Application) -> None:
+        """Adds the routes."""
+        for path in PATHS:
+            app.router.add_get(path, self.handle, allow_head=False)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Opens a websocket, or says by a status why there is none."""
+        node = self._node
+        if not self._origins.allows(request):
+            raise web.HTTPForbidden(text="this page's origin is not allowed")
+        websocket.require_handshake(request)
+        try:
+            if node.draining:
+                raise UnavailableError("the server is going down")
+            found = node.verify(self._credentials.find(request))
+            principal = await found if isawaitable(found) else found
+            stream = await self._open(request, principal)
+        except MarketstreamError as error:
+            node.refuse(error.code)
+            raise
+        return websocket.accept(request, stream, self._origins.headers(request), lowat=self._lowat)
+
+    async def _open(self, request: web.Request, principal: Principal) -> PlainStream:
+        node = self._node
+        stream = PlainStream(node, self._max_payload, self._ping_interval)
+        connection = node.open(new_identifier(), TRANSPORT, stream, self._addresses.of(request))
+        stream.connection = connection
+        try:
+            waiting = node.admit(connection, principal)
+            if waiting is not None:
+                await waiting
+        except BaseException:
+            node.leave(connection, closing.REFUSED)
+            raise
+        if connection.closed:
+            raise UnavailableError("the server is going down")
+        return stream
