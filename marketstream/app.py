@@ -24,6 +24,7 @@ from marketstream.bus.memory import MemoryLease
 from marketstream.bus.presence import Presence
 from marketstream.bus.redis import RedisBus
 from marketstream.bus.url import build_bus, build_clients
+from marketstream.cache.redis import RedisCache
 from marketstream.core.symbols import SymbolRegistry
 from marketstream.engine.aggregator import Aggregator
 from marketstream.engine.desk import Desk
@@ -31,6 +32,7 @@ from marketstream.engine.drain import drain
 from marketstream.engine.heartbeat import Heartbeat
 from marketstream.engine.market import Market
 from marketstream.engine.node import Delivery, Node
+from marketstream.engine.provision import Provision
 from marketstream.engine.publisher import Publisher
 from marketstream.engine.stats import Stats
 from marketstream.engine.supervisor import Supervisor
@@ -54,6 +56,7 @@ from marketstream.transports.rest.health import Health
 from marketstream.transports.rest.market import Publishing
 from marketstream.transports.socketio.namespace import MarketServer, build_socketio
 from marketstream.transports.sse import EventStream
+from marketstream.wiring import attach_reading, build_cache
 
 log = structlog.get_logger(__name__)
 
@@ -155,6 +158,8 @@ class Server:
             clock=self._clock,
             stats=stats,
         )
+        self._registry = registry
+        self._cache = build_cache(settings, self._clock)
         self._lease, self._intake = self._build_lease(desk)
         if self._feeds_market:
             self._register_feeds()
@@ -162,6 +167,7 @@ class Server:
         if self._presence is not None:
             self._presence.attach(self.node.demand)
             self._market.add_work(self._presence.follow)
+        self._provision: Provision | None = None
         self.socketio: MarketServer
         self.app = self._build_app(frozenset(plans))
 
@@ -196,6 +202,8 @@ class Server:
                     # It says goodbye, for which the bus must still be there.
                     task.cancel()
                     await asyncio.wait([task])
+                if self._provision is not None:
+                    self._provision.close()
                 for task in own:
                     task.cancel()
                     # One after the other: the lease is given back while the bus can still say so.
@@ -203,6 +211,8 @@ class Server:
         finally:
             self.node.flusher.stop()
             await runner.cleanup()
+            if isinstance(self._cache, RedisCache):
+                await self._cache.aclose()
         log.info("server_stopped")
         return 0
 
@@ -323,6 +333,15 @@ class Server:
         ).attach(app)
         Publishing(guard=guard, intake=self._intake).attach(app)
         Admin(guard=guard, node=self.node).attach(app)
+        self._provision = attach_reading(
+            app,
+            settings,
+            guard=guard,
+            registry=self._registry,
+            node=self.node,
+            bus=self._bus,
+            cache=self._cache,
+        )
         if settings.dev and settings.auth.secret is not None:
             sign = partial(_sign, settings, self._clock)
             Development(sign=sign, plans=plans, symbols=self.publisher.symbols).attach(app)

@@ -15,6 +15,14 @@
     |       +-- TokenExpiredError   401  TOKEN_EXPIRED
     |       +-- NotEntitledError    403  NOT_ENTITLED
     +-- UnavailableError            503  UNAVAILABLE     a part of the server is not able to answer now
+    |   +-- AllProvidersFailedError 503  ALL_PROVIDERS_FAILED
+    +-- ProviderError                    a provider gave no answer
+    |   +-- ProviderTimeoutError         PROVIDER_TIMEOUT
+    |   +-- ProviderUnavailableError     PROVIDER_UNAVAILABLE
+    |   +-- ProviderRestingError         PROVIDER_RESTING
+    |   +-- ProviderQuotaError           PROVIDER_QUOTA
+    |   +-- ProviderDataError            PROVIDER_DATA
+    |   +-- ProviderRefusedError         PROVIDER_REFUSED
     +-- FeedError                        a source of quotes cannot go on
     +-- BusError                         frames cannot travel between processes
     +-- ConfigurationError               the server must not start like this
@@ -23,6 +31,7 @@ Edges read only the class attributes `code`, `status`, `retryable` and `public`,
 function an edge. Closing a client is not an error: see `core.closing`.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -144,6 +153,93 @@ class UnavailableError(MarketstreamError):
     status = 503
     retryable = True
     public = True
+
+
+class AllProvidersFailedError(UnavailableError):
+    """Nobody answered, and nothing is remembered that could stand in.
+
+    Attributes:
+        attempts: Provider and error code of each attempt, in order.
+        timed_out: Whether it was the time that was over.
+    """
+
+    code = "ALL_PROVIDERS_FAILED"
+
+    def __init__(
+        self, text: str, attempts: Sequence[tuple[str, str]] = (), *, timed_out: bool = False
+    ) -> None:
+        super().__init__(text)
+        self.attempts = tuple(attempts)
+        self.timed_out = timed_out
+
+
+class ProviderError(MarketstreamError):
+    """A provider gave no answer that could be used; its text stays inside.
+
+    Attributes:
+        provider: Its name.
+    """
+
+    code = "PROVIDER_FAILED"
+    status = 503
+
+    def __init__(self, provider: str, text: str) -> None:
+        super().__init__(f"{provider}: {text}")
+        self.provider = provider
+
+
+class ProviderTimeoutError(ProviderError):
+    """It took too long."""
+
+    code = "PROVIDER_TIMEOUT"
+    retryable = True
+
+
+class ProviderUnavailableError(ProviderError):
+    """It cannot be reached, or says that it is out of order."""
+
+    code = "PROVIDER_UNAVAILABLE"
+    retryable = True
+
+
+class ProviderRestingError(ProviderError):
+    """It failed so often lately that it is left alone for a while; trying again soon is of no use.
+
+    Attributes:
+        retry_after: Seconds until it is tried again.
+    """
+
+    code = "PROVIDER_RESTING"
+
+    def __init__(self, provider: str, text: str, retry_after: float) -> None:
+        super().__init__(provider, text)
+        self.retry_after = retry_after
+
+
+class ProviderQuotaError(ProviderError):
+    """It has been asked as often as it allows.
+
+    Attributes:
+        retry_after: Seconds until it may be asked again; None when it did not say.
+    """
+
+    code = "PROVIDER_QUOTA"
+
+    def __init__(self, provider: str, text: str, retry_after: float | None = None) -> None:
+        super().__init__(provider, text)
+        self.retry_after = retry_after
+
+
+class ProviderDataError(ProviderError):
+    """Its answer cannot be read."""
+
+    code = "PROVIDER_DATA"
+
+
+class ProviderRefusedError(ProviderError):
+    """It does not want to answer this, such as for want of a good key."""
+
+    code = "PROVIDER_REFUSED"
 
 
 class FeedError(MarketstreamError):

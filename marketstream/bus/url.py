@@ -53,6 +53,19 @@ def build_bus(url: str, *, clock: Clock, shards: int = keys.SHARDS) -> MemoryBus
     return RedisBus(client=client, clock=clock, shards=shards)
 
 
+def build_client(url: str) -> Redis | RedisCluster:
+    """Makes a client for commands.
+
+    Args:
+        url: As the module says, but not of a bus in memory.
+
+    Raises:
+        ConfigurationError: The URL names no Redis that this version speaks to.
+    """
+    kind = url.partition("://")[0]
+    return _cluster(url, PATIENCE) if kind == _CLUSTER else Redis.from_pool(_pools(kind, url)[0])
+
+
 def build_clients(url: str) -> tuple[Redis | RedisCluster, Redis | RedisCluster]:
     """Makes a client for commands, and one for reads that wait longer than an answer may take.
 

@@ -35,6 +35,11 @@ class TokenBucket:
         self._tokens = capacity
         self._at = -math.inf
 
+    @property
+    def left(self) -> float:
+        """Tokens it held after it was last asked for one."""
+        return max(0.0, self._tokens)
+
     def take(self, now: float) -> float:
         """Takes one token.
 

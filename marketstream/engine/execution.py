@@ -57,13 +57,16 @@ class Execution:
         node: Whose connections.
         bus: Where last values are.
         lines: Where prices are held back, by seconds.
+
+    Attributes:
+        quotes: Answers `get_quote`.
     """
 
     def __init__(self, *, node: "Node", bus: Bus, lines: Mapping[float, DelayLine]) -> None:
         self._node = node
         self._bus = bus
         self._lines = lines
-        self._quotes = Quotes(bus=bus, clock=node.clock)
+        self.quotes = Quotes(bus=bus, clock=node.clock)
 
     def execute(self, connection: Connection, command: Command, answer: Answer) -> Awaitable[None] | None:
         """Carries out what an admitted client asks, and answers it before anything that follows from it.
@@ -84,7 +87,7 @@ class Execution:
                 case GetQuote(raw):
                     session.spend(now)
                     session.require_reader()
-                    body = self._quotes.get(
+                    body = self.quotes.get(
                         session.require_symbol(raw), session.principal, self._line_of(session)
                     )
                     if isawaitable(body):

@@ -28,6 +28,7 @@ from marketstream.engine.demand import Demand
 from marketstream.engine.execution import Answer, Execution
 from marketstream.engine.flusher import Flusher
 from marketstream.engine.places import LocalPlaces
+from marketstream.engine.quotes import Quotes
 from marketstream.engine.stats import Stats
 from marketstream.ports import Bus, Clock, Places, Verifier
 from marketstream.wire import keys
@@ -260,6 +261,15 @@ class Node:
     def execute(self, connection: Connection, command: Command, answer: Answer) -> Awaitable[None] | None:
         """See `execution.Execution.execute`."""
         return self._execution.execute(connection, command, answer)
+
+    @property
+    def quotes(self) -> Quotes:
+        """Answers from the newest best prices."""
+        return self._execution.quotes
+
+    def quote(self, symbol: str, principal: Principal) -> bytes | Awaitable[bytes]:
+        """See `quotes.Quotes.get`: the newest best price, or the one that the plan may see by now."""
+        return self.quotes.get(symbol, principal, self._lines.get(principal.plan.delay))
 
     # Frames
 

@@ -3,13 +3,15 @@
 It reads a price's JSON, which is asked for by one client at a time, never on the way of a price to the many.
 """
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from inspect import isawaitable
 from typing import Any
 
 from marketstream.core.entitlements import Principal
 from marketstream.core.frame import Frame, Trade
+from marketstream.core.provision import ProviderQuote
 from marketstream.engine.delay import DelayLine
 from marketstream.errors import UnknownSymbolError
 from marketstream.ports import Bus, Clock
@@ -17,12 +19,48 @@ from marketstream.wire.event import single_price
 from marketstream.wire.json import dumps, loads
 
 
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """What the newest best price of a symbol says.
+
+    Attributes:
+        price: Its middle, or its one side.
+        bid: Best bid.
+        ask: Best ask.
+        at_ms: Source time, epoch milliseconds.
+    """
+
+    price: float
+    bid: float | None
+    ask: float | None
+    at_ms: int
+
+
+async def newest_price(bus: Bus, symbol: str) -> Newest | None:
+    """The newest price of a symbol that everybody may see; None when there is none."""
+    # No tenant has an empty name, so none of a tenant's own prices is found.
+    found = bus.last([symbol], "")
+    frames = await found if isawaitable(found) else found
+    if not frames:
+        return None
+    best = loads(frames[0].body)
+    bid, ask = (best[side] and best[side]["price"] for side in ("bestBid", "bestAsk"))
+    price = single_price(best, frames[0].trade)
+    return None if price is None else Newest(price, bid, ask, best["timestamp"])
+
+
 class Quotes:
-    """Answers `get_quote`."""
+    """Answers `get_quote`.
+
+    Attributes:
+        known: What a provider said of a symbol lately, without asking it: knows the close before, which no
+            best price does.
+    """
 
     def __init__(self, *, bus: Bus, clock: Clock) -> None:
         self._bus = bus
         self._clock = clock
+        self.known: Callable[[str], ProviderQuote | None] = _nothing
 
     def get(
         self, symbol: str, principal: Principal, line: DelayLine | None = None
@@ -53,18 +91,23 @@ class Quotes:
         found = line.last([symbol], principal.tenant, known, self._clock.wall_ms()) if line else known
         if not found:
             raise UnknownSymbolError(f"{symbol}: no price is known")
-        return dumps(self._quote(loads(found[0].body), found[0].trade))
+        # Who sees prices late must not learn from the volume what happens now.
+        provided = None if line else self.known(symbol)
+        return dumps(self._quote(loads(found[0].body), found[0].trade, provided))
 
-    def _quote(self, best: dict[str, Any], trade: Trade | None) -> dict[str, Any]:
+    def _quote(
+        self, best: dict[str, Any], trade: Trade | None, known: ProviderQuote | None
+    ) -> dict[str, Any]:
         sides = [best[side] for side in ("bestBid", "bestAsk") if best[side]]
         at_ms = best["timestamp"]
+        price = single_price(best, trade)
+        change, percent = _moved(price, known)
         return {
             "symbol": best["symbol"],
-            "price": single_price(best, trade),
-            # The change of a day needs a close of yesterday, which no best price has.
-            "change": None,
-            "changePercent": None,
-            "volume": trade[1] if trade else None,
+            "price": price,
+            "change": change,
+            "changePercent": percent,
+            "volume": trade[1] if trade and trade[1] is not None else known and known.volume,
             "bid": best["bestBid"] and best["bestBid"]["price"],
             "ask": best["bestAsk"] and best["bestAsk"]["price"],
             "timestamp": at_ms,
@@ -74,3 +117,17 @@ class Quotes:
             "age_seconds": round(max(0.0, (self._clock.wall_ms() - at_ms) / 1000), 3),
             "retry_attempts": 0,
         }
+
+
+def _nothing(symbol: str) -> None:  # noqa: ARG001  # nobody was asked of any symbol
+    return None
+
+
+def _moved(price: float | None, known: ProviderQuote | None) -> tuple[float | None, float | None]:
+    """Change and change in percent of a price since the close that a provider knows."""
+    if price is None or known is None or known.change is None:
+        return None, None
+    before = known.price - known.change
+    change = price - before
+    # Ten digits: enough for every price, and none of the dust of binary fractions.
+    return float(f"{change:.10g}"), round(100 * change / before, 4) if before else None

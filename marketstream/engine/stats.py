@@ -31,6 +31,32 @@ class Histogram:
 
 
 @dataclass(slots=True)
+class ReadStats:
+    """What was asked of the cache and of providers since the process started.
+
+    Attributes:
+        cache: Looks into the cache by outcome: hit, miss, and fallback for what stood in.
+        attempts: Questions to providers by provider and outcome: `ok` or an error code.
+        times: Milliseconds that each provider took.
+    """
+
+    cache: Counter[str] = field(default_factory=Counter)
+    attempts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    times: dict[str, Histogram] = field(default_factory=dict)
+
+    @property
+    def hit_ratio(self) -> float:
+        """Share of looks that found something fresh; 0 before the first."""
+        looks = self.cache["hit"] + self.cache["miss"]
+        return self.cache["hit"] / looks if looks else 0.0
+
+    def asked(self, provider: str, outcome: str, seconds: float) -> None:
+        """Counts one question to a provider."""
+        self.attempts[provider, outcome] += 1
+        self.times.setdefault(provider, Histogram()).observe(seconds * 1000)
+
+
+@dataclass(slots=True)
 class Stats:
     """What happened since the process started.
 
@@ -56,6 +82,7 @@ class Stats:
         dead_writes: Writes that failed because the connection was gone.
         latency: Milliseconds from source time to the end of the flush that wrote it.
         rate: Frames delivered in the last whole second.
+        reads: What was asked of the cache and of providers.
     """
 
     connections: Counter[str] = field(default_factory=Counter)
@@ -79,3 +106,4 @@ class Stats:
     dead_writes: int = 0
     latency: Histogram = field(default_factory=Histogram)
     rate: int = 0
+    reads: ReadStats = field(default_factory=ReadStats)

@@ -18,10 +18,10 @@ import asyncio
 import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 from marketstream.core.model import Quote
+from marketstream.feeds.instrument import Instrument, instrument_of
 from marketstream.ports import Clock, Feed, QuoteSink
 
 Shape = Literal["burst", "spread"]
@@ -53,76 +53,7 @@ _CROSS_CHANCE = 0.1
 _NO_ASK = 1 << 62
 
 
-@dataclass(frozen=True, slots=True)
-class _Instrument:
-    """How one symbol trades; prices are counted in ticks, sizes in lots, both whole numbers.
-
-    Attributes:
-        price: Where it starts and returns to.
-        decimals: Decimals of a price; one tick is one unit of the last.
-        spread: Usual distance of bid and ask, ticks.
-        volatility: Deviation of the price over one second, as a part of the price.
-        lot: Size of one lot times `lot_divisor`.
-        lot_divisor: What a count of lots times `lot` is divided by.
-        largest: Usual largest size, lots.
-        trades: Whether there is a tape of trades; currencies are only quoted.
-    """
-
-    price: float
-    decimals: int
-    spread: float
-    volatility: float
-    lot: int = 100
-    lot_divisor: int = 1
-    largest: int = 12
-    trades: bool = True
-
-
-def _currency(price: float, decimals: int, spread: float) -> _Instrument:
-    return _Instrument(price, decimals, spread, 1.8e-5, lot=100_000, largest=50, trades=False)
-
-
-def _share(price: float, spread: float, volatility: float = 1.2e-4) -> _Instrument:
-    return _Instrument(price, 2, spread, volatility)
-
-
-def _coin(price: float, spread: float) -> _Instrument:
-    return _Instrument(price, 2, spread, 1.1e-4, lot=1, lot_divisor=1000, largest=2500)
-
-
-_KNOWN = {
-    "EUR/USD": _currency(1.08450, 5, 7),
-    "GBP/USD": _currency(1.27120, 5, 10),
-    "USD/JPY": _currency(149.500, 3, 9),
-    "USD/CHF": _currency(0.88340, 5, 10),
-    "AUD/USD": _currency(0.65780, 5, 8),
-    "NZD/USD": _currency(0.60930, 5, 11),
-    "USD/CAD": _currency(1.36420, 5, 10),
-    "EUR/GBP": _currency(0.85310, 5, 9),
-    "AAPL": _share(228.50, 2.0, 1.0e-4),
-    "MSFT": _share(427.10, 5.0, 0.9e-4),
-    "NVDA": _share(135.20, 2.0, 1.9e-4),
-    "TSLA": _share(345.60, 7.0, 2.2e-4),
-    "AMZN": _share(205.40, 2.5),
-    "GOOGL": _share(176.30, 2.5),
-    "META": _share(574.80, 12.0),
-    "BTC/USD": _coin(64_250.00, 420.0),
-    "ETH/USD": _coin(3_125.00, 35.0),
-}
-
 DEFAULT_SYMBOLS = ("EUR/USD", "GBP/USD", "USD/JPY", "AAPL", "MSFT", "NVDA", "TSLA", "BTC/USD")
-
-
-def _instrument(symbol: str, seed: int) -> _Instrument:
-    """The known instrument, or a made-up one that depends on nothing but the symbol and the seed."""
-    known = _KNOWN.get(symbol)
-    if known is not None:
-        return known
-    draw = random.Random(f"{seed}:{symbol}")  # noqa: S311 - a market that must repeat, not a secret
-    if "/" in symbol:
-        return _currency(round(draw.uniform(0.6, 1.9), 5), 5, draw.uniform(7, 15))
-    price = round(math.exp(draw.uniform(math.log(15), math.log(600))), 2)
-    return _share(price, draw.uniform(1.5, 3) + price / 100, draw.uniform(0.8e-4, 2e-4))
 
 
 def _pull(memory: float, deviation: float, rate: float) -> tuple[float, float]:
@@ -180,7 +111,7 @@ class _Market:
     def __init__(
         self,
         symbol: str,
-        instrument: _Instrument,
+        instrument: Instrument,
         sources: Sequence[str],
         rate: float,
         draw: random.Random,
@@ -206,7 +137,7 @@ class _Market:
         self._last = round(instrument.price * self._divisor)
         self._volume = 0
 
-    def _start(self, instrument: _Instrument, rate: float, count: int) -> None:
+    def _start(self, instrument: Instrument, rate: float, count: int) -> None:
         """Sets the two walks, of the fair value and of the spread, for steps of 1/rate seconds."""
         self._drift = self._breath = 0.0
         deviation = instrument.price * self._divisor * instrument.volatility * math.sqrt(_MEMORY / 2)
@@ -337,7 +268,9 @@ class SyntheticFeed:
         self.stale_after = stale_after
         draw = random.Random(seed)  # noqa: S311 - a market that must repeat, not a secret
         names = [f"sim-{number}" for number in range(1, sources + 1)]
-        self._markets = [_Market(symbol, _instrument(symbol, seed), names, rate, draw) for symbol in symbols]
+        self._markets = [
+            _Market(symbol, instrument_of(symbol, seed), names, rate, draw) for symbol in symbols
+        ]
         self._clock = clock
         self._sleep = sleep
         # Symbols per due time, and seconds between two due times.

@@ -36,6 +36,7 @@ class EngineCollector(Collector):
         yield from self._connections()
         yield from self._delivery()
         yield from self._market()
+        yield from self._reads()
         yield from self._promised()
 
     def _connections(self) -> Iterator[Metric]:
@@ -101,15 +102,32 @@ class EngineCollector(Collector):
         yield state
         yield restarts
 
+    def _reads(self) -> Iterator[Metric]:
+        reads = self._node.stats.reads
+        times = HistogramMetricFamily(
+            "data_source_response_time_ms",
+            "Milliseconds a provider took to answer or fail",
+            labels=["provider"],
+        )
+        for provider, seen in sorted(reads.times.items()):
+            times.add_metric([provider], _buckets(seen), seen.total)
+        yield times
+        asked = CounterMetricFamily(
+            "data_source_requests", "Questions to providers by outcome", labels=["provider", "outcome"]
+        )
+        for (provider, outcome), count in sorted(reads.attempts.items()):
+            asked.add_metric([provider, outcome], count)
+        yield asked
+        yield GaugeMetricFamily(
+            "redis_cache_hit_ratio",
+            "Share of looks into the cache that found something",
+            value=reads.hit_ratio,
+        )
+        yield _counter("cache_lookups", "Looks into the cache by outcome", "outcome", reads.cache)
+
     @staticmethod
     def _promised() -> Iterator[Metric]:
         """Series of parts this process does not have: declared for dashboards to find, without a value."""
-        yield HistogramMetricFamily(
-            "data_source_response_time_ms", "Milliseconds a provider took to answer", labels=["provider"]
-        )
-        yield GaugeMetricFamily(
-            "redis_cache_hit_ratio", "Share of reads the cache answered", labels=["cache"]
-        )
         yield CounterMetricFamily("job_runs", "Runs of background jobs", labels=["job", "outcome"])
 
 
@@ -133,6 +151,9 @@ def _counter(name: str, text: str, label: str, counts: dict[str, int]) -> Counte
 
 
 def _histogram(name: str, text: str, seen: Histogram) -> HistogramMetricFamily:
+    return HistogramMetricFamily(name, text, buckets=_buckets(seen), sum_value=seen.total)
+
+
+def _buckets(seen: Histogram) -> list[tuple[str, float]]:
     bounds = [*map(str, seen.bounds), "+Inf"]
-    buckets = list(zip(bounds, map(float, accumulate(seen.counts)), strict=True))
-    return HistogramMetricFamily(name, text, buckets=buckets, sum_value=seen.total)
+    return list(zip(bounds, map(float, accumulate(seen.counts)), strict=True))

@@ -177,6 +177,8 @@ def _of_dev_mode(settings: Settings) -> Said:
         said["auth.secret"] = (secrets.token_urlsafe(48), DEV_MODE)
     if not settings.feeds.specs:
         said["feeds.specs"] = (("synthetic",), DEV_MODE)
+    if not settings.market.providers:
+        said["market.providers"] = (("synthetic",), DEV_MODE)
     return said
 
 

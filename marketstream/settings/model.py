@@ -9,8 +9,18 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, IPvAnyNetwork, SecretStr, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    SecretStr,
+    field_validator,
+)
 
+from marketstream.core.symbols import normalise
 from marketstream.security.jwt import MIN_SECRET_BYTES
 
 
@@ -29,6 +39,9 @@ def _split(pattern: str) -> BeforeValidator:
 
 _COMMAS = _split(r"\s*,\s*")
 _SPACES = _split(r"\s+")  # a feed spec holds commas of its own
+
+Source = Literal["yahoo", "fmp", "alpha_vantage", "tiingo", "synthetic"]
+MOST_SYMBOLS = 50
 
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
@@ -121,6 +134,78 @@ class Bus(Section):
     """
 
     url: Annotated[str, Field(pattern=r"^[a-z+]+://")] = "memory://"
+
+
+class Cache(Section):
+    """Where answers of providers are kept.
+
+    Attributes:
+        url: A Redis as of `bus.url`, or `memory://`; None: the Redis that is the bus, if it is one.
+        max_entries: Answers that the cache of a process holds; a Redis has its own bound.
+        max_bytes: Bytes that they take at most.
+    """
+
+    url: Annotated[str | None, Field(pattern=r"^[a-z+]+://")] = None
+    max_entries: Count = 10_000
+    max_bytes: Count = 64 * 1024 * 1024
+
+
+def _named(text: str) -> str:
+    """Checks a symbol and, behind a space, the name that people know it by."""
+    symbol, _, name = text.partition(" ")
+    if normalise(symbol) != symbol or not name.strip():
+        raise ValueError("it must be a symbol, a space and a name, such as ^GSPC S&P 500")
+    return text
+
+
+def _symbol(text: str) -> str:
+    if normalise(text) != text:
+        raise ValueError("it must be a symbol in upper case")
+    return text
+
+
+class Market(Section):
+    """What is shown of the market as a whole, and who is asked.
+
+    Attributes:
+        providers: Who is asked, in this order; none: all there are, or the synthetic market in dev mode.
+        popular: Symbols that movers and mood are made of.
+        indices: A symbol and its name each.
+        sectors: A symbol that stands for a sector, and the sector's name, each.
+    """
+
+    providers: Annotated[tuple[Source, ...], _COMMAS] = ()
+    popular: Annotated[tuple[Annotated[str, AfterValidator(_symbol)], ...], _COMMAS] = (
+        *("AAPL", "MSFT", "NVDA", "AMZN", "GOOGL", "META", "TSLA"),
+        *("JPM", "XOM", "JNJ", "PG", "WMT"),
+    )
+    indices: Annotated[tuple[Annotated[str, AfterValidator(_named)], ...], _COMMAS] = (
+        "^GSPC S&P 500",
+        "^IXIC Nasdaq Composite",
+        "^DJI Dow Jones",
+        "^RUT Russell 2000",
+        "^VIX CBOE Volatility",
+    )
+    sectors: Annotated[tuple[Annotated[str, AfterValidator(_named)], ...], _COMMAS] = (
+        "XLK Technology",
+        "XLF Financials",
+        "XLV Health Care",
+        "XLY Consumer Discretionary",
+        "XLP Consumer Staples",
+        "XLE Energy",
+        "XLI Industrials",
+        "XLC Communication Services",
+        "XLU Utilities",
+        "XLB Materials",
+        "XLRE Real Estate",
+    )
+
+    @field_validator("popular", "indices", "sectors")
+    @classmethod
+    def _bounded(cls, listed: tuple[str, ...]) -> tuple[str, ...]:
+        if not 0 < len(listed) <= MOST_SYMBOLS:
+            raise ValueError(f"it must list 1 to {MOST_SYMBOLS} symbols: each is a question to a provider")
+        return listed
 
 
 class Ingest(Section):
@@ -251,6 +336,8 @@ class Settings(Section):
     auth: Auth = Auth()
     feeds: Feeds = Feeds()
     bus: Bus = Bus()
+    cache: Cache = Cache()
+    market: Market = Market()
     ingest: Ingest = Ingest()
     delivery: Delivery = Delivery()
     socketio: SocketIO = SocketIO()

@@ -6,7 +6,12 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
-from marketstream.errors import InvalidMessageError, MarketstreamError, RateLimitedError
+from marketstream.errors import (
+    AllProvidersFailedError,
+    InvalidMessageError,
+    MarketstreamError,
+    RateLimitedError,
+)
 from marketstream.transports.origin import OriginPolicy
 from marketstream.wire.json import dumps
 
@@ -30,6 +35,10 @@ def failure(error: MarketstreamError) -> web.Response:
     }
     if isinstance(error, InvalidMessageError) and error.path:
         body["details"] = {"path": error.path}
+    if isinstance(error, AllProvidersFailedError):
+        body["details"] = {
+            "attempts": [{"provider": provider, "error": code} for provider, code in error.attempts]
+        }
     response = json({"error": body}, error.status)
     if isinstance(error, RateLimitedError):
         response.headers["Retry-After"] = str(max(1, -(-error.retry_after_ms // 1000)))
@@ -65,7 +74,9 @@ def middleware(origins: OriginPolicy) -> Middleware:
             response = failure(MarketstreamError())
         if not response.prepared:
             for name, value in origins.headers(request):
-                response.headers[name] = value
+                before = response.headers.get(name, value)
+                # Some handlers have said it already; `Vary` names everything that matters.
+                response.headers[name] = value if before == value else f"{before}, {value}"
         return response
 
     return answer

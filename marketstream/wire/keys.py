@@ -106,3 +106,38 @@ def user_places(tenant: str, user: str) -> str:
 def field(tenant: str | None, key: str) -> str:
     """Field of `last_values`; a key holds no unit separator, whatever a tenant is called."""
     return key if tenant is None else f"{key}\x1f{tenant}"
+
+
+def quote(symbol: str) -> str:
+    """Cached quote of a symbol."""
+    return f"quote:{symbol}"
+
+
+def historical(symbol: str, period: str, interval: str) -> str:
+    """Cached candles."""
+    return f"historical:{symbol}:{period}:{interval}"
+
+
+def profile(symbol: str) -> str:
+    """Cached profile."""
+    return f"profile:{symbol}"
+
+
+def news(symbol: str, limit: int) -> str:
+    """Cached news."""
+    return f"news:{symbol}:{limit}"
+
+
+def search(query: str, limit: int) -> str:
+    """Cached matches; a query in another case is the same."""
+    return f"search:{query.lower()}:{limit}"
+
+
+def market(name: str, kind: str | None = None) -> str:
+    """Cached view of the whole market, such as `market:indices` or `market:movers:gainers`."""
+    return f"market:{name}" if kind is None else f"market:{name}:{kind}"
+
+
+def fallback(key: str) -> str:
+    """Where the value of a cached key stays when its time is over, for want of a better one."""
+    return f"fallback:{key}"

@@ -29,6 +29,8 @@ from marketstream.wire import socketio as wire
 from marketstream.wire.websocket import Message
 from tests.support.builders import AT_MS, HOUR_MS, Bench, Client, Edge
 from tests.support.plain import PlainClient
+from tests.support.providers import exhausted, unknown
+from tests.support.reading import MARKET, reading
 from tests.support.recording import RecordingTransport
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -292,6 +294,31 @@ EXCHANGES = {
     "http/publish_invalid_request.json": (400, "http/publish_invalid_response.json"),
 }
 
+READINGS = {
+    "http/overview.json": "overview",
+    "http/indices.json": "indices",
+    "http/sectors.json": "sectors",
+    "http/movers.json": "movers?type=gainers",
+    "http/sentiment.json": "sentiment",
+    "http/quote.json": "quote/EUR%2FUSD",
+    "http/historical.json": "historical/AAPL?period=5d",
+    "http/profile.json": "profile/AAPL",
+    "http/news.json": "news/AAPL?limit=1",
+    "http/providers.json": "providers",
+    "http/cache_stats.json": "cache/stats",
+    "http/historical_invalid.json": "historical/AAPL?period=9d",
+}
+"""Questions to two providers that answer, each of them alone, and the files of their answers."""
+
+OTHER_READINGS = {
+    "http/search_request.json",
+    "http/search_response.json",
+    "http/quote_fallback.json",
+    "http/quote_unavailable.json",
+    "http/quote_unknown.json",
+    "http/rate_limited.json",
+}
+
 READ_ELSEWHERE = {"bus/batch.hex", "stream/best_price.json"}
 """Held to their bytes where the envelope, and the reading of the stream, are tested."""
 
@@ -313,9 +340,44 @@ async def test_a_publication_is_answered_as_it_was_recorded(
     assert (response.status, await response.read()) == (status, (GOLDEN / expected).read_bytes())
 
 
+@pytest.mark.parametrize("name", READINGS)
+async def test_a_question_is_answered_as_it_was_recorded(name: str) -> None:
+    async with reading("yahoo", "fmp") as api:
+        assert await (await api.raw(READINGS[name], "admin")).read() == (GOLDEN / name).read_bytes()
+
+
+async def test_a_search_is_answered_as_it_was_recorded() -> None:
+    async with reading("yahoo") as api:
+        body = (GOLDEN / "http/search_request.json").read_bytes()
+        headers = {"Authorization": "Bearer good"}
+        response = await api.http.post(f"{MARKET}/search", data=body, headers=headers)
+        assert await response.read() == (GOLDEN / "http/search_response.json").read_bytes()
+
+
+async def test_what_stands_in_and_what_is_missing_is_told_as_it_was_recorded() -> None:
+    async with reading("yahoo", "fmp") as api:
+
+        async def told(path: str) -> bytes:
+            body: bytes = await (await api.raw(path)).read()
+            return body
+
+        await told("quote/AAPL")
+        api.reader.clock.advance(60)
+        for name in ("yahoo", "fmp"):
+            api.reader.script(name, exhausted(name))
+        assert await told("quote/AAPL") == (GOLDEN / "http/quote_fallback.json").read_bytes()
+        assert await told("quote/MSFT") == (GOLDEN / "http/quote_unavailable.json").read_bytes()
+        for name in ("yahoo", "fmp"):
+            api.reader.script(name, unknown())
+        assert await told("quote/NOPE") == (GOLDEN / "http/quote_unknown.json").read_bytes()
+        api.tokens.known["good"] = replace(WHO, plan=Plan("once", rate_capacity=1, rate_refill=0.1))
+        await told("quote/NOPE")
+        assert await told("quote/NOPE") == (GOLDEN / "http/rate_limited.json").read_bytes()
+
+
 async def test_every_message_is_recorded(rendered: dict[str, bytes]) -> None:
     exchanged = {*EXCHANGES, *(response for _, response in EXCHANGES.values())}
-    assert set(recorded()) == rendered.keys() | exchanged | READ_ELSEWHERE
+    assert set(recorded()) == rendered.keys() | exchanged | READ_ELSEWHERE | READINGS.keys() | OTHER_READINGS
 
 
 def test_every_file_is_explained_in_one_line() -> None:

@@ -61,7 +61,13 @@ async def test_the_series_that_were_promised_are_there_from_the_start(figures: F
             "websocket_message_latency_ms_sum",
             "outbox_conflated_total",
         ),
-        *("websocket_message_latency_ms_count", "outbox_closed_total", "bus_lag_ms", "bus_connected"),
+        *(
+            "redis_cache_hit_ratio",
+            "websocket_message_latency_ms_count",
+            "outbox_closed_total",
+            "bus_lag_ms",
+            "bus_connected",
+        ),
     }
     assert promised - set(names(figures.read())) == set()
 
@@ -110,6 +116,26 @@ async def test_entries_of_the_stream_are_counted_by_outcome(figures: Figures) ->
     assert figures.value("stream_entries_total", outcome="accepted") == 3
     assert figures.value("stream_entries_total", outcome="late") == 1
     assert figures.value("stream_claimed_total") == 2
+
+
+async def test_the_cache_and_providers_are_counted(figures: Figures) -> None:
+    reads = figures.stats.reads
+    assert figures.value("redis_cache_hit_ratio") == 0
+    reads.cache.update(hit=3, miss=1, fallback=2)
+    reads.asked("yahoo", "ok", 0.04)
+    reads.asked("yahoo", "PROVIDER_TIMEOUT", 2.5)
+    assert figures.value("redis_cache_hit_ratio") == 0.75
+    assert figures.value("cache_lookups_total", outcome="fallback") == 2
+    assert figures.value("data_source_requests_total", provider="yahoo", outcome="ok") == 1
+    series = "data_source_response_time_ms"
+    assert figures.value(f"{series}_bucket", provider="yahoo", le="50") == 1
+    assert (
+        figures.value(f"{series}_count", provider="yahoo"),
+        figures.value(f"{series}_sum", provider="yahoo"),
+    ) == (
+        2,
+        2_540,
+    )
 
 
 async def test_conflation_is_counted(figures: Figures) -> None:

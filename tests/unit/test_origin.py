@@ -2,7 +2,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from marketstream.transports.origin import OriginPolicy
+from marketstream.transports.origin import EXPOSED_HEADERS, OriginPolicy
 
 PAGE = "http://localhost:3000"
 
@@ -55,7 +55,7 @@ def test_an_allowed_page_may_read_the_answer_and_a_cache_keeps_answers_apart() -
     headers = dict(OriginPolicy([PAGE]).headers(request(PAGE)))
     assert headers == {
         "Access-Control-Allow-Origin": PAGE,
-        "Access-Control-Expose-Headers": "Retry-After",
+        "Access-Control-Expose-Headers": EXPOSED_HEADERS,
         "Vary": "Origin",
     }
 

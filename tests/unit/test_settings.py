@@ -110,6 +110,13 @@ def test_the_environment_names_the_file_unless_the_command_line_does(tmp_path: P
         ("[bus]\nurl = 'here'", "bus.url"),
         ("[socketio]\npath = 'socket.io'", "socketio.path"),
         ("[log]\nlevel = 'loud'", "log.level"),
+        ("[cache]\nurl = 'here'", "cache.url"),
+        ("[cache]\nmax_entries = 0", "cache.max_entries"),
+        ("[market]\nproviders = ['yahoo', 'bloomberg']", "market.providers[1]"),
+        ("[market]\npopular = ['AAPL', 'not one']", "market.popular[1]"),
+        ("[market]\npopular = []", "market.popular"),
+        ("[market]\nindices = ['^GSPC']", "market.indices[0]"),
+        ("[market]\nsectors = ['xlk Technology']", "market.sectors[0]"),
     ],
 )
 def test_what_is_unknown_or_impossible_in_a_file_stops_with_its_path(
@@ -305,3 +312,22 @@ def test_a_list_of_symbols_that_is_missing_is_told_by_its_setting(tmp_path: Path
     with pytest.raises(ConfigurationError) as refused:
         registry("listed", tmp_path / "absent.toml")
     assert refused.value.path == "symbols.file"
+
+
+def test_dev_mode_asks_nobody_but_the_synthetic_market_unless_told_otherwise() -> None:
+    """It answers without a key and without a network."""
+    loaded = load({"dev": True})
+    assert loaded.settings.market.providers == ("synthetic",)
+    assert loaded.origins["market.providers"] == "dev mode"
+    told = load({"dev": True}, environ={"MARKETSTREAM_MARKET__PROVIDERS": "yahoo,synthetic"})
+    assert told.settings.market.providers == ("yahoo", "synthetic")
+    assert load().settings.market.providers == ()
+
+
+def test_lists_of_the_market_can_be_given_in_the_environment() -> None:
+    environ = {
+        "MARKETSTREAM_MARKET__INDICES": "^X Index X, ^Y Index Y",
+        "MARKETSTREAM_MARKET__POPULAR": "A,EUR/USD",
+    }
+    market = load(environ=environ).settings.market
+    assert (market.indices, market.popular) == (("^X Index X", "^Y Index Y"), ("A", "EUR/USD"))

@@ -1,10 +1,16 @@
-"""`GET /api/v1/market/ws/stats` (scope admin): what this process's connections are doing."""
+"""`GET /api/v1/market/ws/stats` and `cache/stats` (scope admin): what this process is doing."""
 
 from aiohttp import web
 
+from marketstream.core.entitlements import Principal
 from marketstream.engine.node import Node
+from marketstream.engine.stats import ReadStats
+from marketstream.ports import Cache
 from marketstream.transports.answer import json
+from marketstream.transports.rest import schema
+from marketstream.transports.rest.endpoint import Answered, Endpoint
 from marketstream.transports.rest.guard import Guard
+from marketstream.transports.rest.openapi import Operation
 
 STATS = "/api/v1/market/ws/stats"
 SCOPE = "admin"
@@ -48,3 +54,38 @@ class Admin:
                 "refused": dict(stats.refused),
             }
         )
+
+
+class CacheAdmin:
+    """Tells operators how well answers are remembered.
+
+    Args:
+        endpoint: Lets callers in.
+        cache: The cache.
+        stats: Its counters.
+    """
+
+    def __init__(self, *, endpoint: Endpoint, cache: Cache, stats: ReadStats) -> None:
+        self._endpoint = endpoint
+        self._cache = cache
+        self._stats = stats
+
+    def operations(self) -> list[Operation]:
+        """The endpoint."""
+        handle = self._endpoint.wrap(self.stats, SCOPE)
+        summary = "How well answers are remembered."
+        return [Operation("GET", "/cache/stats", summary, SCOPE, schema.CacheAnswer, handle)]
+
+    async def stats(self, request: web.Request, who: Principal) -> Answered:  # noqa: ARG002  # as of every endpoint
+        """The backend and its counters."""
+        looks = self._stats.cache
+        answer = schema.CacheAnswer(
+            backend="redis" if self._cache.name == "redis" else "memory",
+            connected=self._cache.connected,
+            entries=self._cache.size,
+            hits=looks["hit"],
+            misses=looks["miss"],
+            fallbacks=looks["fallback"],
+            hit_ratio=round(self._stats.hit_ratio, 4),
+        )
+        return answer, 0

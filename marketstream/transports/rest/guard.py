@@ -22,14 +22,14 @@ class Guard:
         self._verifier = verifier
         self._credentials = credentials
 
-    async def require(self, request: web.Request, scope: str) -> Principal:
-        """The caller, who holds a scope.
+    async def require(self, request: web.Request, scope: str, *others: str) -> Principal:
+        """The caller, who holds a scope, or one of some others that include it.
 
         Raises:
             AuthError: There is no good token, or it lacks the scope.
         """
         found = self._verifier.verify(self._credentials.find(request))
         principal = await found if isawaitable(found) else found
-        if scope not in principal.scopes:
+        if principal.scopes.isdisjoint((scope, *others)):
             raise NotEntitledError(f"scope {scope} is required")
         return principal

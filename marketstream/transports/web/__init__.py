@@ -1,10 +1,10 @@
-"""The live page of development mode: best prices moving, as an ordinary client sees them.
+"""The pages: best prices moving (development mode only), and the reference of the HTTP interface.
 
 Promises that a browser loads nothing but the files shipped beside this module, runs no inline script and
 talks to no other host. Refuses every asset that is not in the list: no path is ever made from a request.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from importlib.resources import files
@@ -21,6 +21,8 @@ _CONTENT_TYPES: Final[Mapping[str, str]] = {
     "style.css": "text/css",
     "favicon.svg": "image/svg+xml",
 }
+_DOCS: Final = "docs.html"
+_DOCS_TYPES: Final[Mapping[str, str]] = {"docs.js": "text/javascript", "docs.css": "text/css"}
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -86,3 +88,23 @@ def add_page(app: web.Application) -> None:
 
     app.router.add_get("/", index)
     app.router.add_get("/assets/{name}", asset)
+
+
+def add_docs(app: web.Application, path: str) -> None:
+    """Registers the reference at a path and its files below it; it shows what `/api/v1/openapi.json` says.
+
+    Raises:
+        FileNotFoundError: As `add_page`.
+    """
+    docs = _read(_DOCS, "text/html")
+    assets = {name: _read(name, content_type) for name, content_type in _DOCS_TYPES.items()}
+
+    def serving(asset: _Asset) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def serve(request: web.Request) -> web.Response:
+            return asset.answer(request)
+
+        return serve
+
+    app.router.add_get(path, serving(docs))
+    for name, asset in assets.items():
+        app.router.add_get(f"{path}/{name}", serving(asset))

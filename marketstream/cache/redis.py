@@ -1,0 +1,93 @@
+"""The cache that processes share, in a Redis, a Valkey or a cluster of them.
+
+Promises that a Redis which is away, or slow, costs a caller a quarter of a second at most and is then not
+asked for a second: until it answers again everything is a miss. That is said once in the log, not for each
+caller. How much it holds is bounded by the times after which entries end, and by Redis' own `maxmemory`.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from redis.asyncio import Redis
+from redis.asyncio.cluster import RedisCluster
+from redis.exceptions import RedisError
+
+from marketstream.ports import Cache, CacheEntry, Clock
+
+log = structlog.get_logger(__name__)
+
+PATIENCE = 0.25
+"""Seconds that an answer may take: a cache that is slower is of no use."""
+
+PAUSE = 1.0
+"""Seconds for which a Redis that did not answer is left alone."""
+
+LOST = (RedisError, OSError, TimeoutError)
+
+
+class RedisCache:
+    """See `ports.Cache`.
+
+    Args:
+        redis: Speaks to it; decodes nothing. Closed by `aclose`.
+        clock: Time.
+    """
+
+    name = "redis"
+
+    def __init__(self, redis: Redis | RedisCluster, *, clock: Clock) -> None:
+        self._redis = redis
+        self._clock = clock
+        self._lost = False
+        self._ask_again_at = 0.0
+
+    @property
+    def connected(self) -> bool:
+        """Whether it answered when it was last asked."""
+        return not self._lost
+
+    @property
+    def size(self) -> int | None:
+        """Not known: it is shared with others."""
+        return None
+
+    async def get(self, key: str) -> bytes | None:
+        """See `ports.Cache.get`."""
+        (found,) = await self._ask([("GET", key)]) or [None]
+        return found if isinstance(found, bytes) else None
+
+    async def put(self, entries: Sequence[CacheEntry]) -> None:
+        """See `ports.Cache.put`."""
+        await self._ask([("SET", key, value, "PX", max(1, round(ttl * 1000))) for key, value, ttl in entries])
+
+    async def aclose(self) -> None:
+        """Lets go of its connections."""
+        await self._redis.aclose()
+
+    async def _ask(self, commands: Sequence[Sequence[str | bytes | int]]) -> list[Any]:
+        """The replies; none at all while there is no Redis to ask."""
+        if self._lost and self._clock.now() < self._ask_again_at:
+            return []
+        try:
+            async with asyncio.timeout(PATIENCE), self._redis.pipeline(transaction=False) as pipe:
+                for words in commands:
+                    pipe.execute_command(*words)
+                replies = list(await pipe.execute())
+        except LOST as error:
+            self._note_lost(error)
+            return []
+        if self._lost:
+            self._lost = False
+            log.info("cache_reconnected")
+        return replies
+
+    def _note_lost(self, error: Exception) -> None:
+        self._ask_again_at = self._clock.now() + PAUSE
+        if not self._lost:
+            self._lost = True
+            log.warning("cache_disconnected", reason=str(error) or type(error).__name__)
+
+
+_: type[Cache] = RedisCache

@@ -1,0 +1,39 @@
+"""How long each kind of answer is fresh, and how long it may still be shown when there is nothing better."""
+
+from dataclasses import dataclass
+
+QUOTE_FALLBACK = 300.0
+FALLBACK = 86_400.0
+UNKNOWN_TTL = 60.0
+"""Seconds for which it is remembered that nobody knows a symbol: typing errors must not eat up quotas."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """One kind of answer.
+
+    Attributes:
+        kind: What providers offer it as, or `market` for what is worked out here.
+        ttl: Seconds for which an answer is given out as it is.
+        fallback: Seconds after that for which it stands in when nobody answers.
+    """
+
+    kind: str
+    ttl: float
+    fallback: float = FALLBACK
+
+    @property
+    def kept(self) -> float:
+        """Seconds after which it is gone for good."""
+        return self.ttl + self.fallback
+
+
+QUOTE = Shelf("quote", 60, QUOTE_FALLBACK)
+HISTORICAL = Shelf("historical", 3_600)
+PROFILE = Shelf("profile", 1_800)
+NEWS = Shelf("news", 900)
+SEARCH = Shelf("search", 900)
+INDICES = Shelf("market", 120)
+SENTIMENT = Shelf("market", 300)
+SECTORS = Shelf("market", 300)
+MOVERS = Shelf("market", 300)

@@ -1,0 +1,111 @@
+"""What every reading endpoint does around its answer: who asks, how often, and how it is told."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from aiohttp import hdrs, web
+from pydantic import ValidationError
+
+from marketstream.core.entitlements import Principal
+from marketstream.core.symbols import SymbolRegistry, normalise
+from marketstream.errors import InvalidMessageError, MarketstreamError, NotEntitledError, UnknownSymbolError
+from marketstream.transports.answer import failure
+from marketstream.transports.rest.guard import Guard
+from marketstream.transports.rest.meter import Meter
+from marketstream.transports.rest.reply import reply
+from marketstream.transports.rest.schema import Shape
+from marketstream.wire.json import loads
+
+S = TypeVar("S", bound=Shape)
+
+Answered = tuple[Shape, int]
+"""A body, and the seconds for which the client need not ask again."""
+
+Answer = Callable[[web.Request, Principal], Awaitable[Answered]]
+
+SHOWN = 64
+"""Characters of a bad symbol that are repeated."""
+
+
+class Endpoint:
+    """Wraps what answers a verified caller into what answers a request.
+
+    Args:
+        guard: Checks callers.
+        meter: Counts their calls.
+        registry: Symbols of this server.
+    """
+
+    def __init__(self, *, guard: Guard, meter: Meter, registry: SymbolRegistry) -> None:
+        self._guard = guard
+        self._meter = meter
+        self._registry = registry
+
+    def wrap(self, answer: Answer, *scopes: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """A handler that lets in who holds one of the scopes."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            who = await self._guard.require(request, *scopes)
+            headers, refusal = self._meter.spend(who)
+            try:
+                if refusal is not None:
+                    raise refusal
+                response = reply(request, *await answer(request, who))
+            except MarketstreamError as error:
+                response = failure(error)
+                response.headers[hdrs.CACHE_CONTROL] = "no-store"
+            response.headers.update(headers)
+            return response
+
+        return handle
+
+    def symbol(self, request: web.Request, who: Principal) -> str:
+        """The symbol in the path, which the caller may see.
+
+        Raises:
+            InvalidMessageError: It is not one.
+            UnknownSymbolError: It is not one of this server's.
+            NotEntitledError: The plan or the token does not cover it.
+        """
+        raw = request.match_info["symbol"]
+        symbol = normalise(raw)
+        if symbol is None:
+            raise InvalidMessageError(f"{raw[:SHOWN]}: invalid symbol", path="symbol")
+        if not self._registry.accepts(symbol):
+            raise UnknownSymbolError(f"{symbol}: not one of this server's symbols")
+        if not who.allows_symbol(symbol):
+            raise NotEntitledError(f"{symbol}: not entitled")
+        return symbol
+
+
+def read_query(request: web.Request, shape: type[S]) -> S:
+    """The query of a request.
+
+    Raises:
+        InvalidMessageError: A parameter is impossible; its path is the parameter's name.
+    """
+    return _checked(
+        shape, {name: request.query[name] for name in shape.model_fields if name in request.query}
+    )
+
+
+async def read_body(request: web.Request, shape: type[S]) -> S:
+    """The JSON body of a request.
+
+    Raises:
+        InvalidMessageError: It is not of that shape; its path names the field.
+    """
+    given = loads(await request.read())
+    if not isinstance(given, dict):
+        raise InvalidMessageError("the body must be an object")
+    return _checked(shape, given)
+
+
+def _checked(shape: type[S], given: object) -> S:
+    try:
+        return shape.model_validate(given)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        path = ".".join(map(str, fault["loc"]))
+        text = fault["msg"][0].lower() + fault["msg"][1:]
+        raise InvalidMessageError(f"{path}: {text}", path=path) from error

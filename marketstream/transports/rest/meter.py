@@ -1,0 +1,60 @@
+"""How often one user may read: a token bucket a user, of the size that its plan says.
+
+Promises a bounded memory: of more users than it can hold those who have been quiet longest are forgotten, and
+begin anew with a full bucket.
+"""
+
+from collections import OrderedDict
+from math import ceil
+
+from marketstream.core.bucket import TokenBucket
+from marketstream.core.entitlements import Principal
+from marketstream.errors import RateLimitedError
+from marketstream.ports import Clock
+
+MOST_USERS = 50_000
+
+Headers = dict[str, str]
+_Limit = tuple[float, float]
+
+
+class Meter:
+    """See the module.
+
+    Args:
+        clock: Time.
+        most_users: Users it remembers.
+    """
+
+    def __init__(self, *, clock: Clock, most_users: int = MOST_USERS) -> None:
+        self._clock = clock
+        self._most_users = most_users
+        self._buckets: OrderedDict[tuple[str, str, _Limit], TokenBucket] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def spend(self, who: Principal) -> tuple[Headers, RateLimitedError | None]:
+        """Takes one call from a user's allowance.
+
+        Returns:
+            Headers that tell the user how much is left, and the error to answer with when there was nothing.
+        """
+        limit = (who.plan.rate_capacity, who.plan.rate_refill)
+        bucket = self._bucket((who.tenant, who.user, limit))
+        wait = bucket.take(self._clock.now())
+        headers = {
+            "RateLimit-Limit": str(int(limit[0])),
+            "RateLimit-Remaining": str(int(bucket.left)),
+            "RateLimit-Reset": str(ceil((limit[0] - bucket.left) / limit[1])),
+        }
+        return headers, RateLimitedError(ceil(wait * 1000)) if wait > 0 else None
+
+    def _bucket(self, key: tuple[str, str, _Limit]) -> TokenBucket:
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._buckets[key] = TokenBucket(*key[2])
+            if len(self._buckets) > self._most_users:
+                self._buckets.popitem(last=False)
+        self._buckets.move_to_end(key)
+        return bucket

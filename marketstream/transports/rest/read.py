@@ -1,0 +1,322 @@
+"""`GET /api/v1/market/...` and `POST /api/v1/market/search`: single answers about the market.
+
+Promises that nobody sees what the plan or the token does not cover: not a symbol, not a view of the market,
+and not a live price where the plan shows them late.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Iterable, Sequence
+from inspect import isawaitable
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from marketstream.core.entitlements import Principal
+from marketstream.core.history import interval_ms, too_fine
+from marketstream.core.overview import MOVEMENTS, Listed
+from marketstream.core.provision import Candle, ProviderQuote
+from marketstream.core.sentiment import Sentiment
+from marketstream.core.session import READ, READERS
+from marketstream.engine.node import Node
+from marketstream.engine.overview import Overview
+from marketstream.engine.provision import FAILED, Provided, Provision
+from marketstream.errors import (
+    AllProvidersFailedError,
+    InvalidMessageError,
+    MarketstreamError,
+    NotEntitledError,
+    UnavailableError,
+)
+from marketstream.transports.rest import schema
+from marketstream.transports.rest.endpoint import Answered, Endpoint, read_body, read_query
+from marketstream.transports.rest.openapi import Operation
+from marketstream.wire.json import loads
+
+T = TypeVar("T")
+
+CHANNELS = ("indices", "sectors", "movers", "sentiment")
+
+
+class Reading:
+    """Answers readers.
+
+    Args:
+        endpoint: Lets callers in.
+        node: Knows delayed prices, and the time.
+        provision: Answers about single symbols.
+        overview: Answers about the market.
+    """
+
+    def __init__(self, *, endpoint: Endpoint, node: Node, provision: Provision, overview: Overview) -> None:
+        self._endpoint = endpoint
+        self._node = node
+        self._clock = node.clock
+        self._provision = provision
+        self._overview = overview
+
+    def operations(self) -> list[Operation]:
+        """Every endpoint, in the order in which the document shows them."""
+
+        def read(path: str, summary: str, answer: Any, handle: Any, **more: Any) -> Operation:  # noqa: ANN401  # as of Operation
+            wrapped = self._endpoint.wrap(handle, READ, *READERS)
+            method = "POST" if "body" in more else "GET"
+            return Operation(method, path, summary, READ, answer, wrapped, **more)
+
+        return [
+            read("/overview", "The market as a whole.", schema.OverviewAnswer, self.overview),
+            read("/indices", "Indices.", schema.IndicesAnswer, self.indices),
+            read("/sectors", "What stands for each sector.", schema.SectorsAnswer, self.sectors),
+            read(
+                "/movers",
+                "Popular symbols that moved most.",
+                schema.MoversAnswer,
+                self.movers,
+                query=schema.MoversQuery,
+            ),
+            read("/sentiment", "The mood of the popular symbols.", schema.SentimentAnswer, self.sentiment),
+            read("/quote/{symbol}", "The quote of a symbol.", schema.QuoteAnswer, self.quote),
+            read(
+                "/historical/{symbol}",
+                "Candles of a symbol.",
+                schema.HistoricalAnswer,
+                self.historical,
+                query=schema.HistoricalQuery,
+            ),
+            read("/profile/{symbol}", "Who is behind a symbol.", schema.ProfileAnswer, self.profile),
+            read(
+                "/news/{symbol}", "News about a symbol.", schema.NewsAnswer, self.news, query=schema.NewsQuery
+            ),
+            read(
+                "/search",
+                "Symbols that fit some words.",
+                schema.SearchAnswer,
+                self.search,
+                body=schema.SearchBody,
+            ),
+            read("/providers", "Who is asked, in which order.", schema.ProvidersAnswer, self.providers),
+        ]
+
+    # The market as a whole
+
+    async def overview(self, request: web.Request, who: Principal) -> Answered:  # noqa: ARG002  # as all of them
+        """Everything at once."""
+        _require_view(who, *CHANNELS)
+        found = await asyncio.gather(
+            _or_failure(self._overview.indices()),
+            _or_failure(self._overview.sectors()),
+            _or_failure(self._overview.sentiment()),
+            *(_or_failure(self._overview.movers(movement)) for movement in MOVEMENTS),
+        )
+        whole = _combined(found)
+        indices, sectors, mood, *lists = (
+            each.value if isinstance(each, Provided) else None for each in found
+        )
+        answer = schema.OverviewAnswer(
+            indices=None if indices is None else schema.named(_seen(indices, who)),
+            sectors=None if sectors is None else schema.named(_seen(sectors, who)),
+            movers=None
+            if None in lists
+            else schema.MoversLists(
+                **{
+                    movement: [schema.movable(quote) for quote in _visible(quotes or (), who)]
+                    for movement, quotes in zip(MOVEMENTS, lists, strict=True)
+                }
+            ),
+            sentiment=None if mood is None else _mood(mood),
+            **self._origin(whole),
+        )
+        return answer, self._max_age(whole)
+
+    async def indices(self, request: web.Request, who: Principal) -> Answered:  # noqa: ARG002  # as all of them
+        """Indices."""
+        _require_view(who, "indices")
+        found = await self._overview.indices()
+        rows = schema.named(_seen(found.value, who))
+        return schema.IndicesAnswer(indices=rows, **self._origin(found)), self._max_age(found)
+
+    async def sectors(self, request: web.Request, who: Principal) -> Answered:  # noqa: ARG002  # as all of them
+        """Sectors."""
+        _require_view(who, "sectors")
+        found = await self._overview.sectors()
+        rows = schema.named(_seen(found.value, who))
+        return schema.SectorsAnswer(sectors=rows, **self._origin(found)), self._max_age(found)
+
+    async def movers(self, request: web.Request, who: Principal) -> Answered:
+        """Movers of one kind."""
+        _require_view(who, "movers")
+        movement = read_query(request, schema.MoversQuery).type
+        found = await self._overview.movers(movement)
+        rows = [schema.movable(quote) for quote in _visible(found.value, who)]
+        answer = schema.MoversAnswer(type=movement, movers=rows, **self._origin(found))
+        return answer, self._max_age(found)
+
+    async def sentiment(self, request: web.Request, who: Principal) -> Answered:  # noqa: ARG002  # as all of them
+        """The mood."""
+        _require_channels(who, "sentiment")
+        found = await self._overview.sentiment()
+        answer = schema.SentimentAnswer(**_mood(found.value).model_dump(), **self._origin(found))
+        return answer, self._max_age(found)
+
+    # One symbol
+
+    async def quote(self, request: web.Request, who: Principal) -> Answered:
+        """The quote of a symbol: from a provider, or the delayed best price where the plan wants that."""
+        symbol = self._endpoint.symbol(request, who)
+        if who.plan.delay > 0:
+            return await self._delayed(symbol, who), 0
+        found = await self._provision.quote(symbol)
+        given = found.value
+        answer = schema.QuoteAnswer(
+            symbol=given.symbol,
+            price=given.price,
+            change=given.change,
+            change_percent=given.change_percent,
+            volume=given.volume,
+            bid=given.bid,
+            ask=given.ask,
+            timestamp=given.at_ms,
+            **self._origin(found),
+        )
+        return answer, self._max_age(found)
+
+    async def historical(self, request: web.Request, who: Principal) -> Answered:
+        """Candles; for a plan that shows prices late only those that ended before."""
+        symbol = self._endpoint.symbol(request, who)
+        query = read_query(request, schema.HistoricalQuery)
+        if too_fine(query.period, query.interval):
+            text = f"interval: {query.interval} is too fine for a period of {query.period}"
+            raise InvalidMessageError(text, path="interval")
+        found = await self._provision.historical(symbol, query.period, query.interval)
+        candles: Sequence[Candle] = found.value.candles
+        if who.plan.delay > 0:
+            ended_by = self._clock.wall_ms() - who.plan.delay * 1000 - interval_ms(query.interval)
+            candles = [candle for candle in candles if candle.at_ms <= ended_by]
+        answer = schema.HistoricalAnswer(
+            symbol=symbol,
+            period=query.period,
+            interval=query.interval,
+            candles=[schema.candle(candle) for candle in candles],
+            **self._origin(found),
+        )
+        return answer, self._max_age(found)
+
+    async def profile(self, request: web.Request, who: Principal) -> Answered:
+        """Who is behind a symbol."""
+        found = await self._provision.profile(self._endpoint.symbol(request, who))
+        given = {name: getattr(found.value, name) for name in schema.ProfileBody.model_fields}
+        return schema.ProfileAnswer(**given, **self._origin(found)), self._max_age(found)
+
+    async def news(self, request: web.Request, who: Principal) -> Answered:
+        """News about a symbol."""
+        symbol = self._endpoint.symbol(request, who)
+        found = await self._provision.news(symbol, read_query(request, schema.NewsQuery).limit)
+        articles = [schema.article(article) for article in found.value]
+        answer = schema.NewsAnswer(symbol=symbol, articles=articles, **self._origin(found))
+        return answer, self._max_age(found)
+
+    # Others
+
+    async def search(self, request: web.Request, who: Principal) -> Answered:  # noqa: ARG002  # as all of them
+        """Symbols that fit some words."""
+        body = await read_body(request, schema.SearchBody)
+        found = await self._provision.search(body.query, body.limit)
+        results = [schema.match(match) for match in found.value]
+        answer = schema.SearchAnswer(query=body.query, results=results, **self._origin(found))
+        return answer, self._max_age(found)
+
+    async def providers(self, request: web.Request, who: Principal) -> Answered:  # noqa: ARG002  # as all of them
+        """Who is asked."""
+        attempts = self._provision.stats.attempts
+        rows = [
+            schema.ProviderBody(
+                name=provider.name,
+                status="configured" if provider.configured else "unconfigured",
+                offers=sorted(provider.offers),
+                requests=sum(count for (name, _), count in attempts.items() if name == provider.name),
+                failures=sum(
+                    count
+                    for (name, outcome), count in attempts.items()
+                    if name == provider.name and outcome != "ok"
+                ),
+            )
+            for provider in self._provision.providers
+        ]
+        return schema.ProvidersAnswer(providers=rows), 0
+
+    async def _delayed(self, symbol: str, who: Principal) -> schema.QuoteAnswer:
+        found = self._node.quote(symbol, who)
+        given = loads(await found if isawaitable(found) else found)
+        if given["price"] is None:
+            raise UnavailableError(f"{symbol}: nobody quotes it")
+        return schema.QuoteAnswer.model_validate(given)
+
+    def _origin(self, found: Provided[Any]) -> dict[str, Any]:
+        return {
+            "data_source": found.source,
+            "status": "ok" if found.warning is None else "partial_data",
+            "last_updated": schema.iso(found.at_ms),
+            "age_seconds": self._age(found),
+            "retry_attempts": found.attempts,
+            "warning": found.warning,
+        }
+
+    def _age(self, found: Provided[Any]) -> float:
+        return round(max(0.0, (self._clock.wall_ms() - found.at_ms) / 1000), 3)
+
+    def _max_age(self, found: Provided[Any]) -> int:
+        return 0 if found.warning is not None else max(0, int(found.fresh_for - self._age(found)))
+
+
+def _require_channels(who: Principal, *channels: str) -> None:
+    for channel in channels:
+        if not who.plan.allows_channel(channel):
+            raise NotEntitledError(f"{channel}: not entitled")
+
+
+def _require_view(who: Principal, *channels: str) -> None:
+    """Checks a view that shows prices: nobody keeps old ones of it, so who sees prices late sees none."""
+    _require_channels(who, *channels)
+    if who.plan.delay > 0:
+        raise NotEntitledError("the plan shows prices late, and this view has only those of now")
+
+
+def _visible(quotes: Iterable[ProviderQuote], who: Principal) -> list[ProviderQuote]:
+    return [quote for quote in quotes if who.allows_symbol(quote.symbol)]
+
+
+def _seen(listed: Iterable[Listed], who: Principal) -> list[Listed]:
+    return [each for each in listed if who.allows_symbol(each.quote.symbol)]
+
+
+def _mood(given: Sentiment) -> schema.SentimentBody:
+    return schema.SentimentBody(**{name: getattr(given, name) for name in schema.SentimentBody.model_fields})
+
+
+async def _or_failure(part: Awaitable[Provided[Any]]) -> Provided[Any] | MarketstreamError:
+    try:
+        return await part
+    except AllProvidersFailedError as failure:
+        return failure
+
+
+def _combined(found: Sequence[Provided[Any] | MarketstreamError]) -> Provided[None]:
+    """The origin of an answer of several parts: as old and as bad as the worst of them.
+
+    Raises:
+        AllProvidersFailedError: There is no part at all.
+    """
+    parts = [each for each in found if isinstance(each, Provided)]
+    failures = [each for each in found if isinstance(each, MarketstreamError)]
+    if not parts:
+        raise failures[0]
+    warnings = [part.warning for part in parts if part.warning]
+    sources = dict.fromkeys(name for part in parts for name in part.source.split("+"))
+    oldest = min(parts, key=lambda part: part.at_ms)
+    return Provided(
+        None,
+        "+".join(sources),
+        oldest.at_ms,
+        max(part.attempts for part in parts),
+        warnings[0] if warnings else FAILED if failures else None,
+        min(part.fresh_for for part in parts),
+    )

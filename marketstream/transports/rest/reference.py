@@ -1,0 +1,47 @@
+"""Routes of the reading endpoints, their OpenAPI document at `/api/v1/openapi.json`, a page at `/api/docs`.
+
+The document and the page need no token: they hold nothing but what every reader of the source knows.
+"""
+
+from collections.abc import Sequence
+from hashlib import sha256
+
+from aiohttp import hdrs, web
+
+from marketstream.transports import web as page
+from marketstream.transports.rest.openapi import PREFIX, Operation, document
+from marketstream.transports.rest.reply import compress
+from marketstream.wire.json import dumps
+
+DOCUMENT = "/api/v1/openapi.json"
+DOCS = "/api/docs"
+
+_SYMBOL = r"{symbol:.+}"
+
+
+def attach(app: web.Application, operations: Sequence[Operation]) -> None:
+    """Adds the routes.
+
+    Args:
+        app: Where to.
+        operations: The endpoints; a symbol at the end of a path may hold a slash, encoded or not.
+    """
+    for operation in operations:
+        path = PREFIX + operation.path.replace("{symbol}", _SYMBOL)
+        if operation.method == "GET":
+            app.router.add_get(path, operation.handle)
+        else:
+            app.router.add_route(operation.method, path, operation.handle)
+    body = dumps(document(operations))
+    etag = sha256(body).hexdigest()[:16]
+
+    async def serve(request: web.Request) -> web.Response:
+        headers = {hdrs.CACHE_CONTROL: "no-cache", hdrs.VARY: "Accept-Encoding", hdrs.ETAG: f'W/"{etag}"'}
+        if {tag.value for tag in request.if_none_match or ()} & {etag, "*"}:
+            return web.Response(status=304, headers=headers)
+        response = web.Response(body=body, content_type="application/json", headers=headers)
+        compress(request, response)
+        return response
+
+    app.router.add_get(DOCUMENT, serve)
+    page.add_docs(app, DOCS)

@@ -1,0 +1,104 @@
+"""The read side put together: providers, cache and endpoints, as the settings want them."""
+
+import random
+from collections.abc import Sequence
+from functools import partial
+
+from aiohttp import web
+
+from marketstream.bus.url import build_client
+from marketstream.cache.memory import MemoryCache
+from marketstream.cache.redis import RedisCache
+from marketstream.core.symbols import SymbolRegistry
+from marketstream.engine.node import Node
+from marketstream.engine.overview import Overview
+from marketstream.engine.provision import Provision
+from marketstream.engine.quotes import newest_price
+from marketstream.errors import ConfigurationError
+from marketstream.feeds.provider import SyntheticProvider
+from marketstream.ports import Bus, Cache, Clock, Provider
+from marketstream.settings import Settings
+from marketstream.transports.rest import reference
+from marketstream.transports.rest.admin import CacheAdmin
+from marketstream.transports.rest.endpoint import Endpoint
+from marketstream.transports.rest.guard import Guard
+from marketstream.transports.rest.meter import Meter
+from marketstream.transports.rest.read import Reading
+
+ORDER = ("yahoo", "fmp", "alpha_vantage", "tiingo")
+"""Providers in the order in which they are asked."""
+
+
+def build_cache(settings: Settings, clock: Clock) -> MemoryCache | RedisCache:
+    """The Redis that is named, or is the bus, or else the memory of this process.
+
+    Raises:
+        ConfigurationError: The URL names no Redis that this version speaks to.
+    """
+    given = settings.cache
+    url = given.url or settings.bus.url
+    if url.startswith("memory:"):
+        return MemoryCache(clock=clock, max_entries=given.max_entries, max_bytes=given.max_bytes)
+    try:
+        return RedisCache(build_client(url), clock=clock)
+    except ConfigurationError as error:
+        if given.url is None:
+            raise
+        raise ConfigurationError("cache.url", str(error).removeprefix(f"{error.path}: ")) from None
+
+
+def build_providers(settings: Settings, clock: Clock, bus: Bus) -> list[Provider]:
+    """Who is asked, in order."""
+    market = settings.market
+    listed = [symbol for symbol, _ in _named((*market.indices, *market.sectors))]
+    synthetic = SyntheticProvider(
+        clock=clock, newest=partial(newest_price, bus), symbols=[*market.popular, *listed]
+    )
+    known: dict[str, Provider] = {synthetic.name: synthetic}
+    return [known[name] for name in market.providers or ORDER if name in known]
+
+
+def attach_reading(
+    app: web.Application,
+    settings: Settings,
+    *,
+    guard: Guard,
+    registry: SymbolRegistry,
+    node: Node,
+    bus: Bus,
+    cache: Cache,
+) -> Provision:
+    """Adds the endpoints that answer single questions, and what describes them.
+
+    Returns:
+        What asks providers, to be closed before the process waits for its tasks.
+    """
+    market = settings.market
+    provision = Provision(
+        providers=build_providers(settings, node.clock, bus),
+        cache=cache,
+        clock=node.clock,
+        # What it is bound to when somebody asks: the task group is not there yet.
+        spawn=lambda work: node.spawn(work),  # noqa: PLW0108  # as said
+        chance=random.random,
+        stats=node.stats.reads,
+    )
+    node.quotes.known = provision.known
+    overview = Overview(
+        provision=provision,
+        clock=node.clock,
+        popular=market.popular,
+        indices=_named(market.indices),
+        sectors=_named(market.sectors),
+    )
+    endpoint = Endpoint(guard=guard, meter=Meter(clock=node.clock), registry=registry)
+    reading = Reading(endpoint=endpoint, node=node, provision=provision, overview=overview)
+    admin = CacheAdmin(endpoint=endpoint, cache=cache, stats=node.stats.reads)
+    reference.attach(app, [*reading.operations(), *admin.operations()])
+    return provision
+
+
+def _named(listed: Sequence[str]) -> list[tuple[str, str]]:
+    """Symbols and names, as the settings write them."""
+    parts = (entry.partition(" ") for entry in listed)
+    return [(symbol, name.strip()) for symbol, _, name in parts]

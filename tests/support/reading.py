@@ -1,0 +1,91 @@
+"""The reading endpoints over scripted providers, answering over a real connection in the time of a test."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from marketstream.core.symbols import SymbolRegistry
+from marketstream.engine.overview import Overview
+from marketstream.transports import answer
+from marketstream.transports.credentials import Credentials
+from marketstream.transports.origin import OriginPolicy
+from marketstream.transports.rest import reference
+from marketstream.transports.rest.admin import CacheAdmin
+from marketstream.transports.rest.endpoint import Endpoint
+from marketstream.transports.rest.guard import Guard
+from marketstream.transports.rest.meter import Meter
+from marketstream.transports.rest.read import Reading
+from tests.support.builders import Bench, KnownTokens, principal
+from tests.support.providers import Reader
+
+MARKET = "/api/v1/market"
+MAX_BODY = 200_000
+PAGE = "http://localhost:3000"
+Web = TestClient[web.Request, web.Application]
+
+
+class Api:
+    """A client of the endpoints.
+
+    Attributes:
+        reader: The read side and its providers.
+        bench: The engine, for delayed prices.
+        tokens: What tokens stand for; `good` reads, `admin` may do all, `publisher` only publishes.
+    """
+
+    def __init__(self, reader: Reader, bench: Bench, tokens: KnownTokens, http: Web) -> None:
+        self.reader = reader
+        self.bench = bench
+        self.tokens = tokens
+        self.http = http
+
+    async def get(self, path: str, who: str = "good", **headers: str) -> tuple[int, Any]:
+        """Status and JSON of a GET below the market's path."""
+        response = await self.raw(path, who, **headers)
+        return response.status, await response.json()
+
+    async def raw(self, path: str, who: str | None = "good", **headers: str) -> Any:
+        """The response to a GET below the market's path."""
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        if who is not None:
+            given["Authorization"] = f"Bearer {who}"
+        return await self.http.get(f"{MARKET}/{path}", headers=given)
+
+    async def search(self, body: Any, who: str = "good") -> tuple[int, Any]:
+        """Status and JSON of a search."""
+        headers = {"Authorization": f"Bearer {who}"}
+        response = await self.http.post(f"{MARKET}/search", headers=headers, **body)
+        return response.status, await response.json()
+
+
+@asynccontextmanager
+async def reading(*providers: str, registry: SymbolRegistry | None = None) -> AsyncIterator[Api]:
+    """The endpoints over providers of those names."""
+    reader = Reader(*providers)
+    bench = Bench()
+    bench.node.clock = bench.clock = reader.clock
+    tokens = KnownTokens()
+    tokens.known["good"] = principal()
+    tokens.known["admin"] = principal("root", scopes=("market:read", "admin"))
+    tokens.known["publisher"] = principal("feeder", scopes=("market:publish",))
+    overview = Overview(
+        provision=reader.provision,
+        clock=reader.clock,
+        popular=("AAPL", "MSFT", "XOM"),
+        indices=[("^GSPC", "S&P 500")],
+        sectors=[("XLK", "Technology"), ("XLE", "Energy")],
+    )
+    guard = Guard(verifier=tokens, credentials=Credentials())
+    endpoint = Endpoint(
+        guard=guard, meter=Meter(clock=reader.clock), registry=registry or SymbolRegistry("open")
+    )
+    read = Reading(endpoint=endpoint, node=bench.node, provision=reader.provision, overview=overview)
+    admin = CacheAdmin(endpoint=endpoint, cache=reader.cache, stats=reader.stats)
+    app = web.Application(middlewares=[answer.middleware(OriginPolicy([PAGE]))], client_max_size=MAX_BODY)
+    reference.attach(app, [*read.operations(), *admin.operations()])
+    async with TestClient(TestServer(app)) as http:
+        yield Api(reader, bench, tokens, http)
+    bench.node.flusher.stop()
