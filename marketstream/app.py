@@ -32,7 +32,6 @@ from marketstream.engine.drain import drain
 from marketstream.engine.heartbeat import Heartbeat
 from marketstream.engine.market import Market
 from marketstream.engine.node import Delivery, Node
-from marketstream.engine.provision import Provision
 from marketstream.engine.publisher import Publisher
 from marketstream.engine.stats import Stats
 from marketstream.engine.supervisor import Supervisor
@@ -56,7 +55,7 @@ from marketstream.transports.rest.health import Health
 from marketstream.transports.rest.market import Publishing
 from marketstream.transports.socketio.namespace import MarketServer, build_socketio
 from marketstream.transports.sse import EventStream
-from marketstream.wiring import attach_reading, build_cache
+from marketstream.wiring import ReadSide, attach_reading, build_cache
 
 log = structlog.get_logger(__name__)
 
@@ -167,7 +166,7 @@ class Server:
         if self._presence is not None:
             self._presence.attach(self.node.demand)
             self._market.add_work(self._presence.follow)
-        self._provision: Provision | None = None
+        self._reading: ReadSide | None = None
         self.socketio: MarketServer
         self.app = self._build_app(frozenset(plans))
 
@@ -202,8 +201,8 @@ class Server:
                     # It says goodbye, for which the bus must still be there.
                     task.cancel()
                     await asyncio.wait([task])
-                if self._provision is not None:
-                    self._provision.close()
+                if self._reading is not None:
+                    await self._reading.aclose()
                 for task in own:
                     task.cancel()
                     # One after the other: the lease is given back while the bus can still say so.
@@ -333,7 +332,7 @@ class Server:
         ).attach(app)
         Publishing(guard=guard, intake=self._intake).attach(app)
         Admin(guard=guard, node=self.node).attach(app)
-        self._provision = attach_reading(
+        self._reading = attach_reading(
             app,
             settings,
             guard=guard,

@@ -87,6 +87,25 @@ class Relay(Protocol):
         ...
 
 
+class Budget(Protocol):
+    """How often each provider may be asked, in a minute and on a day of UTC; who shares it shares the count.
+
+    It never raises for a peer: one that cannot be reached is stood in for by what this process asked itself.
+    """
+
+    async def take(self, provider: str) -> float:
+        """Counts one question to a provider, if it may be asked.
+
+        Returns:
+            0.0 when it may, else the seconds until one will, and nothing was counted.
+        """
+        ...
+
+    async def spend(self, provider: str, seconds: float) -> None:
+        """Notes that the provider itself wants no question for so long; never shortens what is noted."""
+        ...
+
+
 class Lease(Protocol):
     """The right to feed the market, held by one process at a time."""
 

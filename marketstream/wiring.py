@@ -2,10 +2,13 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from aiohttp import web
 
+from marketstream.bus.budget import RedisBudget
+from marketstream.bus.redis import RedisBus
 from marketstream.bus.url import build_client
 from marketstream.cache.memory import MemoryCache
 from marketstream.cache.redis import RedisCache
@@ -16,8 +19,10 @@ from marketstream.engine.provision import Provision
 from marketstream.engine.quotes import newest_price
 from marketstream.errors import ConfigurationError
 from marketstream.feeds.provider import SyntheticProvider
-from marketstream.ports import Bus, Cache, Clock, Provider
+from marketstream.ports import Budget, Bus, Cache, Clock, Provider
+from marketstream.providers.budget import MemoryBudget
 from marketstream.settings import Settings
+from marketstream.settings.provider import Vendors, allowances, load_vendors
 from marketstream.transports.rest import reference
 from marketstream.transports.rest.admin import CacheAdmin
 from marketstream.transports.rest.endpoint import Endpoint
@@ -27,6 +32,24 @@ from marketstream.transports.rest.read import Reading
 
 ORDER = ("yahoo", "fmp", "alpha_vantage", "tiingo")
 """Providers in the order in which they are asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSide:
+    """What must be let go of at the end.
+
+    Attributes:
+        provision: Asks providers.
+        vendors: Those that are asked.
+    """
+
+    provision: Provision
+    vendors: Vendors
+
+    async def aclose(self) -> None:
+        """Ends what is being asked; nothing can be asked after."""
+        self.provision.close()
+        await self.vendors.aclose()
 
 
 def build_cache(settings: Settings, clock: Clock) -> MemoryCache | RedisCache:
@@ -47,14 +70,23 @@ def build_cache(settings: Settings, clock: Clock) -> MemoryCache | RedisCache:
         raise ConfigurationError("cache.url", str(error).removeprefix(f"{error.path}: ")) from None
 
 
-def build_providers(settings: Settings, clock: Clock, bus: Bus) -> list[Provider]:
+def build_vendors(settings: Settings, clock: Clock, bus: Bus) -> Vendors:
+    """Those who can be asked; what may be asked of them counts for all processes of a bus together."""
+    allowed = allowances(settings.providers)
+    budget: Budget = MemoryBudget(allowed, clock=clock)
+    if isinstance(bus, RedisBus):
+        budget = RedisBudget(bus.client, allowed, clock=clock)
+    return load_vendors(settings.providers, budget=budget, clock=clock, observe=_unheard)
+
+
+def build_providers(settings: Settings, clock: Clock, bus: Bus, vendors: Vendors) -> list[Provider]:
     """Who is asked, in order."""
     market = settings.market
     listed = [symbol for symbol, _ in _named((*market.indices, *market.sectors))]
     synthetic = SyntheticProvider(
         clock=clock, newest=partial(newest_price, bus), symbols=[*market.popular, *listed]
     )
-    known: dict[str, Provider] = {synthetic.name: synthetic}
+    known: dict[str, Provider] = {each.name: each for each in (synthetic, *vendors.providers)}
     return [known[name] for name in market.providers or ORDER if name in known]
 
 
@@ -67,15 +99,16 @@ def attach_reading(
     node: Node,
     bus: Bus,
     cache: Cache,
-) -> Provision:
+) -> ReadSide:
     """Adds the endpoints that answer single questions, and what describes them.
 
     Returns:
         What asks providers, to be closed before the process waits for its tasks.
     """
     market = settings.market
+    vendors = build_vendors(settings, node.clock, bus)
     provision = Provision(
-        providers=build_providers(settings, node.clock, bus),
+        providers=build_providers(settings, node.clock, bus, vendors),
         cache=cache,
         clock=node.clock,
         # What it is bound to when somebody asks: the task group is not there yet.
@@ -95,7 +128,11 @@ def attach_reading(
     reading = Reading(endpoint=endpoint, node=node, provision=provision, overview=overview)
     admin = CacheAdmin(endpoint=endpoint, cache=cache, stats=node.stats.reads)
     reference.attach(app, [*reading.operations(), *admin.operations()])
-    return provision
+    return ReadSide(provision, vendors)
+
+
+def _unheard(_provider: str, _milliseconds: float) -> None:
+    """`Provision` measures what its callers wait for."""
 
 
 def _named(listed: Sequence[str]) -> list[tuple[str, str]]:

@@ -110,7 +110,7 @@ def leaves(table: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 _PATHS = frozenset(path for path, _ in leaves(Settings()))
-_TABLES = frozenset(path.partition(".")[0] for path in _PATHS if "." in path)
+_TABLES = frozenset(path[:at] for path in _PATHS for at, sign in enumerate(path) if sign == ".")
 
 
 def _from_file(file: Path, origin: str) -> Said:
@@ -156,8 +156,11 @@ def _check_known(path: str, origin: str) -> None:
 def _settings(said: Said) -> Settings:
     tables: dict[str, Any] = {}
     for path, (value, _) in said.items():
-        table, _, key = path.rpartition(".")
-        (tables.setdefault(table, {}) if table else tables)[key] = value
+        *above, key = path.split(".")
+        table = tables
+        for name in above:
+            table = table.setdefault(name, {})
+        table[key] = value
     try:
         return Settings.model_validate(tables)
     except ValidationError as error:

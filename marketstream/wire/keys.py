@@ -38,6 +38,11 @@ NODES_NUMBERS = "marketstream:{nodes}:numbers"
 """Hash of the number of each node's newest word on `DEMAND`."""
 
 
+def budget(provider: str) -> str:
+    """What was asked of a provider in this minute and on this day, and until when it wants no question."""
+    return f"marketstream:{{budget:{provider}}}"
+
+
 def subject(key: str) -> str:
     """What a key is about: the symbol of a price or of its state, or the name of a channel."""
     return key.rpartition(" ")[2]

@@ -7,12 +7,15 @@ server that printed a traceback, or left a coroutine or a task behind, fails the
 import asyncio
 import http.client
 import json
+import os
+import random
 import secrets
 import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
+from itertools import cycle
 from typing import Any
 
 import aiohttp
@@ -212,9 +215,18 @@ async def running_server(
     await asyncio.to_thread(server.check)
 
 
+# Below what the system gives to outgoing connections, and apart for each worker: a port that was found free
+# stays so until whoever asked listens on it.
+_FIRST, _EACH = 20_000, 3_000
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 4
+_OWN = range(_FIRST + _WORKER * _EACH, _FIRST + (_WORKER + 1) * _EACH)
+_ports: Iterator[int] = cycle([*_OWN[(start := random.randrange(_EACH)) :], *_OWN[:start]])
+
+
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A TCP port of 127.0.0.1 that nobody listens on at this moment, and nobody else here will be given."""
+    for port in _ports:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("a cycle has no end")

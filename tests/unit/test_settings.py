@@ -1,7 +1,8 @@
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr, ValidationError
@@ -48,8 +49,12 @@ def test_the_shipped_file_says_what_the_code_says() -> None:
 def test_the_shipped_file_names_every_setting() -> None:
     text = shipped("default.toml").read_text()
     named = tomllib.loads(re.sub(r"(?m)^# (\w+ = \"\")", r"\1", text))
-    paths = {f"{table}.{key}" for table, keys in named.items() if isinstance(keys, dict) for key in keys}
-    assert paths | {"dev"} == {path for path, _ in leaves(Settings())}
+    assert set(dotted(named)) == {path for path, _ in leaves(Settings())}
+
+
+def dotted(tables: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in tables.items():
+        yield from dotted(value, f"{prefix}{key}.") if isinstance(value, dict) else [f"{prefix}{key}"]
 
 
 def test_the_stronger_place_wins_and_is_remembered(tmp_path: Path) -> None:
@@ -117,6 +122,11 @@ def test_the_environment_names_the_file_unless_the_command_line_does(tmp_path: P
         ("[market]\npopular = []", "market.popular"),
         ("[market]\nindices = ['^GSPC']", "market.indices[0]"),
         ("[market]\nsectors = ['xlk Technology']", "market.sectors[0]"),
+        ("[providers.fmp]\nper_day = -1", "providers.fmp.per_day"),
+        ("[providers.fmp]\nper_year = 1", "providers.fmp.per_year"),
+        ("[providers.fpm]\nper_day = 1", "providers.fpm.per_day"),
+        ("[providers]\nfmp = 1", "providers.fmp"),
+        ("[providers.tiingo]\nbase_url = 'tiingo'", "providers.tiingo.base_url"),
     ],
 )
 def test_what_is_unknown_or_impossible_in_a_file_stops_with_its_path(

@@ -1,0 +1,151 @@
+"""What every budget promises, whoever shares it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import pytest
+
+from marketstream.bus.budget import RedisBudget
+from marketstream.bus.redis import RedisBus
+from marketstream.bus.url import build_bus
+from marketstream.core.quota import Allowance
+from marketstream.ports import Budget
+from marketstream.providers.budget import MemoryBudget
+from tests.support.clock import FakeClock
+from tests.support.cluster import Cluster
+from tests.support.eventually import eventually
+from tests.support.valkey import Valkey
+
+Open = Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[tuple[Budget, FakeClock]]]
+
+DAY = 86_400
+ALLOWED = {
+    "minute": Allowance(3, 0),
+    "day": Allowance(0, 3),
+    "both": Allowance(1_000, 3),
+    "free": Allowance(0, 0),
+    "other": Allowance(0, 1),
+}
+
+
+@asynccontextmanager
+async def memory(_request: pytest.FixtureRequest) -> AsyncIterator[tuple[Budget, FakeClock]]:
+    """The budget of one process."""
+    clock = FakeClock()
+    yield MemoryBudget(ALLOWED, clock=clock), clock
+
+
+@asynccontextmanager
+async def redis(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Budget, FakeClock]]:
+    """The budget of many, over a real Valkey."""
+    valkey: Valkey = request.getfixturevalue("valkey")
+    async with shared(valkey.url) as made:
+        yield made
+
+
+@asynccontextmanager
+async def cluster(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Budget, FakeClock]]:
+    """The same over a cluster."""
+    valkeys: Cluster = request.getfixturevalue("cluster")
+    async with shared(valkeys.url) as made:
+        yield made
+
+
+@asynccontextmanager
+async def shared(url: str) -> AsyncIterator[tuple[RedisBudget, FakeClock]]:
+    """A budget over Redis."""
+    clock = FakeClock()
+    bus = build_bus(url, clock=clock)
+    assert isinstance(bus, RedisBus)
+    try:
+        budget = RedisBudget(bus.client, ALLOWED, clock=clock)
+        # The first connection may take longer than a question should.
+        await eventually(lambda: answers(budget, clock), what="an answer of Redis")
+        yield budget, clock
+    finally:
+        await bus.client.aclose()
+
+
+async def answers(budget: RedisBudget, clock: FakeClock) -> bool:
+    """Whether Redis answers; asks again at once where it did not."""
+    await budget.take("nobody")
+    clock.advance(1)
+    return not budget._lost
+
+
+BUDGETS: dict[str, Open] = {"memory": memory, "redis": redis, "cluster": cluster}
+
+
+@pytest.fixture(params=list(BUDGETS.values()), ids=list(BUDGETS))
+async def made(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Budget, FakeClock]]:
+    """A budget of each kind."""
+    make: Open = request.param
+    async with make(request) as made:
+        yield made
+
+
+@pytest.fixture
+def budget(made: tuple[Budget, FakeClock]) -> Budget:
+    return made[0]
+
+
+@pytest.mark.parametrize("provider", ["day", "both"])
+async def test_so_many_may_be_asked_on_a_day_and_the_next_waits_for_its_end(
+    budget: Budget, provider: str
+) -> None:
+    assert [await budget.take(provider) for _ in range(3)] == [0, 0, 0]
+    assert 0 < await budget.take(provider) <= DAY
+
+
+async def test_so_many_may_be_asked_in_a_minute_and_the_next_waits_for_its_end(budget: Budget) -> None:
+    waits = [await budget.take("minute") for _ in range(7)]
+    # Seven, because a minute may end in the middle of the test.
+    refused = next(wait for wait in waits if wait)
+    assert waits.index(refused) >= 3
+    assert 0 < refused <= 60
+
+
+async def test_what_was_refused_was_not_counted(budget: Budget) -> None:
+    await budget.spend("day", 0.05)
+    waits = [await budget.take("day") for _ in range(3)]
+    assert all(0 < wait <= 0.05 for wait in waits)
+
+
+async def test_each_provider_has_a_budget_of_its_own(budget: Budget) -> None:
+    assert await budget.take("other") == 0
+    assert await budget.take("other") > 0
+    assert await budget.take("day") == 0
+
+
+async def test_zero_allows_any_number_and_so_does_a_provider_nobody_spoke_of(budget: Budget) -> None:
+    assert {await budget.take(provider) for provider in ("free", "nobody") for _ in range(50)} == {0}
+
+
+async def test_together_no_more_are_let_through_than_are_allowed(budget: Budget) -> None:
+    waits = await asyncio.gather(*(budget.take("day") for _ in range(20)))
+    assert sorted(waits)[:4].count(0) == 3
+
+
+async def test_a_provider_that_wants_quiet_gets_it(budget: Budget) -> None:
+    await budget.spend("free", 40)
+    await budget.spend("free", 5)
+    assert 35 < await budget.take("free") <= 40
+    await budget.spend("free", 100)
+    assert 95 < await budget.take("free") <= 100
+
+
+async def test_quiet_ends(made: tuple[Budget, FakeClock]) -> None:
+    budget, clock = made
+    await budget.spend("free", 0.05)
+
+    async def again() -> bool:
+        clock.advance(0.01)
+        return await budget.take("free") == 0
+
+    assert await eventually(again, what="the end of the quiet")
+
+
+async def test_a_quiet_longer_than_a_day_outlasts_it(budget: Budget) -> None:
+    await budget.spend("free", 2 * DAY)
+    assert 2 * DAY - 5 < await budget.take("free") <= 2 * DAY
