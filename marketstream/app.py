@@ -261,9 +261,10 @@ class Server:
 
     def _register_feeds(self) -> None:
         for spec in self._settings.feeds.specs:
-            if build_feed(spec, clock=self._clock) is not None:
+            make = partial(_make_feed, spec, self._clock, self._settings)
+            if make() is not None:
                 # `none` is the only spec that makes no feed.
-                self._market.add_feed(partial(_make_feed, spec, self._clock))
+                self._market.add_feed(cast("Callable[[], Feed]", make))
 
     def _register_ingest(self, registry: SymbolRegistry, stats: Stats) -> None:
         """The stream of best prices, where there is a Redis to read it from."""
@@ -348,8 +349,14 @@ class Server:
         return app
 
 
-def _make_feed(spec: str, clock: SystemClock) -> Feed:
-    return cast("Feed", build_feed(spec, clock=clock))
+def _make_feed(spec: str, clock: SystemClock, settings: Settings) -> Feed | None:
+    key, secret = settings.providers.alpaca_api_key, settings.providers.alpaca_api_secret
+    return build_feed(
+        spec,
+        clock=clock,
+        alpaca_key=key.get_secret_value() if key else None,
+        alpaca_secret=secret.get_secret_value() if secret else None,
+    )
 
 
 def _sign(

@@ -24,6 +24,7 @@
     |   +-- ProviderDataError            PROVIDER_DATA
     |   +-- ProviderRefusedError         PROVIDER_REFUSED
     +-- FeedError                        a source of quotes cannot go on
+    +-- FeedLostError                    a source of quotes broke off, and may come back
     +-- BusError                         frames cannot travel between processes
     +-- ConfigurationError               the server must not start like this
 
@@ -246,6 +247,21 @@ class FeedError(MarketstreamError):
     """A source of quotes cannot go on; the supervisor decides what happens then."""
 
     code = "FEED_FAILED"
+
+
+class FeedLostError(MarketstreamError):
+    """A source of quotes broke off; starting its feed again is what helps.
+
+    Attributes:
+        wait: Least seconds before that, where the source asks for patience.
+    """
+
+    code = "FEED_LOST"
+    retryable = True
+
+    def __init__(self, text: str, *, wait: float = 0.0) -> None:
+        super().__init__(text)
+        self.wait = wait
 
 
 class BusError(MarketstreamError):

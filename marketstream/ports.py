@@ -5,7 +5,8 @@ signature, and passes the contract suite of its port in `tests/contract`, which 
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from marketstream.core.entitlements import Principal
 from marketstream.core.frame import Frame
@@ -206,12 +207,17 @@ class QuoteSink(Protocol):
         """
         ...
 
+    def alive(self) -> None:
+        """Notes that the source is there, though it may have nothing to say for hours; never blocks."""
+        ...
+
 
 class Feed(Protocol):
     """A source of quotes that runs as one task.
 
-    `run` returns when the source has nothing more to give, and raises `FeedError` when it cannot go on;
-    the supervisor restarts it with backoff. It must end promptly when cancelled.
+    `run` returns when the source has nothing more to give, and raises `FeedError` when it cannot go on. After
+    anything else that it raises, such as `FeedLostError`, the supervisor runs it again with backoff. It must
+    end promptly when cancelled.
     """
 
     @property
@@ -309,4 +315,34 @@ class Cache(Protocol):
 
     async def put(self, entries: Sequence[CacheEntry]) -> None:
         """Keeps values in place of what was there; may drop any of them when there is no room."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """How the connection of a feed to its vendor is.
+
+    Attributes:
+        connected: Whether the vendor has let it in.
+        symbols: Symbols that the vendor sends.
+        left_out: Symbols that somebody watches and that did not fit into what the vendor allows.
+        attempts: Connections that were tried.
+        last_ms: Epoch milliseconds when the vendor's last message came; None before the first.
+        skipped: Messages that made no sense and were left out.
+    """
+
+    connected: bool
+    symbols: int
+    left_out: int
+    attempts: int
+    last_ms: int | None
+    skipped: int
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """A feed that keeps a connection to a vendor, and can say how that is."""
+
+    def status(self) -> StreamStatus:
+        """How it is right now; never blocks."""
         ...

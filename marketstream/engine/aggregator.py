@@ -134,7 +134,7 @@ class FeedSink:
         name: Name of the feed.
         aggregator: Where its quotes go.
         node: Knows who watches, and who is behind.
-        on_quotes: Called with every offer, so that the feed's state is known.
+        on_quotes: Called with every sign of life, so that the feed's state is known.
         stale_after: Seconds after which its sources count as silent; None for the server's default.
     """
 
@@ -165,6 +165,10 @@ class FeedSink:
     async def demand(self, known: frozenset[str]) -> frozenset[str]:
         """See `ports.QuoteSink.demand`."""
         return await self._node.demand.differs(known)
+
+    def alive(self) -> None:
+        """See `ports.QuoteSink.alive`."""
+        self._on_quotes()
 
 
 _: type[QuoteSink] = FeedSink

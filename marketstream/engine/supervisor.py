@@ -1,7 +1,8 @@
 """Keeps feeds running and knows how each of them is.
 
-A feed that fails is started again after 2, 4, 8, 16, then every 32 seconds; the count starts over once
-it has run for a minute. A `FeedError` is the feed's own word that trying again is of no use.
+A feed that fails is started again after 2, 4, 8, 16, then every 32 seconds, or later where it says so; the
+count starts over once it has run for a minute. A `FeedError` is the feed's own word that trying again is of
+no use.
 """
 
 import asyncio
@@ -15,8 +16,8 @@ import structlog
 from marketstream.core.backoff import Backoff
 from marketstream.engine.aggregator import Aggregator, FeedSink
 from marketstream.engine.node import Node
-from marketstream.errors import FeedError
-from marketstream.ports import Clock, Feed
+from marketstream.errors import FeedError, FeedLostError
+from marketstream.ports import Clock, Feed, Streaming, StreamStatus
 
 log = structlog.get_logger(__name__)
 
@@ -28,15 +29,17 @@ class FeedHealth:
     """How a feed is.
 
     Attributes:
-        state: standby (another process runs it), starting (no quote yet), live, retrying (it broke and will
-            be started again), ended (it came to its regular end), failed (it broke for good).
+        state: standby (another process runs it), starting (not heard of yet), live, retrying (it broke and
+            will be started again), ended (it came to its regular end), failed (it broke for good).
         detail: Why, where there is a why.
         restarts: How often it was started again.
+        status: Says how its connection to a vendor is; None: it has none.
     """
 
     state: FeedState = "standby"
     detail: str = ""
     restarts: int = 0
+    status: Callable[[], StreamStatus] | None = None
 
 
 class Supervisor:
@@ -83,15 +86,19 @@ class Supervisor:
             node=self._node,
             on_quotes=lambda: self._alive(name, health),
         )
+        health.status = feed.status if isinstance(feed, Streaming) else None
         self._change(name, health, "starting", "")
         backoff = Backoff()
         while True:
-            started = self._clock.now()
+            started, least = self._clock.now(), 0.0
             try:
                 await feed.run(sink)
             except FeedError as error:
                 self._change(name, health, "failed", str(error))
                 return
+            except FeedLostError as error:
+                least = error.wait
+                self._change(name, health, "retrying", str(error))
             except Exception as error:  # noqa: BLE001  # whatever a vendor's library raises, the feed must come back
                 self._change(name, health, "retrying", repr(error))
             else:
@@ -99,11 +106,13 @@ class Supervisor:
                 self._change(name, health, "ended", "")
                 return
             health.restarts += 1
-            await self._sleep(backoff.next(self._clock.now() - started, random.random()))  # noqa: S311  # jitter
+            pause = backoff.next(self._clock.now() - started, random.random())  # noqa: S311  # jitter
+            await self._sleep(max(pause, least))
 
     def stand_by(self) -> None:
         """Notes that it is another process that runs the feeds now."""
         for name, health in self.feeds.items():
+            health.status = None
             self._change(name, health, "standby", "")
 
     def _alive(self, name: str, health: FeedHealth) -> None:

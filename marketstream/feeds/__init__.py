@@ -1,1 +1,1 @@
-"""Where quotes come from; each feed is one file and satisfies the `Feed` port."""
+"""Where quotes come from; each feed is one class that satisfies the `Feed` port."""

@@ -2,14 +2,16 @@
 
     synthetic[?symbols=EUR/USD,AAPL,SYM*100&rate=10&sources=2&shape=burst|spread&seed=7&demand=0]
     replay:FILE[?speed=1&loop=0&wait=0]
+    alpaca[?feed=iex|sip|delayed_sip|test&channels=quotes,trades&cap=30&auth=message|headers&mute_after=&url=]
     none
 
 Every feed also takes `stale_after=SECONDS`: how long a source of it may be silent.
 
 Parameters follow the first question mark and may be percent-encoded. Left out, they are what stands above,
-the first of several choices, and for `symbols` a handful of currencies, shares and a coin. What they mean
-is said at the feeds. Anything unknown, given twice or impossible is refused with a sentence that says what
-is accepted. Nothing is started or read yet, but a tape must exist.
+the first of several choices, for `symbols` a handful of currencies, shares and a coin, and for `cap` none (0)
+where `feed` is `sip`. What they mean is said at the feeds. Anything unknown, given twice or impossible is
+refused with a sentence that says what is accepted. Nothing is started or read yet, but a tape must exist, and
+`alpaca` must have its keys.
 """
 
 import math
@@ -18,14 +20,19 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from marketstream.core.symbols import normalise
 from marketstream.errors import ConfigurationError
+from marketstream.feeds.alpaca import Access, AlpacaFeed
 from marketstream.feeds.replay import ReplayFeed
 from marketstream.feeds.synthetic import SHAPES, Shape, SyntheticFeed
 from marketstream.ports import Clock, Feed
+from marketstream.wire.vendors.alpaca import CHANNELS
 
+ALPACA = "wss://stream.data.alpaca.markets/v2/"
+ALPACA_FEEDS = ("iex", "sip", "delayed_sip", "test")
+ALPACA_CAP = 30
 MAX_RATE = 100_000
 MAX_SOURCES = 32
 MAX_SYMBOLS = 100_000
@@ -34,18 +41,22 @@ _DIGITS = re.compile(r"[0-9]{1,9}")
 _SERIES = re.compile(r"([^*]+)\*([0-9]{1,9})")
 
 
-def build_feed(spec: str, *, clock: Clock) -> Feed | None:
+def build_feed(
+    spec: str, *, clock: Clock, alpaca_key: str | None = None, alpaca_secret: str | None = None
+) -> Feed | None:
     """Builds the feed that a specification names.
 
     Args:
         spec: Kind of feed and its parameters, as the head of this module shows them.
         clock: Time for the feed.
+        alpaca_key: Key id of the Alpaca account.
+        alpaca_secret: Its secret.
 
     Returns:
         The feed, not running yet; None for `none`.
 
     Raises:
-        ConfigurationError: Some part of the specification is not accepted.
+        ConfigurationError: Some part of the specification is not accepted, or a feed lacks its keys.
     """
     head, _, query = spec.partition("?")
     kind, _, file = head.partition(":")
@@ -55,10 +66,28 @@ def build_feed(spec: str, *, clock: Clock) -> Feed | None:
         if not os.path.isfile(file):  # noqa: PTH113 - Path.is_file raises for a path that is no path
             raise ConfigurationError("feed", f"replay: there is no file {file!r}, a CSV or CSV.gz is needed")
         return ReplayFeed(path=Path(file), clock=clock, **_parameters(kind, query, _REPLAY))
+    if head == "alpaca":
+        return _alpaca(_parameters(head, query, _ALPACA), clock, alpaca_key, alpaca_secret)
     if head == "none":
         _parameters(head, query, {})
         return None
-    raise ConfigurationError("feed", f"{head!r} is not a feed: there are synthetic, replay:FILE and none")
+    raise ConfigurationError(
+        "feed", f"{head!r} is not a feed: there are synthetic, replay:FILE, alpaca and none"
+    )
+
+
+def _alpaca(given: dict[str, Any], clock: Clock, key: str | None, secret: str | None) -> AlpacaFeed:
+    """Shares from Alpaca, if there are keys to have them with."""
+    if not key or not secret:
+        name = "secret" if key else "key"
+        text = "the feed alpaca needs both ALPACA_API_KEY and ALPACA_API_SECRET"
+        raise ConfigurationError(f"providers.alpaca_api_{name}", text)
+    feed = given.pop("feed", ALPACA_FEEDS[0])
+    url, by_headers = given.pop("url", ALPACA + feed), given.pop("auth", "message") == "headers"
+    given["cap"] = given.get("cap", 0 if feed == "sip" else ALPACA_CAP) or None
+    access = Access(url, key, secret, by_headers)
+    # Sources of different delay must not be taken for one.
+    return AlpacaFeed(access=access, source=f"alpaca-{feed.replace('_', '-')}", clock=clock, **given)
 
 
 def _parameters(kind: str, query: str, known: Mapping[str, Callable[[str], object]]) -> dict[str, Any]:
@@ -148,6 +177,37 @@ def _flag(text: str) -> bool:
     return text == "1"
 
 
+def _one_of(*choices: str) -> Callable[[str], str]:
+    """A parser of a choice."""
+
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ValueError(f"must be {' or '.join(choices)}")
+        return text
+
+    return parse
+
+
+def _channels(text: str) -> tuple[str, ...]:
+    """Channels, each once, in the order given."""
+    channels = tuple(dict.fromkeys(text.split(",")))
+    if not set(channels) <= set(CHANNELS) or channels == ("dailyBars",):
+        raise ValueError(f"must be a list of {', '.join(CHANNELS)}, with more in it than dailyBars")
+    return channels
+
+
+def _stream_url(text: str) -> str:
+    """Address of a websocket."""
+    try:
+        parts = urlsplit(text)
+        valid = parts.scheme in {"ws", "wss"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        valid = False
+    if not valid:
+        raise ValueError("must be a URL that begins with wss:// or ws://")
+    return text
+
+
 def _shape(text: str) -> Shape:
     """How updates lie within a second."""
     for shape in SHAPES:
@@ -169,5 +229,14 @@ _REPLAY = {
     "speed": _speed,
     "loop": _whole(0, 999_999_999),
     "wait": _flag,
+    "stale_after": _seconds,
+}
+_ALPACA = {
+    "feed": _one_of(*ALPACA_FEEDS),
+    "channels": _channels,
+    "cap": _whole(0, 999_999_999),
+    "auth": _one_of("message", "headers"),
+    "mute_after": _seconds,
+    "url": _stream_url,
     "stale_after": _seconds,
 }

@@ -101,6 +101,35 @@ class EngineCollector(Collector):
                 state.add_metric([name, each], float(health.state == each))
         yield state
         yield restarts
+        yield from self._streams()
+
+    def _streams(self) -> Iterator[Metric]:
+        """How the connections of feeds to their vendors are."""
+        label = ["feed"]
+        connected = GaugeMetricFamily("upstream_connected", "Whether the vendor has let us in", labels=label)
+        symbols = GaugeMetricFamily("upstream_symbols", "Symbols that the vendor sends", labels=label)
+        left_out = GaugeMetricFamily(
+            "upstream_symbols_left_out", "Watched symbols beyond what the vendor allows", labels=label
+        )
+        last = GaugeMetricFamily(
+            "upstream_last_message_seconds", "Epoch seconds of the vendor's last message", labels=label
+        )
+        attempts = CounterMetricFamily("upstream_attempts", "Connections that were tried", labels=label)
+        skipped = CounterMetricFamily(
+            "upstream_messages_skipped", "Messages that made no sense", labels=label
+        )
+        for name, health in self._supervisor.feeds.items():
+            if health.status is None:
+                continue
+            status = health.status()
+            connected.add_metric([name], float(status.connected))
+            symbols.add_metric([name], status.symbols)
+            left_out.add_metric([name], status.left_out)
+            attempts.add_metric([name], status.attempts)
+            skipped.add_metric([name], status.skipped)
+            if status.last_ms is not None:
+                last.add_metric([name], status.last_ms / 1000)
+        yield from (connected, symbols, left_out, last, attempts, skipped)
 
     def _reads(self) -> Iterator[Metric]:
         reads = self._node.stats.reads

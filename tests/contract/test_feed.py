@@ -3,15 +3,19 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from marketstream.core.model import Quote
+from marketstream.feeds.alpaca import Access, AlpacaFeed
 from marketstream.feeds.replay import ReplayFeed
 from marketstream.feeds.synthetic import DEFAULT_SYMBOLS, SyntheticFeed
-from marketstream.ports import Feed
+from marketstream.ports import Feed, QuoteSink
+from tests.support import alpaca
+from tests.support.alpaca import FakeAlpaca, serving_alpaca
 from tests.support.clock import FakeClock
 from tests.support.sink import RecordingSink
 from tests.support.tape import write_tape
@@ -26,10 +30,48 @@ def _tape(folder: Path) -> Path:
     return path
 
 
+class Served:
+    """A feed together with a vendor that never stops sending, who is there for as long as it is run."""
+
+    name = AlpacaFeed.name
+    stale_after: float | None = None
+
+    def __init__(self, clock: FakeClock, sleep: Sleep) -> None:
+        self._clock = clock
+        self._sleep = sleep
+
+    async def run(self, sink: QuoteSink) -> None:
+        """See `ports.Feed.run`."""
+        assert isinstance(sink, RecordingSink)
+        await sink.unwant(*DEFAULT_SYMBOLS)
+        await sink.want("AAPL", "MSFT", "EUR/USD")
+        async with serving_alpaca() as vendor, asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._send(vendor))
+            access = Access(vendor.url, alpaca.KEY, alpaca.SECRET)
+            feed = AlpacaFeed(access=access, source="alpaca-iex", clock=self._clock, sleep=self._unhurried)
+            await feed.run(sink)
+
+    async def _unhurried(self, seconds: float) -> None:
+        # What is waited for here is a peer, who has no other time than the real one.
+        await asyncio.sleep(seconds)
+        await self._sleep(seconds)
+
+    async def _send(self, vendor: FakeAlpaca) -> None:
+        line = await vendor.subscribed({"AAPL", "MSFT"})
+        while True:
+            self._clock.advance(0.001)
+            at_ms = self._clock.wall_ms()
+            quotes = [alpaca.quote(symbol, 1, 2, at_ms) for symbol in ("AAPL", "MSFT")]
+            with suppress(ConnectionError):
+                await line.send({"T": "q"}, *quotes, alpaca.trade("AAPL", 1.5, at_ms - 1))
+            await asyncio.sleep(0)
+
+
 FEEDS: dict[str, Build] = {
     "synthetic, burst": lambda clock, sleep, _: SyntheticFeed(sources=3, clock=clock, sleep=sleep),
     "synthetic, spread": lambda clock, sleep, _: SyntheticFeed(shape="spread", clock=clock, sleep=sleep),
     "synthetic, on demand": lambda clock, sleep, _: SyntheticFeed(demand=True, clock=clock, sleep=sleep),
+    "alpaca": lambda clock, sleep, _: Served(clock, sleep),
     "replay, paced": lambda clock, sleep, folder: ReplayFeed(
         path=_tape(folder), loop=1, clock=clock, sleep=sleep
     ),

@@ -64,7 +64,7 @@ def test_dev_mode_does_not_listen_where_others_could_reach_it(host: str) -> None
 @pytest.mark.parametrize(
     ("feed", "words"),
     [
-        ("bloomberg", "'bloomberg' is not a feed: there are synthetic, replay:FILE and none"),
+        ("bloomberg", "'bloomberg' is not a feed: there are synthetic, replay:FILE, alpaca and none"),
         ("synthetic?speed=9", "'speed=9' is not a parameter, accepted are symbols, rate"),
         ("replay:/no/such/tape.csv", "there is no file '/no/such/tape.csv'"),
     ],
@@ -72,6 +72,12 @@ def test_dev_mode_does_not_listen_where_others_could_reach_it(host: str) -> None
 def test_a_feed_that_cannot_be_stops_the_start(feed: str, words: str) -> None:
     result = ran("serve", "--dev", "--port", str(free_port()), "--feed", feed)
     assert_refused(result, "feed: ", words)
+
+
+def test_a_feed_without_its_keys_stops_the_start_with_the_variable_that_is_missing() -> None:
+    empty = {"ALPACA_API_KEY": "", "ALPACA_API_SECRET": ""}
+    result = ran("serve", "--dev", "--port", str(free_port()), "--feed", "alpaca", env=empty)
+    assert_refused(result, "providers.alpaca_api_key: ", "ALPACA_API_KEY")
 
 
 def test_a_port_in_use_is_said_in_a_sentence() -> None:

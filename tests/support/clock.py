@@ -43,4 +43,28 @@ class FakeClock:
         await asyncio.sleep(0)
 
 
+class PatientClock(FakeClock):
+    """A clock whose `sleep` waits until a test has let that much time pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sleepers: list[tuple[float, asyncio.Event]] = []
+
+    def advance(self, seconds: float) -> None:
+        """Lets time pass, and wakes those who have slept long enough."""
+        super().advance(seconds)
+        for due, woken in self._sleepers:
+            if due <= self.now():
+                woken.set()
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits until the test has let that many seconds pass."""
+        sleeper = (self.now() + seconds, asyncio.Event())
+        self._sleepers.append(sleeper)
+        try:
+            await sleeper[1].wait()
+        finally:
+            self._sleepers.remove(sleeper)
+
+
 _: type[Clock] = FakeClock

@@ -14,12 +14,14 @@ class RecordingSink:
         offers: What each call of `offer` brought, in order.
         waits: How many quotes had been offered at each call of `ready`.
         asked: What was known at each call of `demand`.
+        signs: How often the source was said to be there.
     """
 
     def __init__(self) -> None:
         self.offers: list[tuple[Quote, ...]] = []
         self.waits: list[int] = []
         self.asked: list[frozenset[str]] = []
+        self.signs = 0
         self._count = 0
         self._demand: set[str] = set()
         self._changed = asyncio.Condition()
@@ -50,6 +52,10 @@ class RecordingSink:
             self._changed.notify_all()
             await self._changed.wait_for(lambda: self._demand != known)
             return frozenset(self._demand)
+
+    def alive(self) -> None:
+        """Counts the sign of life."""
+        self.signs += 1
 
     async def want(self, *symbols: str) -> None:
         """Clients subscribe to symbols."""

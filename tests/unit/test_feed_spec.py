@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from marketstream.core.model import Quote
 from marketstream.errors import ConfigurationError
+from marketstream.feeds.alpaca import Access, AlpacaFeed
 from marketstream.feeds.replay import ReplayFeed
 from marketstream.feeds.spec import build_feed
 from marketstream.feeds.synthetic import DEFAULT_SYMBOLS, SyntheticFeed
@@ -143,10 +144,10 @@ async def test_synthetic_may_be_told_to_quote_only_what_is_watched() -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", ["", "yahoo", "alpaca", "Synthetic", "synthetic:x", "none:x", "replay", "replay:"]
+    "spec", ["", "yahoo", "alpaca:x", "Synthetic", "synthetic:x", "none:x", "replay", "replay:"]
 )
 def test_an_unknown_feed_is_refused_with_those_there_are(spec: str) -> None:
-    assert refusal(spec) == f"feed: {spec!r} is not a feed: there are synthetic, replay:FILE and none"
+    assert refusal(spec) == f"feed: {spec!r} is not a feed: there are synthetic, replay:FILE, alpaca and none"
 
 
 @pytest.mark.parametrize(
@@ -219,15 +220,93 @@ def test_a_silence_that_is_no_time_is_refused(text: str) -> None:
     assert "stale_after is" in refusal(f"synthetic?stale_after={text}")
 
 
+def alpaca(query: str = "") -> AlpacaFeed:
+    """The feed that a specification with keys names."""
+    feed = build_feed(f"alpaca{query}", clock=FakeClock(), alpaca_key="k", alpaca_secret="s")
+    assert isinstance(feed, AlpacaFeed)
+    return feed
+
+
+@pytest.mark.parametrize(
+    ("query", "path", "source", "cap"),
+    [
+        ("", "iex", "alpaca-iex", 30),
+        ("?feed=iex&cap=0", "iex", "alpaca-iex", None),
+        ("?feed=delayed_sip", "delayed_sip", "alpaca-delayed-sip", 30),
+        ("?feed=sip", "sip", "alpaca-sip", None),
+        ("?feed=sip&cap=100", "sip", "alpaca-sip", 100),
+        ("?feed=test", "test", "alpaca-test", 30),
+    ],
+)
+def test_alpaca_has_a_stream_for_each_of_its_feeds(
+    query: str, path: str, source: str, cap: int | None
+) -> None:
+    feed = alpaca(query)
+    assert feed.access == Access(f"wss://stream.data.alpaca.markets/v2/{path}", "k", "s")
+    assert (feed.source, feed._cap) == (source, cap)
+    assert feed.channels == ("quotes", "trades")
+    assert (feed.mute_after, feed.stale_after) == (None, None)
+
+
+def test_the_parameters_reach_alpaca() -> None:
+    feed = alpaca(
+        "?url=ws%3A%2F%2Flocalhost%3A9/v2/x%3Fa&auth=headers&channels=bars,trades,bars&mute_after=60"
+        "&stale_after=120"
+    )
+    assert feed.access == Access("ws://localhost:9/v2/x?a", "k", "s", by_headers=True)
+    assert feed.channels == ("bars", "trades")
+    assert (feed.mute_after, feed.stale_after) == (60, 120)
+
+
+@pytest.mark.parametrize(
+    ("key", "secret", "path"),
+    [
+        (None, None, "providers.alpaca_api_key"),
+        (None, "s", "providers.alpaca_api_key"),
+        ("k", None, "providers.alpaca_api_secret"),
+    ],
+)
+def test_alpaca_without_its_keys_does_not_start(key: str | None, secret: str | None, path: str) -> None:
+    with pytest.raises(ConfigurationError, match="ALPACA_API_KEY and ALPACA_API_SECRET") as caught:
+        build_feed("alpaca", clock=FakeClock(), alpaca_key=key, alpaca_secret=secret)
+    assert caught.value.path == path
+
+
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("symbols=AAPL", "accepted are feed, channels, cap, auth, mute_after, url, stale_after"),
+        ("feed=IEX", "feed is 'IEX', must be iex or sip or delayed_sip or test"),
+        ("channels=", "channels is '', must be a list of quotes, trades, bars, dailyBars"),
+        ("channels=quotes,news", "must be a list of quotes, trades, bars, dailyBars"),
+        ("channels=dailyBars", "with more in it than dailyBars"),
+        ("cap=-1", "cap is '-1', must be a whole number from 0"),
+        ("auth=basic", "auth is 'basic', must be message or headers"),
+        ("mute_after=0", "mute_after is '0', must be a number of seconds above 0"),
+        ("url=https://x/", "must be a URL that begins with wss:// or ws://"),
+        ("url=wss://", "must be a URL"),
+        ("url=wss://x:99999/", "must be a URL"),
+        ("url=wss://[", "must be a URL"),
+    ],
+)
+def test_a_bad_parameter_of_alpaca_is_named(query: str, reason: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        alpaca(f"?{query}")
+    assert str(caught.value).startswith("feed: alpaca: ")
+    assert reason in str(caught.value)
+
+
 def test_none_takes_no_parameters() -> None:
     assert "'rate=1' is not a parameter, accepted are none at all" in refusal("none?rate=1")
 
 
 @settings(deadline=None)
 @given(
-    kind=st.sampled_from(["", "synthetic?", "replay:", "none?", "synthetic?symbols=", "synthetic?rate="]),
+    kind=st.sampled_from(
+        ["", "synthetic?", "replay:", "none?", "synthetic?symbols=", "synthetic?rate=", "alpaca?url="]
+    ),
     rest=st.text(max_size=40).filter(lambda text: "*" not in text),
 )
 def test_no_text_raises_anything_but_a_configuration_error(kind: str, rest: str) -> None:
     with suppress(ConfigurationError):
-        build_feed(kind + rest, clock=FakeClock())
+        build_feed(kind + rest, clock=FakeClock(), alpaca_key="k", alpaca_secret="s")

@@ -8,6 +8,7 @@ from marketstream.core import closing
 from marketstream.engine.stats import Histogram
 from marketstream.engine.supervisor import FeedHealth, Supervisor
 from marketstream.observability.metrics import build_registry
+from marketstream.ports import StreamStatus
 from tests.support.builders import Bench, principal, quote
 
 Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -181,6 +182,31 @@ async def test_demand_is_counted_until_it_has_lingered(figures: Figures) -> None
     assert figures.value("demanded_symbols") == 3
     figures.clock.advance(5)
     assert figures.value("demanded_symbols") == 2
+
+
+async def test_the_connection_of_a_feed_to_its_vendor_is_shown(figures: Figures) -> None:
+    status = StreamStatus(
+        connected=True, symbols=3, left_out=2, attempts=4, last_ms=1_700_000_000_500, skipped=5
+    )
+    figures.supervisor.feeds["vendor"] = FeedHealth("live", status=lambda: status)
+    figures.supervisor.feeds["tape"] = FeedHealth("live")
+    expected = {
+        "upstream_connected": 1,
+        "upstream_symbols": 3,
+        "upstream_symbols_left_out": 2,
+        "upstream_attempts_total": 4,
+        "upstream_last_message_seconds": 1_700_000_000.5,
+        "upstream_messages_skipped_total": 5,
+    }
+    assert {name: figures.value(name, feed="vendor") for name in expected} == expected
+    assert not set(expected) & {name for name, labels in figures.read() if ("feed", "tape") in labels}
+
+
+async def test_a_vendor_that_has_said_nothing_yet_has_no_last_message(figures: Figures) -> None:
+    status = StreamStatus(connected=False, symbols=0, left_out=0, attempts=1, last_ms=None, skipped=0)
+    figures.supervisor.feeds["vendor"] = FeedHealth("starting", status=lambda: status)
+    assert figures.value("upstream_connected", feed="vendor") == 0
+    assert "upstream_last_message_seconds" not in names(figures.read())
 
 
 async def test_quotes_and_refusals_are_counted(figures: Figures) -> None:

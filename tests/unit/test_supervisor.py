@@ -4,8 +4,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from marketstream.engine.supervisor import Supervisor
-from marketstream.errors import FeedError
-from marketstream.ports import Feed, QuoteSink
+from marketstream.errors import FeedError, FeedLostError
+from marketstream.ports import Feed, QuoteSink, StreamStatus
 from tests.support.builders import Bench, quote
 
 Run = Callable[[QuoteSink], Awaitable[None]]
@@ -91,6 +91,46 @@ async def test_a_minute_of_health_starts_the_count_over(care: Care) -> None:
     await care.run(Scripted(fail, fail, last_a_minute, fail))
     steps = (2, 4, 2, 4)
     assert all(step <= seconds <= step * 1.1 for seconds, step in zip(care.slept, steps, strict=True))
+
+
+async def test_a_feed_that_asks_for_patience_is_left_alone_for_that_long(care: Care) -> None:
+    async def lose(_: QuoteSink) -> None:
+        raise FeedLostError("somebody else has it", wait=20)
+
+    async def look(_: QuoteSink) -> None:
+        assert care.supervisor.feeds["scripted"].detail == "somebody else has it"
+
+    await care.run(Scripted(*[lose] * 5, look))
+    assert care.slept[:4] == [20, 20, 20, 20]
+    assert care.slept[4] >= 32
+
+
+async def test_a_feed_is_live_when_its_source_is_there_though_it_says_nothing(care: Care) -> None:
+    """A market that is closed for the night is no reason to send clients elsewhere."""
+
+    async def connect(sink: QuoteSink) -> None:
+        sink.alive()
+        assert care.supervisor.feeds["scripted"].state == "live"
+        raise ConnectionError
+
+    await care.run(Scripted(connect, connect))
+    assert care.supervisor.feeds["scripted"].restarts == 2
+
+
+async def test_how_the_connection_of_a_feed_is_can_be_asked_while_it_is_run(care: Care) -> None:
+    status = StreamStatus(connected=True, symbols=3, left_out=0, attempts=1, last_ms=None, skipped=0)
+
+    class Connected(Scripted):
+        def status(self) -> StreamStatus:
+            return status
+
+    name = await care.run(Connected(end))
+    health = care.supervisor.feeds[name]
+    assert health.status is not None
+    assert health.status() == status
+    care.supervisor.stand_by()
+    assert health.status is None
+    assert care.supervisor.feeds[await care.run(Scripted(end))].status is None
 
 
 async def test_a_feeds_own_word_that_it_cannot_go_on_is_final(care: Care) -> None:

@@ -8,7 +8,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from marketstream.engine.node import Node
 from marketstream.engine.supervisor import Supervisor
-from marketstream.ports import Bus
+from marketstream.ports import Bus, StreamStatus
 from marketstream.transports.answer import json
 
 
@@ -41,9 +41,12 @@ class Health:
     async def ready(self, request: web.Request) -> web.Response:  # noqa: ARG002  # aiohttp's signature
         """200 when clients should be sent here; 503 with the reasons when not."""
         reasons = [reason for check in self._checks() if (reason := check())]
-        feeds = {name: health.state for name, health in self._supervisor.feeds.items()}
+        known = self._supervisor.feeds.items()
+        feeds = {name: health.state for name, health in known}
+        streams = {name: _stream(health.status()) for name, health in known if health.status is not None}
         status = "ready" if not reasons else "unready"
-        return json({"status": status, "reasons": reasons, "feeds": feeds}, 503 if reasons else 200)
+        body = {"status": status, "reasons": reasons, "feeds": feeds, "streams": streams}
+        return json(body, 503 if reasons else 200)
 
     async def metrics(self, request: web.Request) -> web.Response:  # noqa: ARG002  # aiohttp's signature
         """Figures for Prometheus."""
@@ -67,3 +70,14 @@ class Health:
             if health.state in ("failed", "retrying")
         ]
         return "; ".join(broken) or None
+
+
+def _stream(status: StreamStatus) -> dict[str, object]:
+    return {
+        "connected": status.connected,
+        "symbols": status.symbols,
+        "leftOut": status.left_out,
+        "attempts": status.attempts,
+        "lastMessage": status.last_ms,
+        "skipped": status.skipped,
+    }
