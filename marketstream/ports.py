@@ -211,6 +211,14 @@ class QuoteSink(Protocol):
         """Notes that the source is there, though it may have nothing to say for hours; never blocks."""
         ...
 
+    def rest(self, symbols: frozenset[str]) -> None:
+        """Says of which symbols the feed may be silent because their market is closed; never blocks.
+
+        Args:
+            symbols: All of them; what was said before is replaced.
+        """
+        ...
+
 
 class Feed(Protocol):
     """A source of quotes that runs as one task.

@@ -85,12 +85,9 @@ class _Book:
         self.best = BestPrice(self.symbol, bid, ask, mid, spread, bps, at_ms, self.last, self.volume)
         return self.best
 
-    def state(self) -> State:
-        """The state that follows from which sources still speak."""
-        speaking = [source for source in self.sources.values() if source.quote is not None]
-        if not speaking:
-            return "stale"
-        return "closed" if all(source.ended for source in speaking) else "live"
+    def speaking(self) -> list[_Source]:
+        """The sources that have not fallen silent."""
+        return [source for source in self.sources.values() if source.quote is not None]
 
 
 class Aggregation:
@@ -107,6 +104,7 @@ class Aggregation:
         self.late = 0
         self._stale_after = stale_after
         self._books: dict[str, _Book] = {}
+        self._resting: dict[str, frozenset[str]] = {}
         self._transitions: list[Status] = []
         # (time, tie-breaker, book, source), once per speaking source. Quotes do not move an entry: it is
         # looked at when its time has come, and put back if the source has spoken since. So a source costs
@@ -165,7 +163,8 @@ class Aggregation:
             at_ms: Epoch milliseconds that status changes are dated with.
 
         Returns:
-            The best prices that changed. A symbol without any source left keeps its last one and is stale.
+            The best prices that changed. A symbol without any source left keeps its last one and is stale, or
+            closed if that silence was to be expected.
         """
         leavers: dict[str, tuple[_Book, _Source]] = {}
         for book, source in self._silent(now):
@@ -174,10 +173,9 @@ class Aggregation:
             leavers[book.symbol] = (book, source)
         changed = []
         for book, source in leavers.values():
-            state = book.state()
-            if state != "stale" and (best := book.refresh()) is not None:
+            if book.speaking() and (best := book.refresh()) is not None:
                 changed.append(best)
-            self._enter(book, state, source.name, at_ms)
+            self._enter(book, self._state(book), source.name, at_ms)
         return changed
 
     def finish(self, feed: str, at_ms: int) -> None:
@@ -197,7 +195,26 @@ class Aggregation:
                 source.deadline = math.inf
             if ended:
                 newest = max(ended, key=lambda source: source.newest_ms)
-                self._enter(book, book.state(), newest.name, at_ms)
+                self._enter(book, self._state(book), newest.name, at_ms)
+
+    def rest(self, feed: str, symbols: frozenset[str], at_ms: int) -> None:
+        """Notes of which symbols a feed may be silent because their market is closed.
+
+        Its sources leave the best price all the same when they fall silent. A symbol that nobody else quoted
+        is then closed instead of stale, and stale when its market opens and nothing is heard.
+
+        Args:
+            feed: Name of the feed, as given to `apply`.
+            symbols: All of them; what the feed said before is replaced.
+            at_ms: Epoch milliseconds that status changes are dated with.
+        """
+        changed = symbols ^ self._resting.get(feed, frozenset())
+        self._resting[feed] = symbols
+        for symbol in sorted(changed):
+            book = self._books.get(symbol)
+            if book is not None:
+                newest = max(book.sources.values(), key=lambda source: source.newest_ms)
+                self._enter(book, self._state(book), newest.name, at_ms)
 
     def drain_transitions(self) -> list[Status]:
         """The state changes since the last call, in the order in which they happened."""
@@ -234,6 +251,15 @@ class Aggregation:
             if source.deadline < math.inf:
                 self._schedule(book, source, now)
         return sorted(silent, key=lambda pair: pair[1].deadline)
+
+    def _state(self, book: _Book) -> State:
+        """The state that follows from which sources still speak, and whether the others may be silent."""
+        speaking = book.speaking()
+        if speaking:
+            return "closed" if all(source.ended for source in speaking) else "live"
+        silent = book.sources.values()
+        expected = all(book.symbol in self._resting.get(source.feed, ()) for source in silent)
+        return "closed" if expected else "stale"
 
     def _enter(self, book: _Book, state: State, source: str, at_ms: int) -> None:
         if book.status is None or book.status.state != state:

@@ -79,7 +79,8 @@ class Status:
 
     Attributes:
         symbol: Upper-case symbol.
-        state: live (a source is sending), stale (none is), delayed (seen late by plan), closed (feed ended).
+        state: live (a source is sending), stale (none is), delayed (seen late by plan), closed (the feed has
+            ended, or the market is closed).
         source: Name of the source the change came from; None when there is none to name.
         since_ms: Epoch milliseconds of the change.
     """

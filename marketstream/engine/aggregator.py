@@ -112,6 +112,11 @@ class Aggregator:
         self._public.finish(feed, self._clock.wall_ms())
         self._publish(self._public, [], None)
 
+    def rest(self, feed: str, symbols: frozenset[str]) -> None:
+        """Notes of which symbols a feed may be silent because their market is closed."""
+        self._public.rest(feed, symbols, self._clock.wall_ms())
+        self._publish(self._public, [], None)
+
     def _of(self, tenant: str) -> Aggregation:
         aggregation = self._private.pop(tenant, None) or Aggregation(self._stale_after)
         self._private[tenant] = aggregation
@@ -169,6 +174,10 @@ class FeedSink:
     def alive(self) -> None:
         """See `ports.QuoteSink.alive`."""
         self._on_quotes()
+
+    def rest(self, symbols: frozenset[str]) -> None:
+        """See `ports.QuoteSink.rest`."""
+        self._aggregator.rest(self._name, symbols)
 
 
 _: type[QuoteSink] = FeedSink

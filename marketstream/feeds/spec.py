@@ -3,6 +3,7 @@
     synthetic[?symbols=EUR/USD,AAPL,SYM*100&rate=10&sources=2&shape=burst|spread&seed=7&demand=0]
     replay:FILE[?speed=1&loop=0&wait=0]
     alpaca[?feed=iex|sip|delayed_sip|test&channels=quotes,trades&cap=30&auth=message|headers&mute_after=&url=]
+    yahoo[?url=]
     none
 
 Every feed also takes `stale_after=SECONDS`: how long a source of it may be silent.
@@ -27,6 +28,7 @@ from marketstream.errors import ConfigurationError
 from marketstream.feeds.alpaca import Access, AlpacaFeed
 from marketstream.feeds.replay import ReplayFeed
 from marketstream.feeds.synthetic import SHAPES, Shape, SyntheticFeed
+from marketstream.feeds.yahoo import YahooFeed
 from marketstream.ports import Clock, Feed
 from marketstream.wire.vendors.alpaca import CHANNELS
 
@@ -68,11 +70,13 @@ def build_feed(
         return ReplayFeed(path=Path(file), clock=clock, **_parameters(kind, query, _REPLAY))
     if head == "alpaca":
         return _alpaca(_parameters(head, query, _ALPACA), clock, alpaca_key, alpaca_secret)
+    if head == "yahoo":
+        return YahooFeed(clock=clock, **_parameters(head, query, _YAHOO))
     if head == "none":
         _parameters(head, query, {})
         return None
     raise ConfigurationError(
-        "feed", f"{head!r} is not a feed: there are synthetic, replay:FILE, alpaca and none"
+        "feed", f"{head!r} is not a feed: there are synthetic, replay:FILE, alpaca, yahoo and none"
     )
 
 
@@ -240,3 +244,4 @@ _ALPACA = {
     "url": _stream_url,
     "stale_after": _seconds,
 }
+_YAHOO = {"url": _stream_url, "stale_after": _seconds}

@@ -2,8 +2,9 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,15 +14,32 @@ from marketstream.core.model import Quote
 from marketstream.feeds.alpaca import Access, AlpacaFeed
 from marketstream.feeds.replay import ReplayFeed
 from marketstream.feeds.synthetic import DEFAULT_SYMBOLS, SyntheticFeed
+from marketstream.feeds.yahoo import YahooFeed
 from marketstream.ports import Feed, QuoteSink
 from tests.support import alpaca
 from tests.support.alpaca import FakeAlpaca, serving_alpaca
 from tests.support.clock import FakeClock
 from tests.support.sink import RecordingSink
 from tests.support.tape import write_tape
+from tests.support.yahoo import Streamer
 
 Sleep = Callable[[float], Awaitable[None]]
-Build = Callable[[FakeClock, Sleep, Path], Feed]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a feed may need around it.
+
+    Attributes:
+        folder: For files.
+        streamer: A server that speaks as Yahoo's.
+    """
+
+    folder: Path
+    streamer: Streamer
+
+
+Build = Callable[[FakeClock, Sleep, Place], Feed]
 
 
 def _tape(folder: Path) -> Path:
@@ -72,20 +90,24 @@ FEEDS: dict[str, Build] = {
     "synthetic, spread": lambda clock, sleep, _: SyntheticFeed(shape="spread", clock=clock, sleep=sleep),
     "synthetic, on demand": lambda clock, sleep, _: SyntheticFeed(demand=True, clock=clock, sleep=sleep),
     "alpaca": lambda clock, sleep, _: Served(clock, sleep),
-    "replay, paced": lambda clock, sleep, folder: ReplayFeed(
-        path=_tape(folder), loop=1, clock=clock, sleep=sleep
+    "replay, paced": lambda clock, sleep, place: ReplayFeed(
+        path=_tape(place.folder), loop=1, clock=clock, sleep=sleep
     ),
-    "replay, unpaced": lambda clock, sleep, folder: ReplayFeed(
-        path=_tape(folder), speed=0, loop=1, clock=clock, sleep=sleep
+    "replay, unpaced": lambda clock, sleep, place: ReplayFeed(
+        path=_tape(place.folder), speed=0, loop=1, clock=clock, sleep=sleep
     ),
+    "yahoo": lambda clock, sleep, place: YahooFeed(url=place.streamer.url, clock=clock, sleep=sleep),
 }
 
 
 @pytest.fixture(params=list(FEEDS.values()), ids=list(FEEDS))
-def build(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[FakeClock, Sleep], Feed]:
+async def build(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> AsyncIterator[Callable[[FakeClock, Sleep], Feed]]:
     """Builds the feed under test."""
     make: Build = request.param
-    return lambda clock, sleep: make(clock, sleep, tmp_path)
+    async with Streamer(endless=True) as streamer:
+        yield lambda clock, sleep: make(clock, sleep, Place(tmp_path, streamer))
 
 
 async def eager(sink: RecordingSink) -> RecordingSink:

@@ -15,6 +15,7 @@ class RecordingSink:
         waits: How many quotes had been offered at each call of `ready`.
         asked: What was known at each call of `demand`.
         signs: How often the source was said to be there.
+        resting: The symbols of the last call of `rest`.
     """
 
     def __init__(self) -> None:
@@ -22,6 +23,7 @@ class RecordingSink:
         self.waits: list[int] = []
         self.asked: list[frozenset[str]] = []
         self.signs = 0
+        self.resting: frozenset[str] = frozenset()
         self._count = 0
         self._demand: set[str] = set()
         self._changed = asyncio.Condition()
@@ -56,6 +58,10 @@ class RecordingSink:
     def alive(self) -> None:
         """Counts the sign of life."""
         self.signs += 1
+
+    def rest(self, symbols: frozenset[str]) -> None:
+        """Keeps the symbols that may be silent."""
+        self.resting = symbols
 
     async def want(self, *symbols: str) -> None:
         """Clients subscribe to symbols."""

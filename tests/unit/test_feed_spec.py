@@ -15,8 +15,10 @@ from marketstream.feeds.alpaca import Access, AlpacaFeed
 from marketstream.feeds.replay import ReplayFeed
 from marketstream.feeds.spec import build_feed
 from marketstream.feeds.synthetic import DEFAULT_SYMBOLS, SyntheticFeed
+from marketstream.feeds.yahoo import YahooFeed
 from tests.support.clock import FakeClock
 from tests.support.sink import RecordingSink
+from tests.support.yahoo import Streamer
 
 HEAD = "timestamp_ms,symbol,source,bid,bid_size,ask,ask_size\n"
 
@@ -144,10 +146,11 @@ async def test_synthetic_may_be_told_to_quote_only_what_is_watched() -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", ["", "yahoo", "alpaca:x", "Synthetic", "synthetic:x", "none:x", "replay", "replay:"]
+    "spec", ["", "Yahoo", "yahoo:x", "alpaca:x", "Synthetic", "synthetic:x", "none:x", "replay", "replay:"]
 )
 def test_an_unknown_feed_is_refused_with_those_there_are(spec: str) -> None:
-    assert refusal(spec) == f"feed: {spec!r} is not a feed: there are synthetic, replay:FILE, alpaca and none"
+    expected = f"feed: {spec!r} is not a feed: there are synthetic, replay:FILE, alpaca, yahoo and none"
+    assert refusal(spec) == expected
 
 
 @pytest.mark.parametrize(
@@ -296,6 +299,38 @@ def test_a_bad_parameter_of_alpaca_is_named(query: str, reason: str) -> None:
     assert reason in str(caught.value)
 
 
+async def test_yahoo_is_looked_for_where_the_specification_says() -> None:
+    async with Streamer() as streamer:
+        url = streamer.url.replace("?", "%3F")
+        for spec in (f"yahoo?url={streamer.url}", f"yahoo?stale_after=5&url={url}"):
+            feed, sink = build_feed(spec, clock=FakeClock()), RecordingSink()
+            assert isinstance(feed, YahooFeed)
+            await sink.want("A")
+            task = asyncio.create_task(feed.run(sink))
+            await streamer.until_asked("A")
+            task.cancel()
+            await asyncio.wait([task])
+            streamer.subscribed.clear()
+        assert streamer.connections == 2
+
+
+def test_yahoo_may_be_silent_for_as_long_as_is_said() -> None:
+    feed = build_feed("yahoo?stale_after=5", clock=FakeClock())
+    assert feed is not None
+    assert feed.stale_after == 5
+
+
+def test_yahoo_needs_no_parameters() -> None:
+    feed = build_feed("yahoo", clock=FakeClock())
+    assert feed is not None
+    assert (feed.name, feed.stale_after) == ("yahoo", None)
+
+
+@pytest.mark.parametrize("url", ["", "https://host/", "wss://", "host", "wss://[", "wss://host:99999"])
+def test_an_address_that_is_no_websockets_is_refused(url: str) -> None:
+    assert "must be a URL that begins with wss:// or ws://" in refusal(f"yahoo?url={url}")
+
+
 def test_none_takes_no_parameters() -> None:
     assert "'rate=1' is not a parameter, accepted are none at all" in refusal("none?rate=1")
 
@@ -303,7 +338,10 @@ def test_none_takes_no_parameters() -> None:
 @settings(deadline=None)
 @given(
     kind=st.sampled_from(
-        ["", "synthetic?", "replay:", "none?", "synthetic?symbols=", "synthetic?rate=", "alpaca?url="]
+        [
+            *("", "synthetic?", "replay:", "none?", "synthetic?symbols=", "synthetic?rate="),
+            *("alpaca?url=", "yahoo?url="),
+        ]
     ),
     rest=st.text(max_size=40).filter(lambda text: "*" not in text),
 )
