@@ -378,7 +378,10 @@ def _reason(group: BaseExceptionGroup[BaseException]) -> str:
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return str(error) if isinstance(error, RedisError | OSError | BusError) and str(error) else repr(error)
+    said = str(error) if isinstance(error, RedisError | OSError | BusError) and str(error) else repr(error)
+    # redis-py may say no more than that it could not connect; what is behind it is what an operator needs.
+    cause = str(error.__cause__ or error.__context__ or "")
+    return said if not cause or cause in said else f"{said} {cause}"
 
 
 _: type[Bus] = RedisBus

@@ -174,6 +174,21 @@ async def test_events_are_not_held_back(shared: Stage) -> None:
             assert (await reader.event()).number == number
 
 
+async def test_a_plain_websocket_comes_in_too(shared: Stage) -> None:
+    symbol = new_symbol("PLAIN")
+    headers = {"Authorization": f"Bearer {shared.door.token()}"}
+    for number, path in enumerate(("/ws", "/api/v1/market/ws/market-data"), 1):
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.ws_connect(f"{shared.door.url}{path}") as socket,
+        ):
+            await socket.send_json({"action": "subscribe", "symbols": [symbol]})
+            assert (await socket.receive_json())["status"] == "subscribed"
+            await shared.servers[0].publish(prices=[price(symbol, number)])
+            while (await socket.receive_json()).get("price") != number:
+                pass
+
+
 async def test_a_gateway_learns_where_its_client_is(shared: Stage) -> None:
     connector = aiohttp.TCPConnector(local_addr=("127.0.0.2", 0))
     query = {"symbols": "WHERE", "token": shared.door.token(user="far away")}
