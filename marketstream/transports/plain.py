@@ -22,7 +22,7 @@ from marketstream.transports.address import AddressReader
 from marketstream.transports.credentials import Credentials
 from marketstream.transports.identifier import new_identifier
 from marketstream.transports.origin import OriginPolicy
-from marketstream.transports.stream import NOTSENT_LOWAT
+from marketstream.transports.stream import NOTSENT_LOWAT, let_in
 from marketstream.transports.websocket import WebSocketStream
 from marketstream.wire import plain
 from marketstream.wire import websocket as frames
@@ -172,13 +172,5 @@ class PlainWebSocket:
         stream = PlainStream(node, self._max_payload, self._ping_interval)
         connection = node.open(new_identifier(), TRANSPORT, stream, self._addresses.of(request))
         stream.connection = connection
-        try:
-            waiting = node.admit(connection, principal)
-            if waiting is not None:
-                await waiting
-        except BaseException:
-            node.leave(connection, closing.REFUSED)
-            raise
-        if connection.closed:
-            raise UnavailableError("the server is going down")
+        await let_in(node, connection, principal)
         return stream

@@ -20,7 +20,7 @@ from marketstream.transports.address import AddressReader
 from marketstream.transports.credentials import Credentials
 from marketstream.transports.identifier import new_identifier
 from marketstream.transports.origin import OriginPolicy
-from marketstream.transports.stream import NOTSENT_LOWAT, Stream, response_head, take_over
+from marketstream.transports.stream import NOTSENT_LOWAT, Stream, let_in, response_head, take_over
 from marketstream.wire import event, sse
 from marketstream.wire import request as requests
 from marketstream.wire.dialect import Dialect
@@ -113,15 +113,7 @@ class EventStream:
         connection = node.open(new_identifier(), "sse", stream, self._addresses.of(request))
         stream.connection = connection
         connection.since = sse.parse_cursor(_last_event_id(request)) or 0
-        try:
-            waiting = node.admit(connection, principal)
-            if waiting is not None:
-                await waiting
-        except BaseException:
-            node.leave(connection, closing.REFUSED)
-            raise
-        if connection.closed:
-            raise UnavailableError("the server is going down")
+        await let_in(node, connection, principal)
         return stream, connection
 
     def _head(self, request: web.Request) -> bytes:

@@ -14,8 +14,11 @@ from typing import Any
 
 from aiohttp import web
 
+from marketstream.core import closing
+from marketstream.core.entitlements import Principal
 from marketstream.engine.connection import Connection
 from marketstream.engine.node import Node
+from marketstream.errors import UnavailableError
 
 NOTSENT_LOWAT = 16 * 1024
 """Bytes the kernel may hold unsent: more would be prices that grow old where nothing can replace them."""
@@ -142,6 +145,24 @@ class TakenOver(web.StreamResponse):
 
     async def write_eof(self, data: bytes = b"") -> None:
         """Sends nothing."""
+
+
+async def let_in(node: Node, connection: Connection, principal: Principal) -> None:
+    """Admits the caller of a request before its connection becomes a stream; who is refused is forgotten.
+
+    Raises:
+        ConnectionLimitError: The user holds as many connections as the plan allows.
+        UnavailableError: The connection was closed while it waited for a place.
+    """
+    try:
+        waiting = node.admit(connection, principal)
+        if waiting is not None:
+            await waiting
+    except BaseException:
+        node.leave(connection, closing.REFUSED)
+        raise
+    if connection.closed:
+        raise UnavailableError("the server is going down")
 
 
 def take_over(request: web.Request, stream: Stream, head: bytes, *, lowat: int = NOTSENT_LOWAT) -> TakenOver:
