@@ -167,6 +167,9 @@ class Server:
             self._presence.attach(self.node.demand)
             self._market.add_work(self._presence.follow)
         self._reading: ReadSide | None = None
+        if self._role == "jobs" and self._presence is not None:
+            # Nobody watches anything here: what is kept fresh is what others watch.
+            self._presence.listen(True)
         self.socketio: MarketServer
         self.app = self._build_app(frozenset(plans))
 
@@ -192,10 +195,15 @@ class Server:
                 own.append(tasks.create_task(self._bus.run()))
                 present = [tasks.create_task(self._presence.run())] if self._presence else []
                 await self._first_contact()
+                periodic = (
+                    [tasks.create_task(self._reading.jobs.run())] if self._reading and self._runs_jobs else []
+                )
                 if self._feeds_market:
                     own.insert(0, tasks.create_task(self._lease.hold(self._market.serve)))
                 await self._stop.wait()
                 log.info("server_draining", connections=len(self.node.connections))
+                for task in periodic:
+                    task.cancel()
                 await drain(self.node, self._settings.server.drain_timeout)
                 for task in present:
                     # It says goodbye, for which the bus must still be there.
@@ -249,6 +257,10 @@ class Server:
     @property
     def _serves_clients(self) -> bool:
         return self._role in ("all", "gateway")
+
+    @property
+    def _runs_jobs(self) -> bool:
+        return self._role in ("all", "jobs")
 
     def _build_lease(self, desk: Desk) -> tuple[Lease, Intake]:
         """Who feeds the market, and where publications go because of it."""
@@ -310,6 +322,16 @@ class Server:
             node=self.node, supervisor=self._supervisor, bus_connected=lambda: self._bus.connected
         )
         Health(node=self.node, bus=self._bus, supervisor=self._supervisor, figures=figures).attach(app)
+        if self._runs_jobs or self._serves_clients:
+            self._reading = attach_reading(
+                app,
+                settings,
+                guard=guard,
+                registry=self._registry,
+                node=self.node,
+                bus=self._bus,
+                cache=self._cache,
+            )
         if not self._serves_clients:
             return app
         self.socketio.attach(app, settings.socketio.path.strip("/"))
@@ -333,15 +355,6 @@ class Server:
         ).attach(app)
         Publishing(guard=guard, intake=self._intake).attach(app)
         Admin(guard=guard, node=self.node).attach(app)
-        self._reading = attach_reading(
-            app,
-            settings,
-            guard=guard,
-            registry=self._registry,
-            node=self.node,
-            bus=self._bus,
-            cache=self._cache,
-        )
         if settings.dev and settings.auth.secret is not None:
             sign = partial(_sign, settings, self._clock)
             Development(sign=sign, plans=plans, symbols=self.publisher.symbols).attach(app)

@@ -5,6 +5,7 @@
     |   +-- InvalidMessageError     400  INVALID_MESSAGE
     |   +-- UnknownEventError       404  UNKNOWN_EVENT
     |   +-- UnknownSymbolError      404  UNKNOWN_SYMBOL
+    |   +-- NotFoundError           404  NOT_FOUND
     |   +-- LateQuoteError          409  LATE_QUOTE
     |   +-- PayloadTooLargeError    413  PAYLOAD_TOO_LARGE
     |   +-- RateLimitedError        429  RATE_LIMITED
@@ -76,6 +77,13 @@ class UnknownSymbolError(RequestError):
     """Nothing is known of a symbol that is otherwise well formed."""
 
     code = "UNKNOWN_SYMBOL"
+    status = 404
+
+
+class NotFoundError(RequestError):
+    """There is nothing of the name that was given."""
+
+    code = "NOT_FOUND"
     status = 404
 
 

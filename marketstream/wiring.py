@@ -8,11 +8,15 @@ from functools import partial
 from aiohttp import web
 
 from marketstream.bus.budget import RedisBudget
+from marketstream.bus.claims import RedisClaims
+from marketstream.bus.memory import MemoryClaims
 from marketstream.bus.redis import RedisBus
 from marketstream.bus.url import build_client
 from marketstream.cache.memory import MemoryCache
 from marketstream.cache.redis import RedisCache
 from marketstream.core.symbols import SymbolRegistry
+from marketstream.engine.duties import Duties
+from marketstream.engine.jobs import Jobs
 from marketstream.engine.node import Node
 from marketstream.engine.overview import Overview
 from marketstream.engine.provision import Provision
@@ -27,8 +31,10 @@ from marketstream.transports.rest import reference
 from marketstream.transports.rest.admin import CacheAdmin
 from marketstream.transports.rest.endpoint import Endpoint
 from marketstream.transports.rest.guard import Guard
+from marketstream.transports.rest.jobs import JobsAdmin
 from marketstream.transports.rest.meter import Meter
 from marketstream.transports.rest.read import Reading
+from marketstream.transports.rest.views import show
 
 ORDER = ("yahoo", "fmp", "alpha_vantage", "tiingo")
 """Providers in the order in which they are asked."""
@@ -41,10 +47,12 @@ class ReadSide:
     Attributes:
         provision: Asks providers.
         vendors: Those that are asked.
+        jobs: What is done periodically, where the role says so.
     """
 
     provision: Provision
     vendors: Vendors
+    jobs: Jobs
 
     async def aclose(self) -> None:
         """Ends what is being asked; nothing can be asked after."""
@@ -90,6 +98,31 @@ def build_providers(settings: Settings, clock: Clock, bus: Bus, vendors: Vendors
     return [known[name] for name in market.providers or ORDER if name in known]
 
 
+def build_jobs(
+    settings: Settings, *, provision: Provision, overview: Overview, node: Node, bus: Bus, cache: Cache
+) -> Jobs:
+    """What is done periodically; it does nothing before it is run."""
+    duties = Duties(
+        provision=provision,
+        overview=overview,
+        demand=node.demand,
+        bus=bus,
+        clock=node.clock,
+        popular=settings.market.popular,
+        show=show,
+        clean_up=[cache.expire] if isinstance(cache, MemoryCache) else [],
+    )
+    jobs = Jobs(
+        jobs=duties.jobs(),
+        claims=RedisClaims(bus.client, bus.node) if isinstance(bus, RedisBus) else MemoryClaims(),
+        clock=node.clock,
+        stats=node.stats,
+        chance=random.random,
+    )
+    duties.also_clean(jobs.forget_old)
+    return jobs
+
+
 def attach_reading(
     app: web.Application,
     settings: Settings,
@@ -101,6 +134,8 @@ def attach_reading(
     cache: Cache,
 ) -> ReadSide:
     """Adds the endpoints that answer single questions, and what describes them.
+
+    A process of the role `jobs` has only those of operators.
 
     Returns:
         What asks providers, to be closed before the process waits for its tasks.
@@ -125,10 +160,17 @@ def attach_reading(
         sectors=_named(market.sectors),
     )
     endpoint = Endpoint(guard=guard, meter=Meter(clock=node.clock), registry=registry)
-    reading = Reading(endpoint=endpoint, node=node, provision=provision, overview=overview)
+    jobs = build_jobs(settings, provision=provision, overview=overview, node=node, bus=bus, cache=cache)
     admin = CacheAdmin(endpoint=endpoint, cache=cache, stats=node.stats.reads)
-    reference.attach(app, [*reading.operations(), *admin.operations()])
-    return ReadSide(provision, vendors)
+    operations = [
+        *admin.operations(),
+        *JobsAdmin(endpoint=endpoint, jobs=jobs, clock=node.clock).operations(),
+    ]
+    if settings.server.role != "jobs":
+        reading = Reading(endpoint=endpoint, node=node, provision=provision, overview=overview)
+        operations = [*reading.operations(), *operations]
+    reference.attach(app, operations)
+    return ReadSide(provision, vendors, jobs)
 
 
 def _unheard(_provider: str, _milliseconds: float) -> None:

@@ -7,7 +7,7 @@ rise strictly over everything published here.
 from collections.abc import Awaitable, Callable, Sequence
 
 from marketstream.core.frame import Frame
-from marketstream.ports import Bus, Clock, Lease
+from marketstream.ports import Bus, Claims, Clock, Lease
 
 
 class MemoryBus:
@@ -77,5 +77,14 @@ class MemoryLease:
         await duty([])
 
 
+class MemoryClaims:
+    """The claims of a process that is alone: every run is its own. See `ports.Claims`."""
+
+    async def take(self, job: str, due_ms: int, ttl: float) -> bool:  # noqa: ARG002  # nobody else is there
+        """Always true."""
+        return True
+
+
 _: type[Bus] = MemoryBus
 _lease: type[Lease] = MemoryLease
+_claims: type[Claims] = MemoryClaims

@@ -69,6 +69,12 @@ class MemoryCache:
         while len(self._entries) > self._max_entries or self._bytes > self._max_bytes:
             self._drop(next(iter(self._entries)))
 
+    def expire(self) -> None:
+        """Lets go of everything whose time is over."""
+        now = self._clock.now()
+        for key in [key for key, (_, until) in self._entries.items() if until <= now]:
+            self._drop(key)
+
     def _drop(self, key: str) -> None:
         entry = self._entries.pop(key, None)
         if entry is not None:

@@ -55,6 +55,10 @@ class Demand:
         self._holdings.expire(self._clock.now())
         return len(self._holdings)
 
+    def current(self) -> frozenset[str]:
+        """Every symbol that is demanded, here or elsewhere, by what is known here."""
+        return self._current()
+
     # This process
 
     @property

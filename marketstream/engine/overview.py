@@ -50,19 +50,22 @@ class Overview:
         self._indices = tuple(indices)
         self._sectors = tuple(sectors)
 
-    async def indices(self) -> Provided[tuple[Listed, ...]]:
+    async def indices(self, *, renew: bool = False) -> Provided[tuple[Listed, ...]]:
         """The indices, in the order of the configuration.
+
+        Args:
+            renew: Whether to work them out though they are remembered.
 
         Raises:
             AllProvidersFailedError: Not one quote can be had.
         """
-        return await self._listed("indices", INDICES, self._indices)
+        return await self._listed("indices", INDICES, self._indices, renew=renew)
 
-    async def sectors(self) -> Provided[tuple[Listed, ...]]:
+    async def sectors(self, *, renew: bool = False) -> Provided[tuple[Listed, ...]]:
         """What stands for each sector, in the order of the configuration; raises as `indices`."""
-        return await self._listed("sectors", SECTORS, self._sectors)
+        return await self._listed("sectors", SECTORS, self._sectors, renew=renew)
 
-    async def movers(self, movement: Movement) -> Provided[tuple[ProviderQuote, ...]]:
+    async def movers(self, movement: Movement, *, renew: bool = False) -> Provided[tuple[ProviderQuote, ...]]:
         """Who moved most of the popular symbols; raises as `indices`."""
         return await self._view(
             keys.market("movers", movement),
@@ -70,21 +73,24 @@ class Overview:
             self._popular,
             lambda quotes: movers(quotes, movement),
             wire.read_quotes,
+            renew=renew,
         )
 
-    async def sentiment(self) -> Provided[Sentiment]:
+    async def sentiment(self, *, renew: bool = False) -> Provided[Sentiment]:
         """The mood of the popular symbols; raises as `indices`."""
         return await self._view(
-            keys.market("sentiment"), SENTIMENT, self._popular, _mood, wire.read_sentiment
+            keys.market("sentiment"), SENTIMENT, self._popular, _mood, wire.read_sentiment, renew=renew
         )
 
-    async def _listed(self, name: str, shelf: Shelf, named: Sequence[Named]) -> Provided[tuple[Listed, ...]]:
+    async def _listed(
+        self, name: str, shelf: Shelf, named: Sequence[Named], *, renew: bool
+    ) -> Provided[tuple[Listed, ...]]:
         names = dict(named)
 
         def make(quotes: Sequence[ProviderQuote]) -> tuple[Listed, ...]:
             return tuple(Listed(names[quote.symbol], quote) for quote in quotes)
 
-        return await self._view(keys.market(name), shelf, list(names), make, wire.read_listed)
+        return await self._view(keys.market(name), shelf, list(names), make, wire.read_listed, renew=renew)
 
     async def _view(
         self,
@@ -93,11 +99,13 @@ class Overview:
         symbols: Sequence[str],
         make: Callable[[Sequence[ProviderQuote]], T],
         read: Callable[[Any], T],
+        *,
+        renew: bool,
     ) -> Provided[T]:
         async def find() -> Provided[T]:
             return await self._collect(symbols, make)
 
-        return await self._provision.answer(Question(key, key, shelf, find, read))
+        return await self._provision.answer(Question(key, key, shelf, find, read), renew=renew)
 
     async def _collect(
         self, symbols: Sequence[str], make: Callable[[Sequence[ProviderQuote]], T]

@@ -119,8 +119,12 @@ class Provision:
         self._flights: Flights[Provided[Any]] = Flights(spawn)
         self._known: LRUCache[str, Provided[ProviderQuote]] = LRUCache(MOST_KNOWN)
 
-    async def quote(self, symbol: str) -> Provided[ProviderQuote]:
+    async def quote(self, symbol: str, *, renew: bool = False) -> Provided[ProviderQuote]:
         """The price of a symbol.
+
+        Args:
+            symbol: The symbol.
+            renew: As of `answer`.
 
         Raises:
             UnknownSymbolError: Nobody knows it.
@@ -130,7 +134,7 @@ class Provision:
         async def ask(provider: Provider) -> ProviderQuote:
             return await provider.quote(symbol)
 
-        found = await self._ask(keys.quote(symbol), symbol, QUOTE, ask, wire.read_quote)
+        found = await self._ask(keys.quote(symbol), symbol, QUOTE, ask, wire.read_quote, renew=renew)
         self._known[symbol] = found
         return found
 
@@ -174,14 +178,18 @@ class Provision:
 
         return await self._ask(keys.search(query, limit), query, SEARCH, ask, wire.read_matches)
 
-    async def answer(self, question: Question[T]) -> Provided[T]:
+    async def answer(self, question: Question[T], *, renew: bool = False) -> Provided[T]:
         """The answer to any question: remembered, found, or what is left of an older one.
+
+        Args:
+            question: The question.
+            renew: Whether to find it though it is remembered: for who keeps answers fresh.
 
         Raises:
             UnknownSymbolError: There is none.
             AllProvidersFailedError: It could not be found, and nothing is remembered.
         """
-        return await self._flights.join(question.key, lambda: self._answer(question))
+        return await self._flights.join(question.key, lambda: self._answer(question, renew=renew))
 
     def close(self) -> None:
         """Ends what is being asked: a process that is going down waits for no provider."""
@@ -196,14 +204,16 @@ class Provision:
         shelf: Shelf,
         ask: Callable[[Provider], Coroutine[None, None, T]],
         read: Callable[[Any], T],
+        *,
+        renew: bool = False,
     ) -> Provided[T]:
         async def find() -> Provided[T]:
             return await self._find(shelf.kind, ask)
 
-        return await self.answer(Question(key, about, shelf, find, read))
+        return await self.answer(Question(key, about, shelf, find, read), renew=renew)
 
-    async def _answer(self, question: Question[T]) -> Provided[T]:
-        remembered = await self._recall(question)
+    async def _answer(self, question: Question[T], *, renew: bool) -> Provided[T]:
+        remembered = None if renew else await self._recall(question)
         if remembered is not None:
             return remembered
         try:

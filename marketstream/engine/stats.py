@@ -82,6 +82,7 @@ class Stats:
         dead_writes: Writes that failed because the connection was gone.
         latency: Milliseconds from source time to the end of the flush that wrote it.
         rate: Frames delivered in the last whole second.
+        job_runs: Runs of jobs by job and outcome: ok, failed, and elsewhere for those of other processes.
         reads: What was asked of the cache and of providers.
     """
 
@@ -106,4 +107,5 @@ class Stats:
     dead_writes: int = 0
     latency: Histogram = field(default_factory=Histogram)
     rate: int = 0
+    job_runs: Counter[tuple[str, str]] = field(default_factory=Counter)
     reads: ReadStats = field(default_factory=ReadStats)

@@ -37,7 +37,7 @@ class EngineCollector(Collector):
         yield from self._delivery()
         yield from self._market()
         yield from self._reads()
-        yield from self._promised()
+        yield from self._jobs()
 
     def _connections(self) -> Iterator[Metric]:
         stats = self._node.stats
@@ -154,10 +154,11 @@ class EngineCollector(Collector):
         )
         yield _counter("cache_lookups", "Looks into the cache by outcome", "outcome", reads.cache)
 
-    @staticmethod
-    def _promised() -> Iterator[Metric]:
-        """Series of parts this process does not have: declared for dashboards to find, without a value."""
-        yield CounterMetricFamily("job_runs", "Runs of background jobs", labels=["job", "outcome"])
+    def _jobs(self) -> Iterator[Metric]:
+        runs = CounterMetricFamily("job_runs", "Runs of background jobs", labels=["job", "outcome"])
+        for labels, count in sorted(self._node.stats.job_runs.items()):
+            runs.add_metric(labels, count)
+        yield runs
 
 
 def build_registry(

@@ -43,6 +43,11 @@ def budget(provider: str) -> str:
     return f"marketstream:{{budget:{provider}}}"
 
 
+def claim(job: str, due_ms: int) -> str:
+    """Name of the process that does the run of a job that is due at a moment."""
+    return f"marketstream:{{job:{job}}}:{due_ms}"
+
+
 def subject(key: str) -> str:
     """What a key is about: the symbol of a price or of its state, or the name of a channel."""
     return key.rpartition(" ")[2]

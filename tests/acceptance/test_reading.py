@@ -380,6 +380,9 @@ async def test_the_document_describes_every_path_that_was_promised(api: Api) -> 
     assert paths == {
         **{path.replace("AAPL", "{symbol}"): {"get"} for path in (*PATHS, "cache/stats")},
         "search": {"post"},
+        "jobs/status": {"get"},
+        "jobs/{task_id}": {"get"},
+        "jobs/{name}/run": {"post"},
     }
     etag = response.headers["ETag"]
     assert (await api.http.get("/api/v1/openapi.json", headers={"If-None-Match": etag})).status == 304

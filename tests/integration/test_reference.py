@@ -37,6 +37,9 @@ OPERATIONS = (
     "post_search",
     "get_providers",
     "get_cache_stats",
+    "get_jobs_status",
+    "get_jobs",
+    "post_jobs_run",
 )
 EXAMPLES = 25
 PLANS = "[plans.pro]\nrate_limit = { capacity = 1000000, refill = 1000 }\n[plans.basic]\n"

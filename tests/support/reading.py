@@ -1,5 +1,6 @@
 """The reading endpoints over scripted providers, answering over a real connection in the time of a test."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -7,7 +8,10 @@ from typing import Any
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from marketstream.bus.memory import MemoryClaims
+from marketstream.core.schedule import every
 from marketstream.core.symbols import SymbolRegistry
+from marketstream.engine.jobs import Job, Jobs
 from marketstream.engine.overview import Overview
 from marketstream.transports import answer
 from marketstream.transports.credentials import Credentials
@@ -16,6 +20,7 @@ from marketstream.transports.rest import reference
 from marketstream.transports.rest.admin import CacheAdmin
 from marketstream.transports.rest.endpoint import Endpoint
 from marketstream.transports.rest.guard import Guard
+from marketstream.transports.rest.jobs import JobsAdmin
 from marketstream.transports.rest.meter import Meter
 from marketstream.transports.rest.read import Reading
 from tests.support.builders import Bench, KnownTokens, principal
@@ -33,11 +38,13 @@ class Api:
     Attributes:
         reader: The read side and its providers.
         bench: The engine, for delayed prices.
+        jobs: One job, `indices`, which is never due; it runs when it is asked for while `Jobs.run` runs.
         tokens: What tokens stand for; `good` reads, `admin` may do all, `publisher` only publishes.
     """
 
-    def __init__(self, reader: Reader, bench: Bench, tokens: KnownTokens, http: Web) -> None:
+    def __init__(self, reader: Reader, bench: Bench, jobs: Jobs, tokens: KnownTokens, http: Web) -> None:
         self.reader = reader
+        self.jobs = jobs
         self.bench = bench
         self.tokens = tokens
         self.http = http
@@ -84,8 +91,24 @@ async def reading(*providers: str, registry: SymbolRegistry | None = None) -> As
     )
     read = Reading(endpoint=endpoint, node=bench.node, provision=reader.provision, overview=overview)
     admin = CacheAdmin(endpoint=endpoint, cache=reader.cache, stats=reader.stats)
+
+    async def work() -> None:
+        await overview.indices(renew=True)
+
+    async def never(_seconds: float) -> None:
+        await asyncio.Event().wait()
+
+    jobs = Jobs(
+        jobs=[Job("indices", every(120), work)],
+        claims=MemoryClaims(),
+        clock=reader.clock,
+        stats=bench.stats,
+        chance=lambda: 0.0,
+        sleep=never,
+    )
+    periodic = JobsAdmin(endpoint=endpoint, jobs=jobs, clock=reader.clock)
     app = web.Application(middlewares=[answer.middleware(OriginPolicy([PAGE]))], client_max_size=MAX_BODY)
-    reference.attach(app, [*read.operations(), *admin.operations()])
+    reference.attach(app, [*read.operations(), *admin.operations(), *periodic.operations()])
     async with TestClient(TestServer(app)) as http:
-        yield Api(reader, bench, tokens, http)
+        yield Api(reader, bench, jobs, tokens, http)
     bench.node.flusher.stop()

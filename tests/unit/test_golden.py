@@ -4,8 +4,10 @@ Every client library is tested against the same files. They are made here by the
 a client really sends; a difference means that the protocol has changed.
 """
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +30,7 @@ from marketstream.wire import event, sse
 from marketstream.wire import socketio as wire
 from marketstream.wire.websocket import Message
 from tests.support.builders import AT_MS, HOUR_MS, Bench, Client, Edge
+from tests.support.eventually import eventually
 from tests.support.plain import PlainClient
 from tests.support.providers import exhausted, unknown
 from tests.support.reading import MARKET, reading
@@ -317,6 +320,9 @@ OTHER_READINGS = {
     "http/quote_unavailable.json",
     "http/quote_unknown.json",
     "http/rate_limited.json",
+    "http/jobs_started.json",
+    "http/jobs_run.json",
+    "http/jobs_status.json",
 }
 
 READ_ELSEWHERE = {"bus/batch.hex", "stream/best_price.json"}
@@ -352,6 +358,25 @@ async def test_a_search_is_answered_as_it_was_recorded() -> None:
         headers = {"Authorization": "Bearer good"}
         response = await api.http.post(f"{MARKET}/search", data=body, headers=headers)
         assert await response.read() == (GOLDEN / "http/search_response.json").read_bytes()
+
+
+async def test_a_run_of_a_job_is_answered_as_it_was_recorded() -> None:
+    async with reading("yahoo") as api:
+        task = asyncio.create_task(api.jobs.run())
+        await asyncio.sleep(0)
+        response = await api.http.post(
+            f"{MARKET}/jobs/indices/run", headers={"Authorization": "Bearer admin"}
+        )
+        assert response.status == 202
+        started = await response.read()
+        run = api.jobs.find(json.loads(started)["task_id"])
+        await eventually(lambda: run.state != "running", what="the end of the run")
+        asked = [await (await api.raw(f"jobs/{name}", "admin")).read() for name in (run.id, "status")]
+        for name, body in zip(("started", "run", "status"), (started, *asked), strict=True):
+            assert body == (GOLDEN / f"http/jobs_{name}.json").read_bytes()
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 async def test_what_stands_in_and_what_is_missing_is_told_as_it_was_recorded() -> None:

@@ -49,6 +49,13 @@ def names(series: Series) -> Iterator[str]:
     return (name for name, _ in series)
 
 
+async def test_runs_of_jobs_are_counted_by_outcome(figures: Figures) -> None:
+    figures.stats.job_runs["indices", "ok"] += 2
+    figures.stats.job_runs["indices", "elsewhere"] += 1
+    assert figures.value("job_runs_total", job="indices", outcome="ok") == 2
+    assert figures.value("job_runs_total", job="indices", outcome="elsewhere") == 1
+
+
 async def test_the_series_that_were_promised_are_there_from_the_start(figures: Figures) -> None:
     promised = {
         *(

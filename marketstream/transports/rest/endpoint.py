@@ -41,8 +41,10 @@ class Endpoint:
         self._meter = meter
         self._registry = registry
 
-    def wrap(self, answer: Answer, *scopes: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        """A handler that lets in who holds one of the scopes."""
+    def wrap(
+        self, answer: Answer, *scopes: str, status: int = 200
+    ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """A handler that lets in who holds one of the scopes; `status` is that of a new answer."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
             who = await self._guard.require(request, *scopes)
@@ -50,7 +52,7 @@ class Endpoint:
             try:
                 if refusal is not None:
                     raise refusal
-                response = reply(request, *await answer(request, who))
+                response = reply(request, *await answer(request, who), status)
             except MarketstreamError as error:
                 response = failure(error)
                 response.headers[hdrs.CACHE_CONTROL] = "no-store"

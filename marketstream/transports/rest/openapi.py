@@ -4,6 +4,7 @@ What an endpoint takes and gives is said once, as an `Operation`; the document a
 it, so neither can drift from the other.
 """
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,13 +16,14 @@ from marketstream import __version__
 from marketstream.transports.rest.schema import ErrorAnswer, Shape
 
 PREFIX = "/api/v1/market"
+_NAMED = re.compile(r"/\{(\w+)\}")
 _REF = "#/components/schemas/{model}"
 
 _ERRORS = {
     400: "a field is missing or impossible; `details.path` names it",
     401: "there is no good token",
     403: "the scope, the plan or the token does not cover this",
-    404: "nothing is known of the symbol",
+    404: "nothing is known of what the path names",
     413: "the body is too large",
     429: "asked more often than the plan allows; `Retry-After` says when to come back",
     503: "no source answered, and nothing is remembered; `details.attempts` says who was asked",
@@ -39,13 +41,14 @@ class Operation:
 
     Attributes:
         method: GET or POST.
-        path: Below `PREFIX`; `{symbol}` stands for a symbol, whose slash may be written as %2F.
+        path: Below `PREFIX`; names in braces stand for something; a symbol's slash may be written as %2F.
         summary: One sentence.
         scope: Scope of the token.
-        answer: What is answered with 200.
+        answer: What is answered.
         handle: Answers.
         query: Query parameters.
         body: JSON body.
+        status: Of the answer, when nothing goes wrong.
     """
 
     method: str
@@ -56,11 +59,12 @@ class Operation:
     handle: Callable[[web.Request], Awaitable[web.StreamResponse]]
     query: type[Shape] | None = None
     body: type[Shape] | None = None
+    status: int = 200
 
     @property
     def name(self) -> str:
         """The operation's id, such as `get_quote`."""
-        words = self.path.replace("/{symbol}", "").strip("/").replace("/", "_")
+        words = _NAMED.sub("", self.path).strip("/").replace("/", "_")
         return f"{self.method.lower()}_{words}"
 
     @property
@@ -71,7 +75,7 @@ class Operation:
             *([400] if fields or self.body else []),
             401,
             403,
-            *([404] if "{symbol}" in self.path else []),
+            *([404] if _NAMED.search(self.path) else []),
             *([413] if self.body else []),
             429,
             503,
@@ -130,6 +134,8 @@ def _parameters(operation: Operation, definitions: Mapping[str, Any]) -> list[di
             "examples": ["AAPL", "EUR/USD"],
         }
         found.append({"name": "symbol", "in": "path", "required": True, "schema": schema})
+    others = [name for name in _NAMED.findall(operation.path) if name != "symbol"]
+    found += [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in others]
     if operation.query is not None:
         fields = definitions[operation.query.__name__]["properties"]
         found += [{"name": name, "in": "query", "schema": schema} for name, schema in fields.items()]
@@ -139,7 +145,7 @@ def _parameters(operation: Operation, definitions: Mapping[str, Any]) -> list[di
 def _responses(operation: Operation, schemas: Mapping[type[Shape], Any]) -> dict[str, Any]:
     limits = {name: {"description": text, "schema": {"type": "integer"}} for name, text in _LIMITS.items()}
     responses: dict[str, Any] = {
-        "200": {
+        str(operation.status): {
             "description": "the answer",
             "headers": limits | {"ETag": {"schema": {"type": "string"}}},
             "content": {"application/json": {"schema": schemas[operation.answer]}},

@@ -15,7 +15,6 @@ from marketstream.core.entitlements import Principal
 from marketstream.core.history import interval_ms, too_fine
 from marketstream.core.overview import MOVEMENTS, Listed
 from marketstream.core.provision import Candle, ProviderQuote
-from marketstream.core.sentiment import Sentiment
 from marketstream.core.session import READ, READERS
 from marketstream.engine.node import Node
 from marketstream.engine.overview import Overview
@@ -122,7 +121,7 @@ class Reading:
                     for movement, quotes in zip(MOVEMENTS, lists, strict=True)
                 }
             ),
-            sentiment=None if mood is None else _mood(mood),
+            sentiment=None if mood is None else schema.mood(mood),
             **self._origin(whole),
         )
         return answer, self._max_age(whole)
@@ -154,7 +153,7 @@ class Reading:
         """The mood."""
         _require_channels(who, "sentiment")
         found = await self._overview.sentiment()
-        answer = schema.SentimentAnswer(**_mood(found.value).model_dump(), **self._origin(found))
+        answer = schema.SentimentAnswer(**schema.mood(found.value).model_dump(), **self._origin(found))
         return answer, self._max_age(found)
 
     # One symbol
@@ -286,10 +285,6 @@ def _visible(quotes: Iterable[ProviderQuote], who: Principal) -> list[ProviderQu
 
 def _seen(listed: Iterable[Listed], who: Principal) -> list[Listed]:
     return [each for each in listed if who.allows_symbol(each.quote.symbol)]
-
-
-def _mood(given: Sentiment) -> schema.SentimentBody:
-    return schema.SentimentBody(**{name: getattr(given, name) for name in schema.SentimentBody.model_fields})
 
 
 async def _or_failure(part: Awaitable[Provided[Any]]) -> Provided[Any] | MarketstreamError:

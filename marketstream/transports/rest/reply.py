@@ -27,13 +27,14 @@ def written(answer: Shape) -> dict[str, Any]:
     return given
 
 
-def reply(request: web.Request, answer: Shape, max_age: int) -> web.Response:
+def reply(request: web.Request, answer: Shape, max_age: int, status: int = 200) -> web.Response:
     """The response: the body, or 304 when the client holds it already.
 
     Args:
         request: The request.
         answer: The body.
         max_age: Seconds for which the client need not ask again; 0: it should.
+        status: Of a response with a body.
     """
     given = written(answer)
     lasting = {name: value for name, value in given.items() if name not in _VOLATILE}
@@ -46,7 +47,9 @@ def reply(request: web.Request, answer: Shape, max_age: int) -> web.Response:
     known = {tag.value for tag in request.if_none_match or ()}
     if request.method in ("GET", "HEAD") and known & {etag, "*"}:
         return web.Response(status=304, headers=headers)
-    response = web.Response(body=dumps(given), content_type="application/json", headers=headers)
+    response = web.Response(
+        body=dumps(given), status=status, content_type="application/json", headers=headers
+    )
     compress(request, response)
     return response
 

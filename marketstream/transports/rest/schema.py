@@ -12,6 +12,7 @@ from pydantic.alias_generators import to_camel
 
 from marketstream.core.overview import Listed, Movement
 from marketstream.core.provision import Article, Candle, Match, ProviderQuote
+from marketstream.core.sentiment import Sentiment
 
 Period = Literal["1d", "5d", "1mo", "3mo", "6mo", "1y", "2y", "5y", "10y", "ytd", "max"]
 Interval = Literal["1m", "5m", "15m", "30m", "1h", "1d", "1wk", "1mo"]
@@ -343,6 +344,11 @@ def article(given: Article) -> ArticleBody:
 def match(given: Match) -> MatchBody:
     """A match as it is written."""
     return MatchBody(symbol=given.symbol, name=given.name, exchange=given.exchange, type=given.type)
+
+
+def mood(given: Sentiment) -> SentimentBody:
+    """A mood as it is written."""
+    return SentimentBody(**{name: getattr(given, name) for name in SentimentBody.model_fields})
 
 
 def iso(at_ms: int) -> str:
