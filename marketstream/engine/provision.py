@@ -322,13 +322,16 @@ def _verdict(kind: str, failover: Failover, end: GiveUp) -> MarketstreamError:
     if end.reason == "unknown":
         return UnknownSymbolError("nobody knows it")
     attempts = [(attempt.provider, attempt.code) for attempt in failover.attempts]
+    # Each may have had less time than all of them together.
+    all_slow = bool(attempts) and {code for _, code in attempts} == {ProviderTimeoutError.code}
+    timed_out = end.reason == "deadline" or all_slow
     if not attempts:
         text = f"no provider is configured that has this: {kind}"
-    elif end.reason == "deadline":
+    elif timed_out:
         text = "no provider answered in time"
     else:
         text = "every provider failed"
-    return AllProvidersFailedError(text, attempts, timed_out=end.reason == "deadline")
+    return AllProvidersFailedError(text, attempts, timed_out=timed_out)
 
 
 def _nobody_knows(question: Question[Any]) -> UnknownSymbolError:
