@@ -8,6 +8,9 @@ from typing import Literal
 
 Mode = Literal["latest", "every"]
 
+PRICED = frozenset({"indices", "sectors", "movers"})
+"""Channels that show prices as they are now; nobody keeps old ones of them."""
+
 
 def compile_globs(globs: Iterable[str]) -> re.Pattern[str]:
     """One pattern that matches what any of the globs matches; no glob at all matches nothing."""
@@ -53,8 +56,9 @@ class Plan:
         return self._symbols.match(symbol) is not None
 
     def allows_channel(self, channel: str) -> bool:
-        """Whether the plan covers a channel."""
-        return self._channels.match(channel) is not None
+        """Whether the plan covers a channel; a plan that shows prices late covers none of prices of now."""
+        late = self.delay > 0 and channel in PRICED
+        return not late and self._channels.match(channel) is not None
 
     def effective_rate(self, requested: float) -> float:
         """The stricter of the client's wish and the plan's limit, updates a second; 0 is unlimited."""

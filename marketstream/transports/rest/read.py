@@ -99,7 +99,7 @@ class Reading:
 
     async def overview(self, request: web.Request, who: Principal) -> Answered:  # noqa: ARG002  # as all of them
         """Everything at once."""
-        _require_view(who, *CHANNELS)
+        _require_channels(who, *CHANNELS)
         found = await asyncio.gather(
             _or_failure(self._overview.indices()),
             _or_failure(self._overview.sectors()),
@@ -128,21 +128,21 @@ class Reading:
 
     async def indices(self, request: web.Request, who: Principal) -> Answered:  # noqa: ARG002  # as all of them
         """Indices."""
-        _require_view(who, "indices")
+        _require_channels(who, "indices")
         found = await self._overview.indices()
         rows = schema.named(_seen(found.value, who))
         return schema.IndicesAnswer(indices=rows, **self._origin(found)), self._max_age(found)
 
     async def sectors(self, request: web.Request, who: Principal) -> Answered:  # noqa: ARG002  # as all of them
         """Sectors."""
-        _require_view(who, "sectors")
+        _require_channels(who, "sectors")
         found = await self._overview.sectors()
         rows = schema.named(_seen(found.value, who))
         return schema.SectorsAnswer(sectors=rows, **self._origin(found)), self._max_age(found)
 
     async def movers(self, request: web.Request, who: Principal) -> Answered:
         """Movers of one kind."""
-        _require_view(who, "movers")
+        _require_channels(who, "movers")
         movement = read_query(request, schema.MoversQuery).type
         found = await self._overview.movers(movement)
         rows = [schema.movable(quote) for quote in _visible(found.value, who)]
@@ -270,13 +270,6 @@ def _require_channels(who: Principal, *channels: str) -> None:
     for channel in channels:
         if not who.plan.allows_channel(channel):
             raise NotEntitledError(f"{channel}: not entitled")
-
-
-def _require_view(who: Principal, *channels: str) -> None:
-    """Checks a view that shows prices: nobody keeps old ones of it, so who sees prices late sees none."""
-    _require_channels(who, *channels)
-    if who.plan.delay > 0:
-        raise NotEntitledError("the plan shows prices late, and this view has only those of now")
 
 
 def _visible(quotes: Iterable[ProviderQuote], who: Principal) -> list[ProviderQuote]:
