@@ -1,4 +1,4 @@
-"""What goes out to Redis: frames in batches, one call a shard, and short messages to other processes.
+"""What goes out to Redis: frames of all shards in one call, and short messages to other processes.
 
 Nothing here waits while it is given something to send. What finds no room is counted and told. In a term of
 office frames are sent in its name; once another term has begun, Redis takes none of them any more.
@@ -209,8 +209,11 @@ class Sender:
             How many values it did not have.
         """
         values = {(frame.tenant, frame.key): envelope.render_value(frame) for frame in known if frame.key}
+        for field, said in self._said.items():
+            # Both begin with their cursor: somebody else may have said something newer that is watched here.
+            values[field] = max(said, values.get(field, b""), key=lambda value: value[:8])
         by_shard: dict[int, list[Word]] = {}
-        for (tenant, key), value in (values | self._said).items():
+        for (tenant, key), value in values.items():
             if key is not None:
                 shard = keys.shard_of(keys.subject(key), self._shards)
                 by_shard.setdefault(shard, []).extend((keys.field(tenant, key), value))
