@@ -15,7 +15,7 @@ from importlib.resources import files
 
 import structlog
 
-from marketstream.bus.client import Client, Script, Word
+from marketstream.bus.client import Call, Client, Script, Word
 from marketstream.bus.roster import Roster
 from marketstream.engine.places import LocalPlaces, limit_reached
 from marketstream.ports import Places
@@ -30,7 +30,7 @@ AGAIN = 1.0
 """Seconds between two attempts while Redis fails."""
 
 BATCH = 200
-"""Users whose counts are written together."""
+"""Users whose counts are written, or who are let in, together."""
 
 SCRIPT = Script(files("marketstream.bus").joinpath("lua/place.lua").read_text())
 
@@ -126,14 +126,15 @@ class RedisPlaces:
                 raise
 
     async def _settle(self, asks: list[_Ask]) -> None:
-        """Answers who asked, in order, each after what changed before was written."""
-        waiting = list(reversed(asks))
+        """Answers who asked, in order, after what changed before was written."""
+        waiting = [ask for ask in reversed(asks) if not ask.answer.cancelled()]
         try:
             await self.write()
             while waiting:
-                if not waiting[-1].answer.cancelled():
-                    self._answer(waiting[-1], await self._decide(waiting[-1]))
-                waiting.pop()
+                some = waiting[: -BATCH - 1 : -1]
+                for ask, found in zip(some, await self._try(some), strict=True):
+                    self._answer(ask, await self._decide(ask, found))
+                    waiting.pop()
                 # Also the place of one who stopped waiting while it was taken.
                 await self.write()
         finally:
@@ -156,19 +157,21 @@ class RedisPlaces:
         await self._client.ask(commands)
         self._written.difference_update(who for who, count in counts.items() if not count)
 
-    async def _decide(self, ask: _Ask) -> bool:
-        self._written.add(ask.who)
-        taken, *holders = await self._try(ask)
+    async def _decide(self, ask: _Ask, found: list[bytes]) -> bool:
+        taken, *holders = found
         if not taken and holders and (dead := await self._roster.dead(name.decode() for name in holders)):
-            taken, *_ = await self._try(ask, *dead)
+            ((taken, *_),) = await self._try([ask], *dead)
         return bool(taken)
 
-    async def _try(self, ask: _Ask, *dead: str) -> list[bytes]:
-        held = self._held.get(ask.who, 0)
-        words: list[Word] = [self._roster.node, held, ask.limit, round(KEPT * 1000), *dead]
-        found: list[bytes]
-        (found,) = await self._client.evaluate(SCRIPT, [([keys.user_places(*ask.who)], words)])
-        return found
+    async def _try(self, asks: list[_Ask], *dead: str) -> list[list[bytes]]:
+        """Asks for places together: a storm of clients must not wait for Redis one by one."""
+        self._written.update(ask.who for ask in asks)
+        calls: list[Call] = []
+        for ask in asks:
+            held = self._held.get(ask.who, 0)
+            words: list[Word] = [self._roster.node, held, ask.limit, round(KEPT * 1000), *dead]
+            calls.append(([keys.user_places(*ask.who)], words))
+        return await self._client.evaluate(SCRIPT, calls)
 
     async def _ask(self, who: User, limit: int) -> None:
         ask = _Ask(who, limit, asyncio.get_running_loop().create_future())
