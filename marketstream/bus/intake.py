@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 
 from marketstream.bus.redis import RedisBus
 from marketstream.engine.desk import Desk
-from marketstream.errors import InvalidMessageError, MarketstreamError, RequestError, UnavailableError
+from marketstream.errors import InvalidMessageError, MarketstreamError, UnavailableError
 from marketstream.ports import Intake, Lease
 from marketstream.wire import intake, keys
 from marketstream.wire.intake import Answer, Request
@@ -109,6 +109,9 @@ class RedisIntake:
             return request, OK, self._desk.take(request.body)
         except MarketstreamError as error:
             return request, error.status, _refusal(error)
+        except Exception as error:  # noqa: BLE001  # a fault at one publication must not end the feeding of the market
+            log.error("publication_crashed", error=repr(error))  # noqa: TRY400  # one line
+            return request, MarketstreamError.status, _refusal(MarketstreamError())
 
     def _answered(self, data: bytes) -> None:
         try:
@@ -130,14 +133,15 @@ def _taken(answer: Answer) -> bytes:
     """The body of a good answer.
 
     Raises:
-        RequestError: What the other process says of the publication.
+        InvalidMessageError: What the other process says of the publication.
+        UnavailableError: It could not judge it.
     """
     if answer.status == OK:
         return answer.body
     said = loads(answer.body)["error"]
     if answer.status == InvalidMessageError.status:
         raise InvalidMessageError(said["message"], path=said.get("path", ""))
-    raise RequestError(said["message"])
+    raise UnavailableError("the process that feeds the market could not take it")
 
 
 _: type[Intake] = RedisIntake

@@ -56,13 +56,14 @@ class RedisLease:
         self._client = bus.client
         self._shards = shards
         self._term = ""
+        self._serving = False
         self._free = 0
         self._was_held = False
 
     @property
     def held(self) -> bool:
-        """Whether it is this process that feeds the market, as far as is known."""
-        return self._term != ""
+        """Whether this process feeds the market: it has inherited, and Redis has not refused it since."""
+        return self._serving and not self._bus.sender.barred
 
     async def hold(self, duty: Callable[[Sequence[Frame]], Awaitable[None]]) -> None:
         """See `ports.Lease.hold`."""
@@ -86,6 +87,7 @@ class RedisLease:
                 if not working.done() and not await self._renew():
                     break
         finally:
+            self._serving = False
             working.cancel()
             with suppress(asyncio.CancelledError):
                 await working
@@ -101,6 +103,7 @@ class RedisLease:
             except (RedisError, OSError) as error:
                 log.warning("bus_read_failed", error=repr(error))
                 await asyncio.sleep(STEP)
+        self._serving = True
         await duty(heritage)
 
     async def _ask(self) -> bool:

@@ -1,0 +1,255 @@
+"""Who may publish, and what older values and faults come to, looked at closely over a real Valkey."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import Any
+
+import pytest
+
+from marketstream.bus import intake as module
+from marketstream.bus.intake import RedisIntake
+from marketstream.bus.lease import RedisLease
+from marketstream.bus.redis import RedisBus
+from marketstream.bus.url import build_bus
+from marketstream.core.frame import Frame
+from marketstream.core.symbols import SymbolRegistry
+from marketstream.engine.desk import Desk
+from marketstream.errors import InvalidMessageError, UnavailableError
+from marketstream.observability.clock import SystemClock
+from marketstream.ports import Lease
+from marketstream.wire import event, keys
+from tests.support.builders import Bench, best_price
+from tests.support.eventually import eventually
+from tests.support.valkey import Valkey
+
+LATER = 4_000_000_000_000_000
+
+
+@asynccontextmanager
+async def running_bus(valkey: Valkey, *watched: str) -> AsyncIterator[tuple[RedisBus, list[Frame]]]:
+    """A bus that is connected, and what its receiver got."""
+    bus = build_bus(valkey.url, clock=SystemClock())
+    assert isinstance(bus, RedisBus)
+    got: list[Frame] = []
+    bus.attach(got.extend)
+    async with running(bus.run):
+        await eventually(lambda: bus.connected, what="a connection to Valkey")
+        for name in watched:
+            bus.watch(name)
+        await bodies(bus, *watched)
+        yield bus, got
+
+
+@asynccontextmanager
+async def running(work: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
+    """Something that is done inside the block."""
+    task = asyncio.ensure_future(work())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def frame(symbol: str, bid: float, at_ms: int = 5) -> Frame:
+    return event.price(best_price(symbol, bid, at_ms))
+
+
+async def bodies(bus: RedisBus, *symbols: str) -> list[bytes]:
+    """Last values as somebody is told who watches none of them."""
+    found = bus.last(symbols, "acme")
+    known: Sequence[Frame] = await found if not isinstance(found, list) else found  # type: ignore[misc]
+    return [each.body for each in known]
+
+
+# Older values
+
+
+async def test_a_price_older_than_what_redis_has_reaches_nobody(valkey: Valkey) -> None:
+    """Whoever publishes it; one of the same time does."""
+    async with running_bus(valkey, "A", "B") as (bus, got), running_bus(valkey) as (other, _):
+        bus.publish([frame("A", 1, 50)])
+        await bus.flushed()
+        other.publish([frame("A", 2, 49), frame("B", 3, 1)])
+        other.publish([frame("A", 4, 50)])
+        await eventually(lambda: len(got) == 3, what="three prices")
+        expected = {frame("A", 1, 50).body, frame("B", 3, 1).body, frame("A", 4, 50).body}
+        assert {each.body for each in got} == expected
+        assert (bus.sender.late, other.sender.late) == (0, 1)
+        assert await bodies(other, "A") == [frame("A", 4, 50).body]
+
+
+async def test_what_is_left_out_costs_no_cursor(valkey: Valkey) -> None:
+    """The receivers' count of each shard goes on without a gap."""
+    async with running_bus(valkey, "A") as (bus, got):
+        bus.publish([frame("A", 1, 50), frame("A", 2, 60)])
+        await bus.flushed()
+        bus.publish([frame("A", 3, 55)])
+        await bus.flushed()
+        bus.publish([frame("A", 4, 70)])
+        await eventually(lambda: len(got) == 3, what="three prices")
+        assert bus.sender.newest == got[-1].cursor
+        assert not bus._gaps
+
+
+async def test_the_newer_of_what_was_said_and_what_is_watched_is_given_back(valkey: Valkey) -> None:
+    """Somebody else's newer price is not replaced by one's own older one when Redis forgets both."""
+    async with running_bus(valkey, "A") as (bus, got):
+        bus.publish([frame("A", 1)])
+        async with running_bus(valkey) as (other, _):
+            await eventually(lambda: len(got) == 1, what="its own price")
+            other.publish([frame("A", 2)])
+            await eventually(lambda: len(got) == 2, what="the other's price")
+        valkey.flush()
+        assert await bus.sender.restore(bus._mirror.frames()) == 1
+        async with running_bus(valkey) as (late, _):
+            assert await bodies(late, "A") == [frame("A", 2).body]
+
+
+# Terms
+
+
+async def test_of_two_only_one_does_the_duty_and_the_other_one_comes_next(valkey: Valkey) -> None:
+    """It is given what was published, and what it publishes goes out in its name."""
+    served: list[tuple[str, list[bytes]]] = []
+
+    def duty(name: str) -> Callable[[Sequence[Frame]], Awaitable[None]]:
+        async def serve(heritage: Sequence[Frame]) -> None:
+            served.append((name, [each.body for each in heritage]))
+            await asyncio.Event().wait()
+
+        return serve
+
+    async with (
+        running_bus(valkey) as (first, _),
+        running_bus(valkey) as (second, _),
+        AsyncExitStack() as stack,
+    ):
+        mine, theirs = RedisLease(first), RedisLease(second)
+        async with running(lambda: mine.hold(duty("first"))):
+            await eventually(lambda: mine.held, what="the lease")
+            await stack.enter_async_context(running(lambda: theirs.hold(duty("second"))))
+            first.publish([frame("A", 1)])
+            await first.flushed()
+            assert (mine.held, theirs.held) == (True, False)
+        await eventually(lambda: theirs.held, 10, "the lease at the other one")
+        assert not mine.held
+        assert served == [("first", []), ("second", [frame("A", 1).body])]
+
+
+async def test_a_holder_whose_batch_is_refused_holds_nothing_any_more(valkey: Valkey) -> None:
+    """From that batch on, not only when it asks for its lease again; and it arrives nowhere."""
+    async with running_bus(valkey, "A") as (bus, got):
+        lease = RedisLease(bus)
+        async with running(lambda: lease.hold(idle)):
+            await eventually(lambda: lease.held, what="the lease")
+            supersede(valkey)
+            bus.publish([frame("A", 1)])
+            await eventually(lambda: bus.sender.barred, what="the refusal")
+            assert not lease.held
+            assert (got, await bodies(bus, "A")) == ([], [])
+
+
+async def idle(_heritage: Sequence[Frame]) -> None:
+    await asyncio.Event().wait()
+
+
+def supersede(valkey: Valkey) -> None:
+    """Makes Redis know of a later term, as if another process had begun."""
+    with valkey.client() as client:
+        for shard in range(keys.SHARDS):
+            client.set(keys.fence(shard), LATER)
+
+
+# Publications
+
+
+class Held:
+    """A lease that is held, or is not. See `ports.Lease`."""
+
+    def __init__(self, *, held: bool) -> None:
+        self.held = held
+
+    async def hold(self, duty: Callable[[Sequence[Frame]], Awaitable[None]]) -> None:
+        """Does the duty."""
+        await duty([])
+
+
+_: type[Lease] = Held
+
+
+class Clumsy(Desk):
+    """Stumbles over what says so, publishes anything else, and keeps what it was given."""
+
+    def __init__(self, bus: RedisBus) -> None:
+        bench = Bench()
+        super().__init__(
+            registry=SymbolRegistry("open"),
+            aggregator=bench.aggregator,
+            publisher=bench.publisher,
+            clock=bench.clock,
+            stats=bench.stats,
+        )
+        self.given: list[bytes] = []
+        self._bus = bus
+
+    def take(self, body: bytes) -> bytes:
+        """See `Desk.take`."""
+        self.given.append(body)
+        if body == b"stumble":
+            raise KeyError("a fault")
+        if body == b"bad":
+            raise InvalidMessageError("it is bad", path="prices")
+        self._bus.publish([frame("A", len(self.given), len(self.given))])
+        return b"taken " + body
+
+
+@asynccontextmanager
+async def court(valkey: Valkey) -> AsyncIterator[tuple[RedisIntake, Clumsy, RedisBus]]:
+    """Who asks, the desk of who judges, and the bus of that one."""
+    async with running_bus(valkey) as (judge, _), running_bus(valkey) as (asker, _):
+        desk = Clumsy(judge)
+        with valkey.client() as client:
+            client.set(keys.LEASE, judge.node)
+        judging = RedisIntake(bus=judge, lease=Held(held=True), desk=desk)
+        asking = RedisIntake(bus=asker, lease=Held(held=False), desk=Clumsy(asker))
+        async with running(judging.judge):
+            await heard(asking)
+            yield asking, desk, judge
+
+
+async def heard(asking: RedisIntake) -> None:
+    """Waits until a question is answered: both listen."""
+
+    async def answered() -> Any:
+        with suppress(UnavailableError):
+            return await asking.submit(b"hello")
+
+    await eventually(answered, 15, "an answer")
+
+
+async def test_a_fault_at_one_publication_is_answered_and_the_next_one_is_judged(valkey: Valkey) -> None:
+    async with court(valkey) as (asking, desk, _):
+        with pytest.raises(UnavailableError):
+            await asyncio.wait_for(asking.submit(b"stumble"), 2)
+        with pytest.raises(InvalidMessageError) as refused:
+            await asking.submit(b"bad")
+        assert (str(refused.value), refused.value.path) == ("it is bad", "prices")
+        assert await asking.submit(b"good") == b"taken good"
+        assert desk.given[-3:] == [b"stumble", b"bad", b"good"]
+
+
+async def test_nobody_is_told_that_something_was_taken_which_redis_refused(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 0.5)
+    async with court(valkey) as (asking, desk, judge):
+        judge.sender.begin("1")
+        supersede(valkey)
+        with pytest.raises(UnavailableError):
+            await asking.submit(b"late")
+        assert desk.given[-1] == b"late"
+        judge.sender.begin(str(LATER))
+        assert await asking.submit(b"again") == b"taken again"
