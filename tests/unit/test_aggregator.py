@@ -1,9 +1,12 @@
 import pytest
 
+from marketstream.core.frame import Frame
+from marketstream.core.model import Status
 from marketstream.engine import aggregator as module
 from marketstream.engine.aggregator import FeedSink
 from marketstream.errors import LateQuoteError
-from tests.support.builders import AT_MS, Bench, Client, principal, quote
+from marketstream.wire import event
+from tests.support.builders import AT_MS, Bench, Client, best_price, principal, quote
 
 
 @pytest.fixture
@@ -100,3 +103,37 @@ async def test_a_feed_sees_demand_and_is_seen_to_speak(bench: Bench, client: Cli
     await sink.ready()
     assert (spoken, client.prices()) == ([True], [1])
     assert bench.stats.quotes == {"tape": 1}
+
+
+def live(symbol: str, tenant: str | None = None) -> Frame:
+    return event.status(Status(symbol, "live", "x", AT_MS), tenant)
+
+
+async def test_what_was_live_somewhere_else_is_stale_unless_it_is_quoted_here(bench: Bench) -> None:
+    """Within the time that a silent source has; each is told once."""
+    client = bench.client()
+    client.subscribe("A", "B", "C", "D")
+    stale = event.status(Status("C", "stale", None, AT_MS))
+    bench.aggregator.adopt([live("A"), live("B"), stale, event.price(best_price("D"))])
+    bench.clock.advance(29)
+    bench.aggregator.expire()
+    bench.aggregator.offer([quote("B")], "feed")
+    bench.flush()
+    assert [told["symbol"] for told in client.sink.named("status")] == ["B"]
+    for _ in range(2):
+        bench.clock.advance(1)
+        bench.aggregator.expire()
+    bench.flush()
+    assert [(t["symbol"], t["state"]) for t in client.sink.named("status")[1:]] == [("A", "stale")]
+
+
+async def test_a_tenants_symbol_that_was_live_somewhere_else_is_stale_for_that_tenant(bench: Bench) -> None:
+    ours, theirs = bench.client(), bench.client(principal(tenant="rival"))
+    for client in (ours, theirs):
+        client.subscribe("A")
+    bench.aggregator.adopt([live("A", "acme")])
+    bench.clock.advance(30)
+    bench.aggregator.expire()
+    bench.flush()
+    assert [told["state"] for told in ours.sink.named("status")] == ["stale"]
+    assert theirs.sink.named("status") == []

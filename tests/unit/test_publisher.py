@@ -2,6 +2,7 @@ import pytest
 
 from marketstream.core.model import Status
 from marketstream.errors import LateQuoteError
+from marketstream.wire import event
 from tests.support.builders import AT_MS, Bench, best_price, principal
 
 
@@ -86,3 +87,27 @@ async def test_a_batch_travels_as_one_and_an_empty_one_does_not_travel(bench: Be
     bench.publisher.publish([])
     bench.publisher.publish([best_price("A", at_ms=1)])
     assert batches == [2]
+
+
+async def test_who_goes_on_for_somebody_else_lets_no_time_go_back(bench: Bench) -> None:
+    """Not the public's, and not a tenant's; what it knew itself is forgotten."""
+    bench.publisher.publish_one(best_price("OWN", 1, 90))
+    bench.publisher.adopt(
+        [
+            event.price(best_price("A", 1, 50)),
+            event.price(best_price("A", 2, 60), "acme"),
+            event.status(Status("A", "live", None, 70)),
+        ]
+    )
+    with pytest.raises(LateQuoteError):
+        bench.publisher.publish_one(best_price("A", 3, 49))
+    with pytest.raises(LateQuoteError):
+        bench.publisher.publish_one(best_price("A", 3, 59), "acme")
+    ours = bench.client()
+    ours.subscribe("A", mode="every")
+    bench.publisher.publish_one(best_price("A", 4, 55))
+    bench.publisher.publish_one(best_price("OWN", 5, 80))
+    bench.publisher.publish_one(best_price("A", 6, 65))
+    bench.flush()
+    assert ours.prices() == [6]
+    assert bench.publisher.symbols() == ["A", "OWN"]
