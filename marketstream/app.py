@@ -39,7 +39,7 @@ from marketstream.errors import ConfigurationError
 from marketstream.feeds.spec import build_feed
 from marketstream.observability.clock import SystemClock
 from marketstream.observability.metrics import build_registry
-from marketstream.ports import Feed, Intake, Lease
+from marketstream.ports import Backlog, Feed, Intake, Lease
 from marketstream.security.jwt import TokenVerifier, sign_token
 from marketstream.settings import Settings, load_plans, load_registry
 from marketstream.transports import answer
@@ -319,7 +319,11 @@ class Server:
         if isinstance(self._bus, RedisBus):
             self.socketio.manager.relay_through(self._bus)
         figures = build_registry(
-            node=self.node, supervisor=self._supervisor, bus_connected=lambda: self._bus.connected
+            node=self.node,
+            supervisor=self._supervisor,
+            bus_connected=lambda: self._bus.connected,
+            backlog=lambda: self._bus.backlog if isinstance(self._bus, RedisBus) else Backlog(),
+            feeding=lambda: self._lease.held,
         )
         Health(node=self.node, bus=self._bus, supervisor=self._supervisor, figures=figures).attach(app)
         if self._runs_jobs or self._serves_clients:

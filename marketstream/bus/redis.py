@@ -24,7 +24,7 @@ from marketstream.bus.values import fetch
 from marketstream.core.backoff import Backoff
 from marketstream.core.frame import Frame
 from marketstream.errors import BusError, InvalidMessageError
-from marketstream.ports import Bus, Clock, Relay
+from marketstream.ports import Backlog, Bus, Clock, Relay
 from marketstream.wire import envelope, keys
 
 log = structlog.get_logger(__name__)
@@ -88,6 +88,11 @@ class RedisBus:
     def skew(self) -> int:
         """How much the clocks of a cluster's nodes may differ; one Redis has one clock."""
         return SKEW if self.client.sharded else 0
+
+    @property
+    def backlog(self) -> Backlog:
+        """What waits to be published, and what never was."""
+        return Backlog(waiting=len(self.sender), lost=self.sender.lost, late=self.sender.late)
 
     def attach(self, receive: Callable[[Sequence[Frame]], None]) -> None:
         """Names the one receiver in this process."""

@@ -70,6 +70,11 @@ class Sender:
         return len(self._queue)
 
     @property
+    def lost(self) -> int:
+        """Frames that found no room."""
+        return self._queue.lost
+
+    @property
     def barred(self) -> bool:
         """Whether Redis takes nothing more in the present term; what is published waits."""
         return self._barred

@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 from marketstream.engine.node import Node
 from marketstream.engine.stats import Histogram
 from marketstream.engine.supervisor import Supervisor
+from marketstream.ports import Backlog
 
 FEED_STATES = ("standby", "starting", "live", "retrying", "ended", "failed")
 
@@ -24,17 +25,30 @@ class EngineCollector(Collector):
         node: The engine.
         supervisor: Knows the feeds.
         bus_connected: Whether frames can travel now.
+        backlog: What waits to travel.
+        feeding: Whether this process feeds the market.
     """
 
-    def __init__(self, *, node: Node, supervisor: Supervisor, bus_connected: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        *,
+        node: Node,
+        supervisor: Supervisor,
+        bus_connected: Callable[[], bool],
+        backlog: Callable[[], Backlog],
+        feeding: Callable[[], bool],
+    ) -> None:
         self._node = node
         self._supervisor = supervisor
         self._bus_connected = bus_connected
+        self._backlog = backlog
+        self._feeding = feeding
 
     def collect(self) -> Iterable[Metric]:
         """Every series of the engine, right now."""
         yield from self._connections()
         yield from self._delivery()
+        yield from self._bus()
         yield from self._market()
         yield from self._reads()
         yield from self._jobs()
@@ -73,11 +87,24 @@ class EngineCollector(Collector):
         closed = stats.closed["slow_consumer"]
         yield CounterMetricFamily("outbox_closed", "Clients closed because they took nothing", value=closed)
 
-    def _market(self) -> Iterator[Metric]:
-        stats = self._node.stats
+    def _bus(self) -> Iterator[Metric]:
+        backlog = self._backlog()
         yield GaugeMetricFamily("bus_connected", "Whether frames can travel", value=self._bus_connected())
         yield GaugeMetricFamily(
             "bus_lag_ms", "Milliseconds the newest frame needed to get here", value=self._node.bus_lag_ms
+        )
+        yield GaugeMetricFamily(
+            "bus_frames_waiting", "Frames that wait to be published", value=backlog.waiting
+        )
+        yield CounterMetricFamily("bus_frames_lost", "Frames that found no room", value=backlog.lost)
+        yield CounterMetricFamily(
+            "bus_frames_late", "Frames left out because a newer one was published", value=backlog.late
+        )
+
+    def _market(self) -> Iterator[Metric]:
+        stats = self._node.stats
+        yield GaugeMetricFamily(
+            "feeds_market", "Whether this process feeds the market", value=self._feeding()
         )
         yield GaugeMetricFamily(
             "demanded_symbols",
@@ -162,11 +189,24 @@ class EngineCollector(Collector):
 
 
 def build_registry(
-    *, node: Node, supervisor: Supervisor, bus_connected: Callable[[], bool]
+    *,
+    node: Node,
+    supervisor: Supervisor,
+    bus_connected: Callable[[], bool],
+    backlog: Callable[[], Backlog],
+    feeding: Callable[[], bool],
 ) -> CollectorRegistry:
     """Everything that `/metrics` shows: the engine, the process and its garbage collector."""
     registry = CollectorRegistry()
-    registry.register(EngineCollector(node=node, supervisor=supervisor, bus_connected=bus_connected))
+    registry.register(
+        EngineCollector(
+            node=node,
+            supervisor=supervisor,
+            bus_connected=bus_connected,
+            backlog=backlog,
+            feeding=feeding,
+        )
+    )
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)

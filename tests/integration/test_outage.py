@@ -13,6 +13,7 @@ import pytest
 from tests.conformance.market import new_symbol
 from tests.conformance.raw import RawSocket, raw_socket
 from tests.support.eventually import eventually, wait_until
+from tests.support.figures import metric
 from tests.support.gateways import gateways, is_ready, subscribe
 from tests.support.server import Server, running_server
 from tests.support.valkey import Valkey, running_valkey
@@ -179,6 +180,7 @@ async def test_clients_outlive_an_outage_and_end_on_the_newest_price(
         harming = asyncio.create_task(harm(mortal, seconds))
         await eventually(lambda: on.all_said("stale"), 20, "a word about the outage")
         assert not await is_ready(on.gateways[0])
+        await eventually(lambda: metric(on.feed, "bus_frames_waiting"), what="prices that wait")
         await harming
         await on.flowing()
         assert on.all_said("live")

@@ -13,6 +13,7 @@ import pytest
 from tests.conformance.market import new_symbol, price, quote
 from tests.conformance.raw import RawSocket, raw_socket
 from tests.support.eventually import eventually
+from tests.support.figures import metric
 from tests.support.gateways import is_ready, next_event, next_price, readiness, subscribe
 from tests.support.server import Server, running_server
 from tests.support.valkey import Valkey, running_valkey
@@ -77,6 +78,7 @@ async def test_a_feed_process_feeds_the_clients_of_a_gateway(valkey: Valkey) -> 
         await eventually(lambda: is_ready(feed), what="readiness of the feed")
         assert (await readiness(feed))["feeds"] == {"synthetic": "live"}
         assert (await readiness(gateway))["feeds"] == (await readiness(jobs))["feeds"] == {}
+        assert [await metric(server, "feeds_market") for server in (gateway, feed, jobs)] == [0, 1, 0]
         async with aiohttp.ClientSession() as session:
             for server in (feed, jobs):
                 for path in ("/market-data/stream?symbols=A", "/socket.io/?EIO=4&transport=polling"):

@@ -8,7 +8,7 @@ from marketstream.core import closing
 from marketstream.engine.stats import Histogram
 from marketstream.engine.supervisor import FeedHealth, Supervisor
 from marketstream.observability.metrics import build_registry
-from marketstream.ports import StreamStatus
+from marketstream.ports import Backlog, StreamStatus
 from tests.support.builders import Bench, principal, quote
 
 Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -20,9 +20,15 @@ class Figures(Bench):
     def __init__(self) -> None:
         super().__init__()
         self.connected = True
+        self.backlog = Backlog()
+        self.feeding = False
         self.supervisor = Supervisor(aggregator=self.aggregator, node=self.node, clock=self.clock)
         self._registry = build_registry(
-            node=self.node, supervisor=self.supervisor, bus_connected=lambda: self.connected
+            node=self.node,
+            supervisor=self.supervisor,
+            bus_connected=lambda: self.connected,
+            backlog=lambda: self.backlog,
+            feeding=lambda: self.feeding,
         )
 
     def read(self) -> Series:
@@ -54,6 +60,14 @@ async def test_runs_of_jobs_are_counted_by_outcome(figures: Figures) -> None:
     figures.stats.job_runs["indices", "elsewhere"] += 1
     assert figures.value("job_runs_total", job="indices", outcome="ok") == 2
     assert figures.value("job_runs_total", job="indices", outcome="elsewhere") == 1
+
+
+async def test_what_waits_for_the_bus_is_told_and_what_never_travelled_is_counted(figures: Figures) -> None:
+    names = ("bus_frames_waiting", "bus_frames_lost_total", "bus_frames_late_total", "feeds_market")
+    assert [figures.value(name) for name in names] == [0, 0, 0, 0]
+    figures.backlog = Backlog(waiting=7, lost=2, late=1)
+    figures.feeding = True
+    assert [figures.value(name) for name in names] == [7, 2, 1, 1]
 
 
 async def test_the_series_that_were_promised_are_there_from_the_start(figures: Figures) -> None:
