@@ -26,7 +26,7 @@ from marketstream.feeds.provider import SyntheticProvider
 from marketstream.ports import Budget, Bus, Cache, Clock, Provider
 from marketstream.providers.budget import MemoryBudget
 from marketstream.settings import Settings
-from marketstream.settings.provider import Vendors, allowances, load_vendors
+from marketstream.settings.provider import NAMES, Vendors, allowances, load_vendors
 from marketstream.transports.rest import reference
 from marketstream.transports.rest.admin import CacheAdmin
 from marketstream.transports.rest.endpoint import Endpoint
@@ -35,9 +35,6 @@ from marketstream.transports.rest.jobs import JobsAdmin
 from marketstream.transports.rest.meter import Meter
 from marketstream.transports.rest.read import Reading
 from marketstream.transports.rest.views import show
-
-ORDER = ("yahoo", "fmp", "alpha_vantage", "tiingo")
-"""Providers in the order in which they are asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +92,7 @@ def build_providers(settings: Settings, clock: Clock, bus: Bus, vendors: Vendors
         clock=clock, newest=partial(newest_price, bus), symbols=[*market.popular, *listed]
     )
     known: dict[str, Provider] = {each.name: each for each in (synthetic, *vendors.providers)}
-    return [known[name] for name in market.providers or ORDER if name in known]
+    return [known[name] for name in market.providers or NAMES if name in known]
 
 
 def build_jobs(

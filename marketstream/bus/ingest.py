@@ -21,6 +21,7 @@ from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
+from marketstream.bus.redis import PATIENCE, STEPS
 from marketstream.bus.reply import heed
 from marketstream.core.backoff import Backoff
 from marketstream.core.model import BestPrice
@@ -52,12 +53,6 @@ DEAD_LETTERS = 10_000
 
 FORGOTTEN_MS = 24 * 3600 * 1000
 """A consumer that has nothing and has done nothing for so long is struck off the list."""
-
-PATIENCE = 3.0
-"""Seconds Redis may take to answer."""
-
-STEPS = (0.05, 0.25, 0.5, 1.0, 2.0, 4.0)
-"""Seconds between attempts."""
 
 Fields = Mapping[bytes, bytes]
 Entries = Sequence[tuple[bytes, Fields]]

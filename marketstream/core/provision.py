@@ -5,12 +5,16 @@ times are epoch milliseconds; what a provider does not have is None. Nothing her
 """
 
 from dataclasses import dataclass
+from typing import Final, Literal, get_args
 
-PERIODS = ("1d", "5d", "1mo", "3mo", "6mo", "1y", "2y", "5y", "10y", "ytd", "max")
+Period = Literal["1d", "5d", "1mo", "3mo", "6mo", "1y", "2y", "5y", "10y", "ytd", "max"]
 """How far a history goes back."""
 
-INTERVALS = ("1m", "5m", "15m", "30m", "1h", "1d", "1wk", "1mo")
+Interval = Literal["1m", "5m", "15m", "30m", "1h", "1d", "1wk", "1mo"]
 """Length of one candle of a history."""
+
+PERIODS: Final[tuple[str, ...]] = get_args(Period)
+INTERVALS: Final[tuple[str, ...]] = get_args(Interval)
 
 
 @dataclass(frozen=True, slots=True)

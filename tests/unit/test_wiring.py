@@ -1,13 +1,9 @@
-from typing import get_args
-
 import pytest
 
 from marketstream.cache.memory import MemoryCache
 from marketstream.cache.redis import RedisCache
-from marketstream.core.provision import INTERVALS, PERIODS
 from marketstream.errors import ConfigurationError
 from marketstream.settings import Settings
-from marketstream.transports.rest.schema import Interval, Period
 from marketstream.wiring import build_cache
 from tests.support.clock import FakeClock
 
@@ -37,8 +33,3 @@ def test_a_cache_that_does_not_exist_is_named_by_its_own_setting() -> None:
         build_cache(settings(cache={"url": "amqp://h"}), FakeClock())
     assert refused.value.path == "cache.url"
     assert "bus.url" not in str(refused.value)
-
-
-def test_what_readers_may_ask_for_is_what_providers_know() -> None:
-    assert get_args(Period) == PERIODS
-    assert get_args(Interval) == INTERVALS

@@ -11,11 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
 from marketstream.core.overview import Listed, Movement
-from marketstream.core.provision import Article, Candle, Match, ProviderQuote
+from marketstream.core.provision import Article, Candle, Interval, Match, Period, ProviderQuote
 from marketstream.core.sentiment import Sentiment
 
-Period = Literal["1d", "5d", "1mo", "3mo", "6mo", "1y", "2y", "5y", "10y", "ytd", "max"]
-Interval = Literal["1m", "5m", "15m", "30m", "1h", "1d", "1wk", "1mo"]
 Limit = Annotated[int, Field(ge=1, le=50)]
 
 
