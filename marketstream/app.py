@@ -48,11 +48,9 @@ from marketstream.transports.address import AddressReader
 from marketstream.transports.credentials import Credentials
 from marketstream.transports.origin import OriginPolicy
 from marketstream.transports.plain import PlainWebSocket
-from marketstream.transports.rest.admin import Admin
 from marketstream.transports.rest.dev import Development
 from marketstream.transports.rest.guard import Guard
 from marketstream.transports.rest.health import Health
-from marketstream.transports.rest.market import Publishing
 from marketstream.transports.socketio.namespace import MarketServer, build_socketio
 from marketstream.transports.sse import EventStream
 from marketstream.wiring import ReadSide, attach_reading, build_cache
@@ -335,6 +333,7 @@ class Server:
                 node=self.node,
                 bus=self._bus,
                 cache=self._cache,
+                intake=self._intake,
             )
         if not self._serves_clients:
             return app
@@ -357,8 +356,6 @@ class Server:
             max_payload=settings.websocket.max_payload,
             lowat=settings.delivery.notsent_lowat,
         ).attach(app)
-        Publishing(guard=guard, intake=self._intake).attach(app)
-        Admin(guard=guard, node=self.node).attach(app)
         if settings.dev and settings.auth.secret is not None:
             sign = partial(_sign, settings, self._clock)
             Development(sign=sign, plans=plans, symbols=self.publisher.symbols).attach(app)

@@ -23,15 +23,16 @@ from marketstream.engine.provision import Provision
 from marketstream.engine.quotes import newest_price
 from marketstream.errors import ConfigurationError
 from marketstream.feeds.provider import SyntheticProvider
-from marketstream.ports import Budget, Bus, Cache, Clock, Provider
+from marketstream.ports import Budget, Bus, Cache, Clock, Intake, Provider
 from marketstream.providers.budget import MemoryBudget
 from marketstream.settings import Settings
 from marketstream.settings.provider import NAMES, Vendors, allowances, load_vendors
 from marketstream.transports.rest import reference
-from marketstream.transports.rest.admin import CacheAdmin
+from marketstream.transports.rest.admin import CacheAdmin, StreamAdmin
 from marketstream.transports.rest.endpoint import Endpoint
 from marketstream.transports.rest.guard import Guard
 from marketstream.transports.rest.jobs import JobsAdmin
+from marketstream.transports.rest.market import Publishing
 from marketstream.transports.rest.meter import Meter
 from marketstream.transports.rest.read import Reading
 from marketstream.transports.rest.views import show
@@ -129,8 +130,9 @@ def attach_reading(
     node: Node,
     bus: Bus,
     cache: Cache,
+    intake: Intake,
 ) -> ReadSide:
-    """Adds the endpoints that answer single questions, and what describes them.
+    """Adds the endpoints below `/api/v1/market`, and what describes them.
 
     A process of the role `jobs` has only those of operators.
 
@@ -165,7 +167,14 @@ def attach_reading(
     ]
     if settings.server.role != "jobs":
         reading = Reading(endpoint=endpoint, node=node, provision=provision, overview=overview)
-        operations = [*reading.operations(), *operations]
+        publishing = Publishing(guard=guard, intake=intake)
+        streams = StreamAdmin(endpoint=endpoint, node=node)
+        operations = [
+            *reading.operations(),
+            *publishing.operations(),
+            *streams.operations(),
+            *operations,
+        ]
     reference.attach(app, operations)
     return ReadSide(provision, vendors, jobs)
 

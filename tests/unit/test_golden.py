@@ -24,8 +24,9 @@ from marketstream.errors import AuthFailedError
 from marketstream.transports import answer
 from marketstream.transports.credentials import Credentials
 from marketstream.transports.origin import OriginPolicy
+from marketstream.transports.rest import reference
 from marketstream.transports.rest.guard import Guard
-from marketstream.transports.rest.market import PUBLISH, Publishing
+from marketstream.transports.rest.market import Publishing
 from marketstream.wire import event, sse
 from marketstream.wire import socketio as wire
 from marketstream.wire.websocket import Message
@@ -286,7 +287,8 @@ async def http() -> AsyncIterator[TestClient[web.Request, web.Application]]:
         clock=bench.clock,
         stats=bench.stats,
     )
-    Publishing(guard=Guard(verifier=bench.tokens, credentials=Credentials()), intake=desk).attach(app)
+    publishing = Publishing(guard=Guard(verifier=bench.tokens, credentials=Credentials()), intake=desk)
+    reference.attach(app, publishing.operations())
     async with TestClient(TestServer(app)) as client:
         yield client
     bench.node.flusher.stop()
@@ -342,7 +344,7 @@ async def test_a_publication_is_answered_as_it_was_recorded(
 ) -> None:
     status, expected = EXCHANGES[name]
     body = (GOLDEN / name).read_bytes()
-    response = await http.post(PUBLISH, data=body, headers={"Authorization": "Bearer good"})
+    response = await http.post("/api/v1/market/publish", data=body, headers={"Authorization": "Bearer good"})
     assert (response.status, await response.read()) == (status, (GOLDEN / expected).read_bytes())
 
 

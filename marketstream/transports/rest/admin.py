@@ -1,59 +1,75 @@
 """`GET /api/v1/market/ws/stats` and `cache/stats` (scope admin): what this process is doing."""
 
+from typing import Annotated
+
 from aiohttp import web
+from pydantic import Field
 
 from marketstream.core.entitlements import Principal
 from marketstream.engine.node import Node
 from marketstream.engine.stats import ReadStats
 from marketstream.ports import Cache
-from marketstream.transports.answer import json
 from marketstream.transports.rest import schema
 from marketstream.transports.rest.endpoint import Answered, Endpoint
-from marketstream.transports.rest.guard import Guard
 from marketstream.transports.rest.openapi import Operation
 
-STATS = "/api/v1/market/ws/stats"
 SCOPE = "admin"
 
 
-class Admin:
-    """Answers operators.
+class StatsAnswer(schema.Shape):
+    """Connections, subscriptions and delivery of this process."""
+
+    connections: Annotated[dict[str, int], Field(description="right now, by transport")]
+    connections_total: int
+    subscriptions: Annotated[int, Field(description="symbols subscribed right now")]
+    tenants: int
+    rooms: int
+    messages_per_second: Annotated[float, Field(description="written in the last second")]
+    delivered: int
+    conflated: int
+    published: int
+    broadcasts: int
+    closed: Annotated[dict[str, int], Field(description="by reason")]
+    refused: Annotated[dict[str, int], Field(description="handshakes, by code")]
+
+
+class StreamAdmin:
+    """Tells operators who is connected.
 
     Args:
-        guard: Checks callers.
+        endpoint: Lets callers in.
         node: The engine.
     """
 
-    def __init__(self, *, guard: Guard, node: Node) -> None:
-        self._guard = guard
+    def __init__(self, *, endpoint: Endpoint, node: Node) -> None:
+        self._endpoint = endpoint
         self._node = node
 
-    def attach(self, app: web.Application) -> None:
-        """Adds the route."""
-        app.router.add_get(STATS, self.stats)
+    def operations(self) -> list[Operation]:
+        """The endpoint."""
+        handle = self._endpoint.wrap(self.stats, SCOPE)
+        summary = "Who is connected to this process, and what they get."
+        return [Operation("GET", "/ws/stats", summary, SCOPE, StatsAnswer, handle)]
 
-    async def stats(self, request: web.Request) -> web.Response:
-        """Connections, subscriptions and delivery of this process."""
-        await self._guard.require(request, SCOPE)
-        node = self._node
-        stats = node.stats
+    async def stats(self, request: web.Request, who: Principal) -> Answered:  # noqa: ARG002  # as of every endpoint
+        """Connections, subscriptions and delivery."""
+        node, stats = self._node, self._node.stats
         sessions = [c.session for c in node.connections.values() if c.session is not None]
-        return json(
-            {
-                "connections": {name: count for name, count in stats.connections.items() if count},
-                "connectionsTotal": stats.opened.total(),
-                "subscriptions": sum(len(session.subscriptions) for session in sessions),
-                "tenants": len({session.principal.tenant for session in sessions}),
-                "rooms": len(node.hub),
-                "messagesPerSecond": stats.rate,
-                "delivered": stats.delivered,
-                "conflated": node.conflated(),
-                "published": stats.published,
-                "broadcasts": stats.broadcasts,
-                "closed": dict(stats.closed),
-                "refused": dict(stats.refused),
-            }
+        answer = StatsAnswer(
+            connections={name: count for name, count in stats.connections.items() if count},
+            connections_total=stats.opened.total(),
+            subscriptions=sum(len(session.subscriptions) for session in sessions),
+            tenants=len({session.principal.tenant for session in sessions}),
+            rooms=len(node.hub),
+            messages_per_second=stats.rate,
+            delivered=stats.delivered,
+            conflated=node.conflated(),
+            published=stats.published,
+            broadcasts=stats.broadcasts,
+            closed=dict(stats.closed),
+            refused=dict(stats.refused),
         )
+        return answer, 0
 
 
 class CacheAdmin:

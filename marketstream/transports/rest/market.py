@@ -1,12 +1,83 @@
-"""`POST /api/v1/market/publish`: quotes and prices of back ends come in by HTTP."""
+"""`POST /api/v1/market/publish`: quotes and prices of back ends come in by HTTP.
+
+The shapes here are for the reference. What comes in is judged by `wire.publication`, item by item, so that a
+bad one harms no other.
+"""
+
+from typing import Annotated
 
 from aiohttp import web
+from pydantic import Field
 
 from marketstream.ports import Intake
 from marketstream.transports.rest.guard import Guard
+from marketstream.transports.rest.openapi import Operation
+from marketstream.transports.rest.schema import Shape
+from marketstream.wire.publication import MAX_ITEMS, MAX_NAME
 
-PUBLISH = "/api/v1/market/publish"
 SCOPE = "market:publish"
+
+Source = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
+Size = Annotated[float | None, Field(ge=0)]
+Time = Annotated[int | None, Field(ge=1, description="epoch milliseconds; when it arrives, if left out")]
+
+
+class QuoteItem(Shape):
+    """What one source asks and offers; at least one of bid, ask and last."""
+
+    symbol: str
+    source: Source
+    bid: float | None = None
+    bid_size: Size = None
+    ask: float | None = None
+    ask_size: Size = None
+    last: Annotated[float | None, Field(description="price of the last trade")] = None
+    volume: Annotated[float | None, Field(ge=0, description="traded today")] = None
+    timestamp: Time = None
+
+
+class SideItem(Shape):
+    """One side of a best price."""
+
+    price: float
+    size: Size = None
+    source: Source
+
+
+class PriceItem(Shape):
+    """A best price, published as it is."""
+
+    symbol: str
+    best_bid: SideItem | None = None
+    best_ask: SideItem | None = None
+    mid_price: float | None = None
+    spread: float | None = None
+    spread_bps: float | None = None
+    timestamp: Time = None
+
+
+class PublishBody(Shape):
+    """Prices, quotes or both."""
+
+    prices: Annotated[list[PriceItem] | None, Field(max_length=MAX_ITEMS)] = None
+    quotes: Annotated[list[QuoteItem] | None, Field(max_length=MAX_ITEMS)] = None
+    tenant_id: Annotated[
+        str | None, Field(min_length=1, description="the only tenant that may see them; all, if left out")
+    ] = None
+
+
+class RejectedItem(Shape):
+    """An item that was not taken."""
+
+    index: Annotated[int, Field(ge=0, description="counts within prices, then quotes")]
+    error: str
+
+
+class PublishAnswer(Shape):
+    """What became of a publication."""
+
+    accepted: int
+    rejected: list[RejectedItem]
 
 
 class Publishing:
@@ -21,9 +92,20 @@ class Publishing:
         self._guard = guard
         self._intake = intake
 
-    def attach(self, app: web.Application) -> None:
-        """Adds the route."""
-        app.router.add_post(PUBLISH, self.publish)
+    def operations(self) -> list[Operation]:
+        """The endpoint."""
+        return [
+            Operation(
+                "POST",
+                "/publish",
+                "Publishes quotes and best prices.",
+                SCOPE,
+                PublishAnswer,
+                self.publish,
+                body=PublishBody,
+                metered=False,
+            )
+        ]
 
     async def publish(self, request: web.Request) -> web.Response:
         """Answers {accepted, rejected: [{index, error}]}; a bad item harms no other."""

@@ -49,6 +49,7 @@ class Operation:
         query: Query parameters.
         body: JSON body.
         status: Of the answer, when nothing goes wrong.
+        metered: Whether calls count against what the plan allows, and the answer has a tag.
     """
 
     method: str
@@ -60,6 +61,7 @@ class Operation:
     query: type[Shape] | None = None
     body: type[Shape] | None = None
     status: int = 200
+    metered: bool = True
 
     @property
     def name(self) -> str:
@@ -77,7 +79,7 @@ class Operation:
             403,
             *([404] if _NAMED.search(self.path) else []),
             *([413] if self.body else []),
-            429,
+            *([429] if self.metered else []),
             503,
         ]
 
@@ -144,13 +146,13 @@ def _parameters(operation: Operation, definitions: Mapping[str, Any]) -> list[di
 
 def _responses(operation: Operation, schemas: Mapping[type[Shape], Any]) -> dict[str, Any]:
     limits = {name: {"description": text, "schema": {"type": "integer"}} for name, text in _LIMITS.items()}
-    responses: dict[str, Any] = {
-        str(operation.status): {
-            "description": "the answer",
-            "headers": limits | {"ETag": {"schema": {"type": "string"}}},
-            "content": {"application/json": {"schema": schemas[operation.answer]}},
-        }
+    answer: dict[str, Any] = {
+        "description": "the answer",
+        "content": {"application/json": {"schema": schemas[operation.answer]}},
     }
+    if operation.metered:
+        answer["headers"] = limits | {"ETag": {"schema": {"type": "string"}}}
+    responses: dict[str, Any] = {str(operation.status): answer}
     if operation.method == "GET":
         responses["304"] = {"description": "what `If-None-Match` names has not changed"}
     failure = {"application/json": {"schema": schemas[ErrorAnswer]}}
