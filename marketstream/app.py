@@ -163,11 +163,12 @@ class Server:
             self._register_ingest(registry, stats)
         if self._presence is not None:
             self._presence.attach(self.node.demand)
-            self._market.add_work(self._presence.follow)
+            if self._runs_jobs:
+                # What is kept fresh is what is watched anywhere, whoever feeds the market.
+                self._presence.listen(True)
+            else:
+                self._market.add_work(self._presence.follow)
         self._reading: ReadSide | None = None
-        if self._role == "jobs" and self._presence is not None:
-            # Nobody watches anything here: what is kept fresh is what others watch.
-            self._presence.listen(True)
         self.socketio: MarketServer
         self.app = self._build_app(frozenset(plans))
 
@@ -258,7 +259,7 @@ class Server:
 
     @property
     def _runs_jobs(self) -> bool:
-        return self._role in ("all", "jobs")
+        return self._role in ("all", "jobs") and self._settings.jobs.enabled
 
     def _build_lease(self, desk: Desk) -> tuple[Lease, Intake]:
         """Who feeds the market, and where publications go because of it."""
@@ -324,7 +325,7 @@ class Server:
             feeding=lambda: self._lease.held,
         )
         Health(node=self.node, bus=self._bus, supervisor=self._supervisor, figures=figures).attach(app)
-        if self._runs_jobs or self._serves_clients:
+        if self._role != "feed":
             self._reading = attach_reading(
                 app,
                 settings,

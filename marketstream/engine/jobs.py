@@ -148,7 +148,7 @@ class Jobs:
         if entry is None:
             raise NotFoundError(f"there is no such job; there are {', '.join(self.logs)}")
         if self._tasks is None:
-            raise UnavailableError("this process runs no jobs: ask one of role jobs or all")
+            raise UnavailableError("this process runs no jobs: ask one of role jobs or all with jobs.enabled")
         for run in entry.runs:
             if run.manual and run.state == "running":
                 return run

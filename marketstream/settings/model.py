@@ -224,6 +224,16 @@ class Ingest(Section):
     group: Annotated[str, Field(min_length=1)] = "marketstream"
 
 
+class Jobs(Section):
+    """What is done periodically.
+
+    Attributes:
+        enabled: Whether processes of the roles all and jobs do it.
+    """
+
+    enabled: bool = True
+
+
 class Delivery(Section):
     """What a client gets, how fast, and when it is given up.
 
@@ -400,6 +410,7 @@ class Settings(Section):
     cache: Cache = Cache()
     market: Market = Market()
     ingest: Ingest = Ingest()
+    jobs: Jobs = Jobs()
     delivery: Delivery = Delivery()
     socketio: SocketIO = SocketIO()
     websocket: WebSocket = WebSocket()

@@ -15,6 +15,7 @@ from marketstream.wire import keys
 from tests.conformance.raw import raw_socket, say
 from tests.support.clock import FakeClock
 from tests.support.eventually import eventually
+from tests.support.figures import metric
 from tests.support.gateways import next_event
 from tests.support.server import Server, running_server
 from tests.support.valkey import Valkey, running_valkey
@@ -145,3 +146,30 @@ async def test_a_process_of_role_jobs_keeps_fresh_what_is_watched_elsewhere(valk
                 return bool(client.exists("quote:EUR/USD"))
 
             await eventually(cached, 10, "the quote of a symbol that is watched at the gateway")
+
+
+async def test_of_two_processes_that_do_everything_both_know_what_is_watched(valkey: Valkey) -> None:
+    """Either may do the next run, whoever of them feeds the market."""
+    async with (
+        running_server("--bus", valkey.url) as one,
+        running_server("--bus", valkey.url) as other,
+        raw_socket(one.url, token=one.token()) as here,
+        raw_socket(other.url, token=other.token()) as there,
+    ):
+        for socket, symbol in ((here, "HERE"), (there, "THERE")):
+            await socket.send(say("subscribe", {"symbols": [symbol]}, 1))
+            assert await socket.read_to("43/market-data,1") is not None
+
+        async def known() -> bool:
+            return [await metric(server, "demanded_symbols") for server in (one, other)] == [2, 2]
+
+        await eventually(known, 10, "both symbols at both processes")
+
+
+async def test_jobs_that_are_switched_off_are_not_run() -> None:
+    async with running_server("--dev", env={"MARKETSTREAM_JOBS__ENABLED": "false"}) as server:
+        status, body = await ask(server, "GET", "status")
+        assert (status, body["active"], body["jobs"][0]["next_run"]) == (200, False, None)
+        status, body = await ask(server, "POST", "sentiment/run")
+        assert (status, body["error"]["code"]) == (503, "UNAVAILABLE")
+        assert "jobs.enabled" in body["error"]["message"]
