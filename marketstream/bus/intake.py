@@ -25,6 +25,9 @@ log = structlog.get_logger(__name__)
 PATIENCE = 3.0
 """Seconds that an answer may take."""
 
+STEP = 0.02
+"""Seconds between two attempts to be heard."""
+
 MAX_ASKED = 1_000
 """Publications of other processes that wait to be judged."""
 
@@ -58,9 +61,14 @@ class RedisIntake:
         number = next(self._numbers)
         answered = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
-            if not await self._ask(number, body):
-                return self._desk.take_prices(body)
             async with asyncio.timeout(PATIENCE):
+                while not await self._ask(number, body):
+                    if not await self._is_led():
+                        return self._desk.take_prices(body)
+                    # Somebody is about to judge: it has the lease and reads what was published before.
+                    await asyncio.sleep(STEP)
+                    if self._lease.held:
+                        return self._desk.take(body)
                 return _taken(await answered)
         except (TimeoutError, RedisError, OSError) as error:
             raise UnavailableError("the process that feeds the market does not answer") from error
@@ -86,10 +94,16 @@ class RedisIntake:
             self._bus.mute(keys.INTAKE)
 
     async def _ask(self, number: int, body: bytes) -> bool:
-        """Sends a request; False when nobody is there to hear it."""
+        """Sends a request; False when certainly nobody heard it."""
         request = intake.request(self._reply, number, body)
-        heard, held = await self._bus.client.ask([("PUBLISH", keys.INTAKE, request), ("EXISTS", keys.LEASE)])
-        return bool(heard or held)
+        (heard,) = await self._bus.client.ask([("PUBLISH", keys.INTAKE, request)])
+        # A node of a cluster counts its own listeners only.
+        return bool(heard) or (self._bus.client.sharded and await self._is_led())
+
+    async def _is_led(self) -> bool:
+        """Whether a process feeds the market, or will in a moment."""
+        (held,) = await self._bus.client.ask([("EXISTS", keys.LEASE)])
+        return bool(held)
 
     def _heard(self, data: bytes) -> None:
         try:
