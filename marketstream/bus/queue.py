@@ -75,6 +75,14 @@ class Queue:
                 self._full_at.pop(shard, None)
         return batches
 
+    def drop(self, frames: Sequence[Frame]) -> None:
+        """Removes these very frames, as far as they still wait."""
+        unwanted = set(map(id, frames))
+        for shard, waiting in list(self._waiting.items()):
+            self._waiting[shard] = [frame for frame in waiting if id(frame) not in unwanted]
+            if not self._waiting[shard]:
+                del self._waiting[shard]
+
     def clear(self) -> None:
         """Lets everything go."""
         self._waiting.clear()

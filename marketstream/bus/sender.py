@@ -61,6 +61,8 @@ class Sender:
         self._queue = Queue(shards)
         self._notes: deque[tuple[str, bytes]] = deque(maxlen=MAX_NOTES)
         self._said: dict[Field, bytes] = {}
+        # Of these it is not known whether they arrived before Redis was lost.
+        self._unsure: list[Frame] = []
         self._term = ""
         self._barred = False
         self._work = asyncio.Event()
@@ -123,6 +125,7 @@ class Sender:
         """Publishes in nobody's name; what waits was said in another's and is let go."""
         self._term, self._barred = "", False
         self._queue.clear()
+        self._unsure.clear()
         for asked in self._asked:
             if not asked.done():
                 asked.set_exception(BusError("another term has begun"))
@@ -132,6 +135,7 @@ class Sender:
     async def run(self) -> None:
         """Sends what waits, until cancelled or until Redis fails; may be run again."""
         self._work.set()
+        await self._make_sure()
         while True:
             await self._work.wait()
             self._work.clear()
@@ -144,6 +148,27 @@ class Sender:
                 await self._send(batches)
                 self._answer(asked)
             self._answer(self._asked)
+
+    async def _make_sure(self) -> None:
+        """Lets go of frames that arrived without a word about it: they would be there twice."""
+        by_shard: dict[int, list[Entry]] = {}
+        for entry in self._entries(self._unsure):
+            shard = keys.shard_of(keys.subject(entry[0].key or ""), self._shards)
+            by_shard.setdefault(shard, []).append(entry)
+        questions = [
+            ("HMGET", keys.last_values(shard), *(field for _, field, _ in entries))
+            for shard, entries in by_shard.items()
+        ]
+        answers = await self._client.ask(questions) if questions else []
+        for entries, values in zip(by_shard.values(), answers, strict=True):
+            # A stored value has its cursor in front.
+            same = [
+                frame
+                for (frame, _, sent), value in zip(entries, values, strict=True)
+                if value is not None and value[8:] == sent
+            ]
+            self._queue.drop(same)
+        self._unsure.clear()
 
     def _answer(self, asked: Iterable[asyncio.Future[None]]) -> None:
         for each in asked:
@@ -160,6 +185,7 @@ class Sender:
             # Whether it arrived is not known: the newest value twice is better than not at all.
             if term == self._term:
                 self._queue.put_back(batches)
+                self._unsure += (frame for _, frames in batches for frame in frames if frame.key is not None)
             raise
         for batch, (_, listed), reply in zip(batches, entries, replies, strict=True):
             if reply:

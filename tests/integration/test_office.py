@@ -108,6 +108,33 @@ async def test_the_newer_of_what_was_said_and_what_is_watched_is_given_back(valk
             assert await bodies(late, "A") == [frame("A", 2).body]
 
 
+async def test_what_arrived_without_a_word_about_it_is_not_published_again(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection is lost between the script and its answer; what is newer meanwhile still goes out."""
+    async with running_bus(valkey, "A", "B") as (bus, got):
+        evaluate = bus.client.evaluate
+
+        async def lose_the_answer(script: Any, calls: Any) -> list[Any]:
+            await evaluate(script, calls)
+            monkeypatch.undo()
+            bus.publish([frame("B", 7, 9)])
+            raise ConnectionError("lost")
+
+        monkeypatch.setattr(bus.client, "evaluate", lose_the_answer)
+        bus.publish([frame("A", 1), frame("B", 2)])
+        await bus.flushed()
+        bus.publish([frame("A", 3, 9)])
+        bodies_of = [frame("A", 1).body, frame("B", 2).body, frame("B", 7, 9).body, frame("A", 3, 9).body]
+        await eventually(lambda: len(prices_of(got)) >= len(bodies_of), what="the prices")
+        assert prices_of(got) == bodies_of
+
+
+def prices_of(got: list[Frame]) -> list[bytes]:
+    """Without what the bus says of itself."""
+    return [each.body for each in got if each.event == event.PRICE]
+
+
 # Terms
 
 
@@ -253,3 +280,21 @@ async def test_nobody_is_told_that_something_was_taken_which_redis_refused(
         assert desk.given[-1] == b"late"
         judge.sender.begin(str(LATER))
         assert await asking.submit(b"again") == b"taken again"
+
+
+async def test_what_comes_before_the_holder_listens_is_judged_when_it_does(valkey: Valkey) -> None:
+    """By another process, and by that one itself."""
+    async with running_bus(valkey) as (judge, _), running_bus(valkey) as (asker, _):
+        desk = Clumsy(judge)
+        with valkey.client() as client:
+            client.set(keys.LEASE, judge.node)
+        lease = Held(held=False)
+        judging = RedisIntake(bus=judge, lease=lease, desk=desk)
+        asking = RedisIntake(bus=asker, lease=Held(held=False), desk=Clumsy(asker))
+        early = [asyncio.ensure_future(intake.submit(b"early")) for intake in (judging, asking)]
+        done, _ = await asyncio.wait(early, timeout=0.2)
+        assert not done
+        lease.held = True
+        async with running(judging.judge):
+            assert await asyncio.gather(*early) == [b"taken early"] * 2
+        assert desk.given == [b"early"] * 2

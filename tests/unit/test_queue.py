@@ -90,3 +90,13 @@ def test_what_is_put_back_again_and_again_does_not_grow() -> None:
         queue.put_back(queue.take())
     assert len(queue) <= 12
     assert taken(queue)[-1].body == price("B", 99).body
+
+
+def test_frames_that_are_dropped_take_nothing_else_with_them() -> None:
+    """It goes by the frame itself: an equal one that was published later stays."""
+    queue = Queue(64)
+    first, again, other = price("A"), price("A"), price("B")
+    queue.put([first, again, other])
+    queue.drop([first, other])
+    assert [frames for _, frames in queue.take()] == [[again]]
+    assert len(queue) == 0
