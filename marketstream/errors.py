@@ -3,6 +3,7 @@
     MarketstreamError
     +-- RequestError                the caller can do something about it; its text may be shown
     |   +-- InvalidMessageError     400  INVALID_MESSAGE
+    |   |   +-- FutureTimeError                      a vendor's time has not come yet
     |   +-- UnknownEventError       404  UNKNOWN_EVENT
     |   +-- UnknownSymbolError      404  UNKNOWN_SYMBOL
     |   +-- NotFoundError           404  NOT_FOUND
@@ -64,6 +65,18 @@ class InvalidMessageError(RequestError):
     def __init__(self, text: str, *, path: str = "") -> None:
         super().__init__(text)
         self.path = path
+
+
+class FutureTimeError(InvalidMessageError):
+    """A vendor dates a message later than it can be: one of the two clocks is wrong.
+
+    Attributes:
+        at_ms: That time, epoch milliseconds.
+    """
+
+    def __init__(self, text: str, at_ms: int, *, path: str = "") -> None:
+        super().__init__(text, path=path)
+        self.at_ms = at_ms
 
 
 class UnknownEventError(RequestError):

@@ -254,6 +254,10 @@ class QuoteSink(Protocol):
         """
         ...
 
+    def lack(self, symbols: frozenset[str]) -> None:
+        """Says which symbols somebody watches and the feed cannot have, though it should; never blocks."""
+        ...
+
 
 class Feed(Protocol):
     """A source of quotes that runs as one task.
@@ -372,6 +376,8 @@ class StreamStatus:
         attempts: Connections that were tried.
         last_ms: Epoch milliseconds when the vendor's last message came; None before the first.
         skipped: Messages that made no sense and were left out.
+        ahead: Those of them whose time lies too far ahead of our clock.
+        offset_ms: Milliseconds by which the vendor's last time was ahead of our clock; None before the first.
     """
 
     connected: bool
@@ -380,6 +386,8 @@ class StreamStatus:
     attempts: int
     last_ms: int | None
     skipped: int
+    ahead: int = 0
+    offset_ms: int | None = None
 
 
 @runtime_checkable

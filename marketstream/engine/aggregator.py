@@ -18,6 +18,9 @@ from marketstream.wire import event
 MAX_TENANTS = 1_000
 """Tenants with quotes of their own; the one unused for longest makes room for the next."""
 
+MAX_LACKING = 10_000
+"""Symbols without a price that are said to be stale: clients make names up, and states are kept for ever."""
+
 
 class Aggregator:
     """See the module.
@@ -39,6 +42,8 @@ class Aggregator:
         self._public = Aggregation(stale_after)
         self._private: dict[str, Aggregation] = {}
         self._orphans: dict[tuple[str | None, str], float] = {}
+        self._stated: frozenset[str] = frozenset()
+        self._lacking: set[str] = set()
 
     def adopt(self, heritage: Iterable[Frame]) -> None:
         """Begins anew where somebody else ended: what was live there is given its time to be quoted here.
@@ -49,11 +54,11 @@ class Aggregator:
         self._public = Aggregation(self._stale_after)
         self._private.clear()
         patience = self._clock.now() + self._stale_after
-        self._orphans = {
-            (frame.tenant, frame.symbol): patience
-            for frame in heritage
-            if frame.event == event.STATUS and event.is_live(frame)
-        }
+        states = [frame for frame in heritage if frame.event == event.STATUS]
+        self._orphans = {(frame.tenant, frame.symbol): patience for frame in states if event.is_live(frame)}
+        # Live or not, what is said of them stands until they are quoted, or buried.
+        self._stated = frozenset(frame.symbol for frame in states if frame.tenant is None)
+        self._lacking.clear()
 
     def offer(self, quotes: Sequence[Quote], feed: str, stale_after: float | None = None) -> None:
         """Takes what a feed read; a late quote is counted and left out.
@@ -117,6 +122,20 @@ class Aggregator:
         self._public.rest(feed, symbols, self._clock.wall_ms())
         self._publish(self._public, [], None)
 
+    def lack(self, symbols: Iterable[str]) -> None:
+        """Notes which symbols a feed cannot have; what nobody has ever quoted is said to be stale, once."""
+        news = sorted(
+            symbol
+            for symbol in symbols
+            if symbol not in self._lacking
+            and symbol not in self._stated
+            and self._public.state_of(symbol) is None
+            and not self._publisher.has_priced(symbol)
+        )[: max(0, MAX_LACKING - len(self._lacking))]
+        self._lacking.update(news)
+        at_ms = self._clock.wall_ms()
+        self._publisher.announce([Status(symbol, "stale", None, at_ms) for symbol in news])
+
     def _of(self, tenant: str) -> Aggregation:
         aggregation = self._private.pop(tenant, None) or Aggregation(self._stale_after)
         self._private[tenant] = aggregation
@@ -178,6 +197,10 @@ class FeedSink:
     def rest(self, symbols: frozenset[str]) -> None:
         """See `ports.QuoteSink.rest`."""
         self._aggregator.rest(self._name, symbols)
+
+    def lack(self, symbols: frozenset[str]) -> None:
+        """See `ports.QuoteSink.lack`."""
+        self._aggregator.lack(symbols)
 
 
 _: type[QuoteSink] = FeedSink

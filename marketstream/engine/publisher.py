@@ -80,6 +80,10 @@ class Publisher:
         """Symbols that have had a public price, in order of their first."""
         return list(self._newest)
 
+    def has_priced(self, symbol: str) -> bool:
+        """Whether a symbol has had a public price."""
+        return symbol in self._newest
+
     def _newest_of(self, symbol: str, tenant: str | None) -> int:
         """Time of the newest price that a tenant, or the public, has of a symbol; 0 for none."""
         newest = self._newest.get(symbol, 0)

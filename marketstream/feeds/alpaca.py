@@ -17,19 +17,17 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-import structlog
 from aiohttp import ClientError, ClientSession, ClientWebSocketResponse, ClientWSTimeout, WSMsgType
 
 from marketstream.core.backoff import HEALTHY_AFTER
 from marketstream.core.model import Quote
 from marketstream.core.ticker import Tickers
-from marketstream.errors import FeedError, FeedLostError, InvalidMessageError
+from marketstream.errors import FeedError, FeedLostError
 from marketstream.feeds.alpaca_streams import Streams
+from marketstream.feeds.reception import Reception
 from marketstream.ports import Clock, Feed, QuoteSink, Streaming, StreamStatus
 from marketstream.wire.vendors import alpaca
 from marketstream.wire.vendors.alpaca_request import auth_headers, reaction, render_auth
-
-log = structlog.get_logger(__name__)
 
 PATIENCE = 10.0
 """Seconds that the vendor may take for an answer."""
@@ -37,8 +35,11 @@ PATIENCE = 10.0
 SILENCE = 30.0
 """Seconds without a byte, be it the answer to a ping, after which a connection counts as lost."""
 
-LATER = 60.0
+BUSY_WAIT = 60.0
 """Seconds before the next try while the account's only connection is held by somebody else."""
+
+DELAY = 30 * 60.0
+"""Seconds by which no price of the vendor should be late: those that are sold late are by fifteen minutes."""
 
 BACKLOG = 8 * 1024 * 1024
 """Bytes that may wait to be parsed: about a second of the busiest minute of all shares."""
@@ -77,13 +78,14 @@ class AlpacaFeed:
             server does.
         mute_after: Seconds without any price while symbols are subscribed, after which the connection counts
             as lost; None: prices may stay away for ever, as they do at night.
+        busy_wait: Seconds before the next try while somebody else holds the account's connection.
         clock: Time.
         sleep: Waits that many seconds.
     """
 
     name = "alpaca"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # each is a parameter of `--feed`, and all are given by name
         self,
         *,
         access: Access,
@@ -92,6 +94,7 @@ class AlpacaFeed:
         cap: int | None = 30,
         stale_after: float | None = None,
         mute_after: float | None = None,
+        busy_wait: float = BUSY_WAIT,
         clock: Clock,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -100,9 +103,10 @@ class AlpacaFeed:
         self.source = source
         self.channels = tuple(channels)
         self.mute_after = mute_after
+        self.busy_wait = busy_wait
         self.clock = clock
         self.sleep = sleep
-        self._skipped = 0
+        self.reception = Reception(source, clock, DELAY)
         self.last_ms: int | None = None
         self._cap = cap
         self._room = cap
@@ -119,14 +123,10 @@ class AlpacaFeed:
             left_out=0 if session is None else len(session.streams.left_out),
             attempts=self._attempts,
             last_ms=self.last_ms,
-            skipped=self._skipped,
+            skipped=self.reception.skipped,
+            ahead=self.reception.ahead,
+            offset_ms=self.reception.offset_ms,
         )
-
-    def skip(self, faults: Sequence[InvalidMessageError]) -> None:
-        """Notes messages that made no sense; the first one ever is shown."""
-        if not self._skipped:
-            log.warning("feed_message_skipped", source=self.source, reason=str(faults[0]))
-        self._skipped += len(faults)
 
     async def run(self, sink: QuoteSink) -> None:
         """Keeps one connection and follows what is watched, until the connection is lost.
@@ -245,6 +245,7 @@ class _Session:
             known = await sink.demand(known)
             self.streams.want(known)
             self._tickers.keep(self.streams.chosen)
+            sink.lack(self.streams.lacking)
             self._work.set()
 
     async def _watch(self, socket: ClientWebSocketResponse[bool]) -> None:
@@ -298,15 +299,16 @@ class _Session:
         feed = self._feed
         feed.last_ms = self._clock.wall_ms()
         messages, faults = alpaca.parse(frame, feed.source, feed.last_ms)
-        if faults:
-            feed.skip(faults)
+        feed.reception.refuse(faults)
         quotes: list[Quote] = []
         for message in messages:
             match message:
                 case alpaca.Subscription():
                     self._confirm(message)
+                    sink.lack(self.streams.lacking)
                 case alpaca.Refusal():
                     self._react(message)
+                    sink.lack(self.streams.lacking)
                 case alpaca.Control():
                     self._step(message.text, sink)
                 case _ if message.symbol in self.streams.chosen:
@@ -315,6 +317,7 @@ class _Session:
                     if quote is not None:
                         quotes.append(quote)
         if quotes:
+            feed.reception.take(quotes[-1].at_ms)
             sink.offer(quotes)
 
     def _price(self, message: Quote | alpaca.Trade | alpaca.Volume) -> Quote | None:
@@ -360,7 +363,7 @@ class _Session:
                 self.too_slow = True
                 raise self._lost(text)
             case "later":
-                raise self._lost(text, LATER)
+                raise self._lost(text, self._feed.busy_wait)
             case _:
                 raise self._lost(text)
 

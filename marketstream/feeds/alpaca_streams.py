@@ -52,6 +52,11 @@ class Streams:
         """Symbols that the vendor has confirmed, on any channel."""
         return frozenset().union(*self._confirmed.values())
 
+    @property
+    def lacking(self) -> frozenset[str]:
+        """Symbols that somebody watches and that will not be had: left out, or declined."""
+        return self.left_out | self._declined
+
     def want(self, symbols: frozenset[str]) -> None:
         """Notes what somebody watches; what the vendor cannot have is left to other feeds."""
         self._wanted = shares(symbols)

@@ -2,8 +2,9 @@
 
     synthetic[?symbols=EUR/USD,AAPL,SYM*100&rate=10&sources=2&shape=burst|spread&seed=7&demand=0]
     replay:FILE[?speed=1&loop=0&wait=0]
-    alpaca[?feed=iex|sip|delayed_sip|test&channels=quotes,trades&cap=30&auth=message|headers&mute_after=&url=]
-    yahoo[?url=]
+    alpaca[?feed=iex|sip|delayed_sip|test&channels=quotes,trades&cap=30&auth=message|headers&mute_after=&busy_wait=60
+           &url=]
+    yahoo[?mute_after=60&url=]
     none
 
 Every feed also takes `stale_after=SECONDS`: how long a source of it may be silent.
@@ -241,7 +242,8 @@ _ALPACA = {
     "cap": _whole(0, 999_999_999),
     "auth": _one_of("message", "headers"),
     "mute_after": _seconds,
+    "busy_wait": _seconds,
     "url": _stream_url,
     "stale_after": _seconds,
 }
-_YAHOO = {"url": _stream_url, "stale_after": _seconds}
+_YAHOO = {"mute_after": _seconds, "url": _stream_url, "stale_after": _seconds}

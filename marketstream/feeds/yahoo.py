@@ -14,16 +14,14 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from typing import Literal
 
-import structlog
 from aiohttp import ClientError, ClientSession, ClientWebSocketResponse, ClientWSTimeout, WSMsgType
 
 from marketstream.core.hours import open_markets
 from marketstream.core.model import Quote
 from marketstream.errors import FeedLostError, InvalidMessageError
+from marketstream.feeds.reception import Reception
 from marketstream.ports import Clock, Feed, QuoteSink, Streaming, StreamStatus
 from marketstream.wire.vendors import yahoo
-
-log = structlog.get_logger(__name__)
 
 URL = "wss://streamer.finance.yahoo.com/?version=2"
 RESUBSCRIBE_EVERY = 15.0
@@ -52,6 +50,7 @@ class YahooFeed:
         url: Where the streamer is.
         stale_after: Seconds of silence after which a symbol's price leaves; None for the server's.
         handshake: Seconds a connection may take to come about.
+        mute_after: Seconds without a word, while one is due, that end a connection.
         clock: Time.
         sleep: Waits that many seconds.
     """
@@ -64,17 +63,20 @@ class YahooFeed:
         url: str = URL,
         stale_after: float | None = None,
         handshake: float = HANDSHAKE,
+        mute_after: float = MUTE_AFTER,
         clock: Clock,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.stale_after = stale_after
         self._url = url
         self._handshake = handshake
+        self.mute_after = mute_after
         self._clock = clock
         self._sleep = sleep
         self._connected = False
         self._attempts = 0
-        self._skipped = 0
+        # Of a market that is closed the last price comes, however old.
+        self._reception = Reception(yahoo.SOURCE, clock)
         self._heard_at = 0.0
         self._last_ms: int | None = None
         # What those who watch an instrument call it, by the symbol that stands for it.
@@ -86,11 +88,13 @@ class YahooFeed:
         """See `ports.Streaming.status`."""
         return StreamStatus(
             connected=self._connected,
-            symbols=len(self._spellings),
+            symbols=len(self._spellings) if self._connected else 0,
             left_out=0,
             attempts=self._attempts,
             last_ms=self._last_ms,
-            skipped=self._skipped,
+            skipped=self._reception.skipped,
+            ahead=self._reception.ahead,
+            offset_ms=self._reception.offset_ms,
         )
 
     async def run(self, sink: QuoteSink) -> None:
@@ -211,12 +215,12 @@ class YahooFeed:
         try:
             tick = yahoo.parse(frame, at_ms)
         except InvalidMessageError as error:
-            self._skipped += 1
-            log.debug("feed_message_skipped", feed=self.name, error=str(error))
+            self._reception.refuse([error])
             return []
         if tick is None or tick.quote.symbol not in self._spellings:
             # What is no longer asked for may go on for a while.
             return []
+        self._reception.take(tick.quote.at_ms)
         spellings = self._spellings[tick.quote.symbol]
         self._ticks.update(dict.fromkeys(spellings, tick))
         return [replace(tick.quote, symbol=symbol) for symbol in spellings]
@@ -237,7 +241,7 @@ class YahooFeed:
                 # Nothing is due, so this is as good as a word.
                 self._heard_at = self._clock.now()
             quiet = self._clock.now() - self._heard_at
-            if quiet >= MUTE_AFTER:
+            if quiet >= self.mute_after:
                 raise FeedLostError(f"nothing was heard for {quiet:.0f} s while a market trades")
             await self._sleep(CHECK_EVERY)
 

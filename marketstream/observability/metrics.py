@@ -145,6 +145,14 @@ class EngineCollector(Collector):
         skipped = CounterMetricFamily(
             "upstream_messages_skipped", "Messages that made no sense", labels=label
         )
+        ahead = CounterMetricFamily(
+            "upstream_messages_ahead", "Messages skipped because their time lies ahead", labels=label
+        )
+        offset = GaugeMetricFamily(
+            "upstream_clock_offset_seconds",
+            "Seconds by which the vendor's last time was ahead of our clock",
+            labels=label,
+        )
         for name, health in self._supervisor.feeds.items():
             if health.status is None:
                 continue
@@ -154,9 +162,12 @@ class EngineCollector(Collector):
             left_out.add_metric([name], status.left_out)
             attempts.add_metric([name], status.attempts)
             skipped.add_metric([name], status.skipped)
+            ahead.add_metric([name], status.ahead)
+            if status.offset_ms is not None:
+                offset.add_metric([name], status.offset_ms / 1000)
             if status.last_ms is not None:
                 last.add_metric([name], status.last_ms / 1000)
-        yield from (connected, symbols, left_out, last, attempts, skipped)
+        yield from (connected, symbols, left_out, last, attempts, skipped, ahead, offset)
 
     def _reads(self) -> Iterator[Metric]:
         reads = self._node.stats.reads

@@ -15,7 +15,7 @@ from marketstream.core.model import Quote
 from marketstream.engine.supervisor import Supervisor
 from marketstream.errors import FeedError, FeedLostError
 from marketstream.feeds import alpaca as module
-from marketstream.feeds.alpaca import LATER, PATIENCE, SILENCE, Access, AlpacaFeed
+from marketstream.feeds.alpaca import BUSY_WAIT, PATIENCE, SILENCE, Access, AlpacaFeed
 from marketstream.observability.clock import SystemClock
 from tests.conformance.stream import streaming
 from tests.support.alpaca import KEY, SECRET, FakeAlpaca, Line, error, quote, serving_alpaca, trade
@@ -303,7 +303,7 @@ async def test_a_second_connection_of_an_account_waits_longer(vendor: FakeAlpaca
             assert "406" in await desk.end(task)
             error = task.exception()
             assert isinstance(error, FeedLostError)
-            assert error.wait == LATER
+            assert error.wait == BUSY_WAIT
         assert first.feed.status().connected
     async with desk.running():
         await eventually(lambda: desk.feed.status().connected)
@@ -342,6 +342,27 @@ async def test_a_cap_that_is_lower_than_configured_is_found(vendor: FakeAlpaca) 
         await desk.sink.until(2)
         assert desk.feed.status().left_out == 4
         assert desk.feed.status().connected
+
+
+async def test_who_does_not_fit_is_said_to_be_lacking_whenever_that_changes(vendor: FakeAlpaca) -> None:
+    desk = Desk(vendor, cap=2)
+    await desk.sink.want("A")
+    async with desk.running():
+        await vendor.subscribed({"A"})
+        await desk.sink.want("B")
+        await eventually(lambda: desk.sink.lacking == {"B"})
+        await desk.sink.unwant("A")
+        await vendor.subscribed({"B"})
+        assert not desk.sink.lacking
+
+
+async def test_who_does_not_fit_into_an_account_without_room_is_lacking(
+    vendor: FakeAlpaca, desk: Desk
+) -> None:
+    vendor.cap = 1
+    await desk.sink.want("A")
+    async with desk.running():
+        await eventually(lambda: desk.sink.lacking == {"A"})
 
 
 async def test_a_refused_request_is_no_answer_that_is_still_awaited(vendor: FakeAlpaca) -> None:
@@ -510,10 +531,13 @@ async def test_a_clock_an_hour_behind_ours_changes_nothing(vendor: FakeAlpaca, d
     await desk.sink.want("AAPL")
     async with desk.running():
         line = await vendor.subscribed({"AAPL"})
-        await line.send(quote("AAPL", 1, 2, desk.at_ms - HOUR_MS))
-        await desk.sink.until(1)
+        with capture_logs() as logs:
+            await line.send(quote("AAPL", 1, 2, desk.at_ms - HOUR_MS))
+            await desk.sink.until(1)
         assert desk.sink.quotes[0].at_ms == desk.at_ms - HOUR_MS
-        assert desk.feed.status().skipped == 0
+        status = desk.feed.status()
+        assert (status.skipped, status.ahead, status.offset_ms) == (0, 0, -HOUR_MS)
+        assert [(each["event"], each["seconds"]) for each in logs] == [("feed_clock_off", -3600)]
 
 
 async def test_a_clock_an_hour_ahead_of_ours_costs_its_prices_until_it_is_right(
@@ -524,7 +548,8 @@ async def test_a_clock_an_hour_ahead_of_ours_costs_its_prices_until_it_is_right(
     async with desk.running():
         line = await vendor.subscribed({"AAPL"})
         await line.send(quote("AAPL", 1, 2, desk.at_ms + HOUR_MS))
-        await eventually(lambda: desk.feed.status().skipped == 1)
+        await eventually(lambda: desk.feed.status().ahead == 1)
+        assert (desk.feed.status().skipped, desk.feed.status().offset_ms) == (1, HOUR_MS)
         await line.send(quote("AAPL", 3, 4, desk.at_ms))
         await desk.sink.until(1)
         assert desk.sink.quotes[0].bid == 3
@@ -622,7 +647,7 @@ async def test_an_account_in_use_elsewhere_is_tried_once_a_minute(vendor: FakeAl
     async with care.running():
         await vendor.line(3)
         await eventually(lambda: len(care.slept) >= 3)
-        assert care.slept[:3] == [LATER] * 3
+        assert care.slept[:3] == [BUSY_WAIT] * 3
         vendor.connections = 1
         await eventually(care.is_in("live"))
 
@@ -656,7 +681,9 @@ async def test_a_running_server_has_prices_of_the_vendor(vendor: FakeAlpaca) -> 
     assert ready["feeds"] == {"alpaca": "live"}
     stream = ready["streams"]["alpaca"]
     assert at_ms <= stream.pop("lastMessage") <= SystemClock().wall_ms()
-    assert stream == {"connected": True, "symbols": 1, "leftOut": 0, "attempts": 1, "skipped": 0}
+    assert -60_000 < stream.pop("clockOffset") <= 0
+    counts = {"symbols": 1, "leftOut": 0, "attempts": 1, "skipped": 0, "ahead": 0}
+    assert stream == {"connected": True} | counts
     assert 'upstream_connected{feed="alpaca"} 1.0' in figures
     assert SECRET not in "".join(server.log)
 

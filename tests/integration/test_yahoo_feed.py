@@ -199,7 +199,14 @@ async def test_what_makes_no_sense_is_counted_and_passed_over(stage: Stage) -> N
     await stage.sink.until(1)
     assert prices(stage.sink) == [("A", 3.0)]
     assert stage.feed.status() == StreamStatus(
-        connected=True, symbols=1, left_out=0, attempts=1, last_ms=AT_MS, skipped=len(garbage)
+        connected=True,
+        symbols=1,
+        left_out=0,
+        attempts=1,
+        last_ms=AT_MS,
+        skipped=len(garbage),
+        ahead=1,
+        offset_ms=0,
     )
 
 
@@ -208,6 +215,15 @@ async def test_many_frames_at_once_all_arrive_in_order(stage: Stage) -> None:
     await stage.streamer.push(*(frame("A", number) for number in range(1, 3001)))
     await stage.sink.until(3000)
     assert [quote.last for quote in stage.sink.quotes] == [float(number) for number in range(1, 3001)]
+
+
+async def test_a_lost_connection_brings_no_symbols(stage: Stage) -> None:
+    await stage.start("A")
+    assert stage.feed.status().symbols == 1
+    stage.streamer.abort()
+    await stage.lost()
+    status = stage.feed.status()
+    assert (status.connected, status.symbols) == (False, 0)
 
 
 async def test_a_connection_that_falls_mute_while_a_market_trades_is_lost(stage: Stage) -> None:
@@ -220,6 +236,15 @@ async def test_a_connection_that_falls_mute_while_a_market_trades_is_lost(stage:
     assert not stage.task.done()
     stage.clock.advance(1)
     assert await stage.lost() == "nothing was heard for 60 s while a market trades"
+
+
+async def test_how_long_it_may_be_mute_can_be_said(streamer: Streamer) -> None:
+    stage = Stage(streamer, mute_after=5)
+    await stage.start("A")
+    await streamer.push(frame("A"))
+    await stage.sink.until(1)
+    stage.clock.advance(5)
+    assert await stage.lost() == "nothing was heard for 5 s while a market trades"
 
 
 async def test_silence_of_what_never_spoke_says_nothing(stage: Stage) -> None:

@@ -9,6 +9,7 @@ test's decision.
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -139,6 +140,9 @@ class FakeAlpaca:
         refusals: Errors that the next subscriptions are answered with, in order.
         ignored: Symbols that are never subscribed, without a word about it.
         clinging: Whether what is given back is kept.
+        absent: Whether upgrades are answered with 503.
+        revoked: Whether the keys are not good any more.
+        knocks: Monotonic seconds of every upgrade that was asked for.
         lines: Every connection that was ever made, in order.
         url: Address of the stream.
     """
@@ -154,6 +158,9 @@ class FakeAlpaca:
         self.refusals: list[int] = []
         self.ignored: set[str] = set()
         self.clinging = False
+        self.absent = False
+        self.revoked = False
+        self.knocks: list[float] = []
         self.lines: list[Line] = []
         self.url = ""
 
@@ -168,8 +175,11 @@ class FakeAlpaca:
         await eventually(lambda: line.symbols == symbols, what=f"a subscription to {symbols}")
         return line
 
-    async def handle(self, request: web.Request) -> web.WebSocketResponse:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         """One connection, from its upgrade to its end."""
+        self.knocks.append(time.monotonic())
+        if self.absent:
+            return web.Response(status=503)
         socket = web.WebSocketResponse(timeout=0.1, autoping=False)
         await socket.prepare(request)
         line = Line(request, socket)
@@ -217,7 +227,7 @@ class FakeAlpaca:
         return 0
 
     def _judge(self, line: Line, key: object, secret: object) -> int:
-        if (key, secret) != (KEY, SECRET):
+        if self.revoked or (key, secret) != (KEY, SECRET):
             return 402
         others = [each for each in self.lines if each is not line and each.admitted and not each.ended]
         return 406 if len(others) >= self.connections else 0

@@ -16,6 +16,7 @@ class RecordingSink:
         asked: What was known at each call of `demand`.
         signs: How often the source was said to be there.
         resting: The symbols of the last call of `rest`.
+        lacking: The symbols of the last call of `lack`.
     """
 
     def __init__(self) -> None:
@@ -24,6 +25,7 @@ class RecordingSink:
         self.asked: list[frozenset[str]] = []
         self.signs = 0
         self.resting: frozenset[str] = frozenset()
+        self.lacking: frozenset[str] = frozenset()
         self._count = 0
         self._demand: set[str] = set()
         self._changed = asyncio.Condition()
@@ -62,6 +64,10 @@ class RecordingSink:
     def rest(self, symbols: frozenset[str]) -> None:
         """Keeps the symbols that may be silent."""
         self.resting = symbols
+
+    def lack(self, symbols: frozenset[str]) -> None:
+        """Keeps the symbols that cannot be had."""
+        self.lacking = symbols
 
     async def want(self, *symbols: str) -> None:
         """Clients subscribe to symbols."""

@@ -75,6 +75,7 @@ class Streamer:
         url: Where it is.
         calls: What clients said, in order.
         subscribed: What the last client asked for, and did not end.
+        opening: What it asked for first.
         connections: How often a client came.
         refuses: Whether handshakes are answered with 403.
         mute: Whether handshakes are not answered at all.
@@ -85,6 +86,7 @@ class Streamer:
         self.url = ""
         self.calls: list[dict[str, list[str]]] = []
         self.subscribed: set[str] = set()
+        self.opening: list[str] = []
         self.connections = 0
         self.refuses = False
         self.mute = False
@@ -138,6 +140,7 @@ class Streamer:
         socket = self._socket = web.WebSocketResponse()
         self._request = request
         self.subscribed.clear()
+        self.opening = []
         await socket.prepare(request)
         endless = asyncio.ensure_future(self._tick(socket)) if self.endless else None
         try:
@@ -151,6 +154,7 @@ class Streamer:
 
     def _hear(self, call: dict[str, list[str]]) -> None:
         self.calls.append(call)
+        self.opening = self.opening or call.get("subscribe", [])
         self.subscribed.update(call.get("subscribe", ()))
         self.subscribed.difference_update(call.get("unsubscribe", ()))
 

@@ -137,3 +137,36 @@ async def test_a_tenants_symbol_that_was_live_somewhere_else_is_stale_for_that_t
     bench.flush()
     assert [told["state"] for told in ours.sink.named("status")] == ["stale"]
     assert theirs.sink.named("status") == []
+
+
+async def test_what_a_feed_cannot_have_and_nobody_quotes_is_stale_and_said_once(bench: Bench) -> None:
+    client = bench.client()
+    client.subscribe("A", "B", "C", "D")
+    bench.aggregator.offer([quote("A")], "feed")
+    bench.publisher.publish([best_price("B")])
+    bench.flush()
+    sink = FeedSink(name="vendor", aggregator=bench.aggregator, node=bench.node, on_quotes=lambda: None)
+    sink.lack(frozenset("ABC"))
+    sink.lack(frozenset("ABCD"))
+    bench.flush()
+    told = [(status["symbol"], status["state"], status["source"]) for status in client.sink.named("status")]
+    assert told == [("A", "live", "lmax"), ("C", "stale", None), ("D", "stale", None)]
+    bench.aggregator.offer([quote("C")], "feed")
+    bench.flush()
+    assert client.sink.named("status")[-1]["state"] == "live"
+
+
+async def test_what_is_known_to_be_stale_is_not_said_again_by_who_takes_over(bench: Bench) -> None:
+    bench.aggregator.adopt([event.status(Status("A", "stale", None, AT_MS))])
+    bench.aggregator.lack({"A", "B"})
+    assert bench.stats.published == 1
+
+
+async def test_names_that_clients_make_up_are_not_said_without_end(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MAX_LACKING", 3)
+    bench.aggregator.lack({"A", "B"})
+    bench.aggregator.lack({"C", "D", "E"})
+    bench.aggregator.lack({"F"})
+    assert bench.stats.published == 3

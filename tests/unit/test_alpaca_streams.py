@@ -149,3 +149,15 @@ def test_an_acknowledgement_that_nobody_asked_for_is_believed() -> None:
     assert connection.confirm(on("B"))
     assert asked(connection.next()) == ("unsubscribe", {"B"})
     assert len(connection) == 2
+
+
+def test_what_is_left_out_and_what_is_declined_is_lacking_until_nobody_wants_it() -> None:
+    connection = streams(room=4)
+    connection.want(frozenset({"A", "B", "C"}))
+    assert connection.lacking == {"C"}
+    connection.next()
+    connection.confirm(on("B"))
+    assert connection.chosen == {"B", "C"}
+    assert connection.lacking == {"A"}
+    connection.want(frozenset({"B"}))
+    assert not connection.lacking

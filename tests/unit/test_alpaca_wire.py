@@ -114,7 +114,7 @@ def test_kinds_of_messages_that_nobody_needs_are_passed_over() -> None:
         ({"t": "2024-03-04T15:04:05"}, "t: must be an RFC 3339 time"),
         ({"t": "2024-13-04T15:04:05Z"}, "t: must be an RFC 3339 time"),
         ({"t": "yesterday"}, "t: must be an RFC 3339 time"),
-        ({"t": "0001-01-01T00:00:00Z"}, "t: lies in the future, or before 1970"),
+        ({"t": "0001-01-01T00:00:00Z"}, "t: lies before 1970"),
         ({"T": "t", "p": 0}, "p: must be a price above 0"),
         ({"T": "t", "p": None}, "p: must be a number"),
         ({"T": "b", "c": ["@"]}, "c: must be a number"),
@@ -155,7 +155,7 @@ def test_what_lies_hours_ahead_is_refused_and_what_lies_hours_back_is_not() -> N
     """One time of tomorrow would make everything late until then; an old time is only old."""
     messages, faults = read(QUOTE | {"t": "2024-03-04T16:04:05Z"}, QUOTE | {"t": "2024-03-04T14:04:05Z"})
     assert [message.at_ms for message in messages if isinstance(message, Quote)] == [AT_MS - 3_600_000]
-    assert faults == ["t: lies in the future, or before 1970"]
+    assert faults == ["t: lies in the future"]
     edge, _ = parse(json.dumps([QUOTE]).encode(), "x", AT_MS - MAX_AHEAD_MS)
     over, _ = parse(json.dumps([QUOTE]).encode(), "x", AT_MS - MAX_AHEAD_MS - 1)
     assert (len(edge), len(over)) == (1, 0)

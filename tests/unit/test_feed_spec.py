@@ -248,17 +248,17 @@ def test_alpaca_has_a_stream_for_each_of_its_feeds(
     assert feed.access == Access(f"wss://stream.data.alpaca.markets/v2/{path}", "k", "s")
     assert (feed.source, feed._cap) == (source, cap)
     assert feed.channels == ("quotes", "trades")
-    assert (feed.mute_after, feed.stale_after) == (None, None)
+    assert (feed.mute_after, feed.stale_after, feed.busy_wait) == (None, None, 60)
 
 
 def test_the_parameters_reach_alpaca() -> None:
     feed = alpaca(
         "?url=ws%3A%2F%2Flocalhost%3A9/v2/x%3Fa&auth=headers&channels=bars,trades,bars&mute_after=60"
-        "&stale_after=120"
+        "&stale_after=120&busy_wait=10"
     )
     assert feed.access == Access("ws://localhost:9/v2/x?a", "k", "s", by_headers=True)
     assert feed.channels == ("bars", "trades")
-    assert (feed.mute_after, feed.stale_after) == (60, 120)
+    assert (feed.mute_after, feed.stale_after, feed.busy_wait) == (60, 120, 10)
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_alpaca_without_its_keys_does_not_start(key: str | None, secret: str | N
 @pytest.mark.parametrize(
     ("query", "reason"),
     [
-        ("symbols=AAPL", "accepted are feed, channels, cap, auth, mute_after, url, stale_after"),
+        ("symbols=AAPL", "accepted are feed, channels, cap, auth, mute_after, busy_wait, url, stale_after"),
         ("feed=IEX", "feed is 'IEX', must be iex or sip or delayed_sip or test"),
         ("channels=", "channels is '', must be a list of quotes, trades, bars, dailyBars"),
         ("channels=quotes,news", "must be a list of quotes, trades, bars, dailyBars"),
@@ -315,9 +315,9 @@ async def test_yahoo_is_looked_for_where_the_specification_says() -> None:
 
 
 def test_yahoo_may_be_silent_for_as_long_as_is_said() -> None:
-    feed = build_feed("yahoo?stale_after=5", clock=FakeClock())
-    assert feed is not None
-    assert feed.stale_after == 5
+    feed = build_feed("yahoo?stale_after=5&mute_after=7", clock=FakeClock())
+    assert isinstance(feed, YahooFeed)
+    assert (feed.stale_after, feed.mute_after) == (5, 7)
 
 
 def test_yahoo_needs_no_parameters() -> None:

@@ -207,7 +207,14 @@ async def test_demand_is_counted_until_it_has_lingered(figures: Figures) -> None
 
 async def test_the_connection_of_a_feed_to_its_vendor_is_shown(figures: Figures) -> None:
     status = StreamStatus(
-        connected=True, symbols=3, left_out=2, attempts=4, last_ms=1_700_000_000_500, skipped=5
+        connected=True,
+        symbols=3,
+        left_out=2,
+        attempts=4,
+        last_ms=1_700_000_000_500,
+        skipped=5,
+        ahead=3,
+        offset_ms=-1_500,
     )
     figures.supervisor.feeds["vendor"] = FeedHealth("live", status=lambda: status)
     figures.supervisor.feeds["tape"] = FeedHealth("live")
@@ -218,6 +225,8 @@ async def test_the_connection_of_a_feed_to_its_vendor_is_shown(figures: Figures)
         "upstream_attempts_total": 4,
         "upstream_last_message_seconds": 1_700_000_000.5,
         "upstream_messages_skipped_total": 5,
+        "upstream_messages_ahead_total": 3,
+        "upstream_clock_offset_seconds": -1.5,
     }
     assert {name: figures.value(name, feed="vendor") for name in expected} == expected
     assert not set(expected) & {name for name, labels in figures.read() if ("feed", "tape") in labels}
@@ -227,7 +236,8 @@ async def test_a_vendor_that_has_said_nothing_yet_has_no_last_message(figures: F
     status = StreamStatus(connected=False, symbols=0, left_out=0, attempts=1, last_ms=None, skipped=0)
     figures.supervisor.feeds["vendor"] = FeedHealth("starting", status=lambda: status)
     assert figures.value("upstream_connected", feed="vendor") == 0
-    assert "upstream_last_message_seconds" not in names(figures.read())
+    unknown = {"upstream_last_message_seconds", "upstream_clock_offset_seconds"}
+    assert unknown.isdisjoint(names(figures.read()))
 
 
 async def test_quotes_and_refusals_are_counted(figures: Figures) -> None:

@@ -80,4 +80,6 @@ def _stream(status: StreamStatus) -> dict[str, object]:
         "attempts": status.attempts,
         "lastMessage": status.last_ms,
         "skipped": status.skipped,
+        "ahead": status.ahead,
+        "clockOffset": status.offset_ms,
     }

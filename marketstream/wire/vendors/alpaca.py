@@ -15,7 +15,7 @@ from typing import Any
 
 from marketstream.core.model import Quote
 from marketstream.core.symbols import normalise
-from marketstream.errors import InvalidMessageError
+from marketstream.errors import FutureTimeError, InvalidMessageError
 from marketstream.wire.json import loads
 from marketstream.wire.publication import MAX_AHEAD_MS
 
@@ -234,6 +234,8 @@ def _time(item: dict[str, Any], now_ms: int, later_ms: int = 0) -> int:
         at_ms = (moment - _EPOCH) // _MILLISECOND
     except (ValueError, OverflowError):
         raise InvalidMessageError("t: must be an RFC 3339 time", path="t") from None
-    if not 0 < at_ms <= now_ms + MAX_AHEAD_MS:
-        raise InvalidMessageError("t: lies in the future, or before 1970", path="t")
+    if at_ms <= 0:
+        raise InvalidMessageError("t: lies before 1970", path="t")
+    if at_ms > now_ms + MAX_AHEAD_MS:
+        raise FutureTimeError("t: lies in the future", at_ms, path="t")
     return at_ms + later_ms

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from marketstream.core.hours import Market
 from marketstream.core.model import Quote
 from marketstream.core.symbols import normalise
-from marketstream.errors import InvalidMessageError
+from marketstream.errors import FutureTimeError, InvalidMessageError
 from marketstream.wire.json import dumps, loads
 from marketstream.wire.publication import MAX_AHEAD_MS
 from marketstream.wire.vendors.protobuf import Message
@@ -130,8 +130,10 @@ def _quote(message: Message, at_ms: int) -> Quote:
     if name is None:
         raise InvalidMessageError("id: is not a symbol", path="id")
     time = message.signed(_TIME)
-    if not 1 <= time <= at_ms + MAX_AHEAD_MS:
-        raise InvalidMessageError("time: is not epoch milliseconds up to now", path="time")
+    if time < 1:
+        raise InvalidMessageError("time: is not epoch milliseconds", path="time")
+    if time > at_ms + MAX_AHEAD_MS:
+        raise FutureTimeError("time: lies in the future", time, path="time")
     bid, ask, last = (_price(message, field) for field in (_BID, _ASK, _PRICE))
     if bid is None and ask is None and last is None:
         raise InvalidMessageError("holds no price", path="price")
