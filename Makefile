@@ -14,6 +14,9 @@ BIN := $(VENV)/bin
 RUN_READY := $(VENV)/.ready-to-run
 DEV_READY := $(VENV)/.ready-to-develop
 NODE_READY := tests/node/node_modules/.ready
+SDK_TS := sdk/typescript
+SDK_TS_READY := $(SDK_TS)/node_modules/.ready
+SDK_TS_BUILT := $(SDK_TS)/dist/index.js
 
 # Most tests wait for something, so more of them than processors run at a time; those of one file share what they start.
 WORKERS ?= 3
@@ -31,17 +34,19 @@ run: $(RUN_READY) ## start the server with its page on http://127.0.0.1:8080/ (P
 	@echo "run: http://127.0.0.1:$(PORT)/ (Ctrl-C stops it)"
 	@exec $(BIN)/marketstream serve --dev --port $(PORT) $(foreach spec,$(FEED),--feed '$(spec)')
 
-setup: $(DEV_READY) $(NODE_READY) ## install what the tests and checks need
+setup: $(DEV_READY) $(NODE_READY) $(SDK_TS_BUILT) ## install what the tests and checks need
 	@.ci/chromium >/dev/null
 	@.ci/balancers
 
 test: setup ## run the tests (ARGS= goes to pytest; MARKETSTREAM_TAPES= names recorded tapes)
+	@cd $(SDK_TS) && npm test --silent
 	@CHROMIUM="$$(.ci/chromium)" $(PYTEST) -m 'not slow' $(ARGS)
 
 test-all: setup ## run the tests, the slow ones too
+	@cd $(SDK_TS) && npm test --silent
 	@CHROMIUM="$$(.ci/chromium)" $(PYTEST) $(ARGS)
 
-bench: $(DEV_READY) $(NODE_READY) ## measure; nothing here passes or fails
+bench: $(DEV_READY) $(NODE_READY) $(SDK_TS_BUILT) ## measure; nothing here passes or fails
 	@$(BIN)/python -m pytest tests/benchmarks --benchmark-only $(ARGS)
 
 lint: $(DEV_READY) ## check style and format
@@ -61,8 +66,8 @@ imports: $(DEV_READY) ## check that imports point down the line only
 check: lint types imports test ## all of the checks and the tests
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) tests/node/node_modules dist build .benchmarks .hypothesis .import_linter_cache
-	rm -rf .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) tests/node/node_modules tests/artifacts dist build .benchmarks .hypothesis .import_linter_cache
+	rm -rf .mypy_cache .pytest_cache .ruff_cache $(SDK_TS)/node_modules $(SDK_TS)/dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -85,3 +90,13 @@ $(NODE_READY): tests/node/package-lock.json tests/node/package.json | $(BIN)/pyt
 	@echo "setup: installing the Node packages of the tests"
 	@cd tests/node && npm ci --silent
 	@touch $@
+
+$(SDK_TS_READY): $(SDK_TS)/package-lock.json $(SDK_TS)/package.json | $(BIN)/python
+	@.ci/node $(VENV)
+	@echo "setup: installing the Node packages of the TypeScript SDK"
+	@cd $(SDK_TS) && npm ci --silent
+	@touch $@
+
+$(SDK_TS_BUILT): $(SDK_TS_READY) $(SDK_TS)/tsup.config.ts $(SDK_TS)/tsconfig.json $(shell find $(SDK_TS)/src -type f)
+	@echo "setup: building the TypeScript SDK"
+	@cd $(SDK_TS) && npm run build --silent -- --silent

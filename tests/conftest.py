@@ -6,6 +6,7 @@ A test must not depend on the settings of the shell it runs in, and must leave n
 import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 from pytest_asyncio import is_async_test
@@ -14,6 +15,7 @@ from tests.support.browser import find_chromium
 from tests.support.cluster import Cluster, running_cluster
 from tests.support.node import Node, find_node
 from tests.support.program import SETTINGS
+from tests.support.sdk import find_sdk
 from tests.support.server import Server, serving
 from tests.support.valkey import Valkey, running_valkey
 
@@ -86,6 +88,12 @@ def cluster(shared_cluster: Cluster) -> Cluster:
 def node() -> Node:
     """Runs the scripts of `tests/node`."""
     return find_node()
+
+
+@pytest.fixture(scope="session")
+def sdk() -> Path:
+    """Folder of the TypeScript SDK, built."""
+    return find_sdk()
 
 
 @pytest.fixture(scope="session")

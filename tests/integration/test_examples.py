@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.eventually import wait_until
 from tests.support.node import FOLDER, Node
+from tests.support.pages import bundle, serving_folder
 from tests.support.program import Program, clean_environment
 from tests.support.server import Server, free_port, serving
 
@@ -90,6 +91,33 @@ def test_the_node_client_gets_prices(server: Server, node: Node, tmp_path: Path)
     with _running(server, "node", "node_socketio.mjs", "AAPL", cwd=tmp_path) as program:
         prices = _prices(program, r"AAPL [\d.]+ [\d.]+ \d{13}$")
     assert len(set(prices)) > 1
+
+
+def test_the_sdk_gets_prices_in_node(server: Server, node: Node, sdk: Path, tmp_path: Path) -> None:
+    """In a folder with the SDK installed, as the README says."""
+    del node  # asked for because it names what is missing where Node is
+    (tmp_path / "node_modules" / "@marketstream").mkdir(parents=True)
+    (tmp_path / "node_modules" / "@marketstream" / "client").symlink_to(sdk)
+    (tmp_path / "node_sdk.mjs").write_text((EXAMPLES / "node_sdk.mjs").read_text())
+    with _running(server, "node", "node_sdk.mjs", "AAPL", cwd=tmp_path) as program:
+        prices = _prices(program, r"AAPL [\d.]+ [\d.]+ \d{13}$")
+        assert [line.strip() for line in program.err] == ["connecting", "connected"]
+    assert len(set(prices)) > 1
+
+
+async def test_the_react_example_shows_prices_that_move(
+    node: Node, chromium: str, sdk: Path, tmp_path: Path
+) -> None:
+    """Bundled, and served from an origin that the server allows."""
+    bundle(sdk, EXAMPLES / "react.tsx", tmp_path)
+    with (
+        serving_folder(tmp_path) as origin,
+        serving("--dev", env={"CORS_ORIGINS": origin}, feeds=(FEED,)) as own,
+    ):
+        address = f"{origin}/?server={own.url}&symbols=EUR/USD,AAPL"
+        script, env = "../integration/example_page.mjs", {"CHROMIUM": chromium}
+        [facts] = await node.run(script, address, env=env, timeout=60)
+    assert facts == {"symbols": ["EUR/USD", "AAPL"], "note": "connected", "noise": []}
 
 
 async def test_the_page_shows_prices_that_move(
