@@ -18,6 +18,14 @@ SDK_TS := sdk/typescript
 SDK_TS_READY := $(SDK_TS)/node_modules/.ready
 SDK_TS_BUILT := $(SDK_TS)/dist/index.js
 
+# The live page, made of these by what npm installs; its tests need more of that.
+PAGE := marketstream/transports/web/static/index.html
+PAGE_LOCK := sdk/page/package-lock.json
+PAGE_SOURCES := $(PAGE_LOCK) $(wildcard sdk/page/*.json sdk/page/*.mjs sdk/page/*.html sdk/page/src/* \
+	sdk/typescript/src/*.ts sdk/typescript/src/*/*.ts)
+PAGE_READY := sdk/page/node_modules/.ready-to-build
+PAGE_TEST_READY := sdk/page/node_modules/.ready-to-test
+
 # Most tests wait for something, so more of them than processors run at a time; those of one file share what they start.
 WORKERS ?= 3
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -p no:benchmark
@@ -25,26 +33,34 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -p no:benchmark
 # The tests find the Node of the virtual environment, where there is one, before any other.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help run setup test test-all bench lint format types imports check clean
+.PHONY: help run page wheel setup test test-all test-node bench lint format types imports check clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
 
-run: $(RUN_READY) ## start the server with its page on http://127.0.0.1:8080/ (PORT=, FEED='SPEC SPEC')
+run: $(RUN_READY) $(PAGE) ## start the server with its page on http://127.0.0.1:8080/ (PORT=, FEED='SPEC SPEC')
 	@echo "run: http://127.0.0.1:$(PORT)/ (Ctrl-C stops it)"
 	@exec $(BIN)/marketstream serve --dev --port $(PORT) $(foreach spec,$(FEED),--feed '$(spec)')
 
-setup: $(DEV_READY) $(NODE_READY) $(SDK_TS_BUILT) ## install what the tests and checks need
+page: $(PAGE) ## build the live page into the package
+
+wheel: $(PAGE) ## build a wheel that holds the page into dist
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	@ls -l dist/*.whl
+
+setup: $(DEV_READY) $(NODE_READY) $(SDK_TS_BUILT) $(PAGE) $(PAGE_TEST_READY) ## install what the tests and checks need
 	@.ci/chromium >/dev/null
 	@.ci/balancers
 
-test: setup ## run the tests (ARGS= goes to pytest; MARKETSTREAM_TAPES= names recorded tapes)
-	@cd $(SDK_TS) && npm test --silent
+test: setup test-node ## run the tests (ARGS= goes to pytest; MARKETSTREAM_TAPES= names recorded tapes)
 	@CHROMIUM="$$(.ci/chromium)" $(PYTEST) -m 'not slow' $(ARGS)
 
-test-all: setup ## run the tests, the slow ones too
-	@cd $(SDK_TS) && npm test --silent
+test-all: setup test-node ## run the tests, the slow ones too
 	@CHROMIUM="$$(.ci/chromium)" $(PYTEST) $(ARGS)
+
+test-node: $(SDK_TS_READY) $(PAGE_TEST_READY) ## check the types of the TypeScript SDK and the live page, run their tests
+	@cd $(SDK_TS) && npm test --silent
+	@cd sdk/page && npm test --silent
 
 bench: $(DEV_READY) $(NODE_READY) $(SDK_TS_BUILT) ## measure; nothing here passes or fails
 	@$(BIN)/python -m pytest tests/benchmarks --benchmark-only $(ARGS)
@@ -67,7 +83,7 @@ check: lint types imports test ## all of the checks and the tests
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) tests/node/node_modules tests/artifacts dist build .benchmarks .hypothesis .import_linter_cache
-	rm -rf .mypy_cache .pytest_cache .ruff_cache $(SDK_TS)/node_modules $(SDK_TS)/dist
+	rm -rf .mypy_cache .pytest_cache .ruff_cache $(SDK_TS)/node_modules $(SDK_TS)/dist sdk/page/node_modules $(dir $(PAGE))
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -100,3 +116,18 @@ $(SDK_TS_READY): $(SDK_TS)/package-lock.json $(SDK_TS)/package.json | $(BIN)/pyt
 $(SDK_TS_BUILT): $(SDK_TS_READY) $(SDK_TS)/tsup.config.ts $(SDK_TS)/tsconfig.json $(shell find $(SDK_TS)/src -type f)
 	@echo "setup: building the TypeScript SDK"
 	@cd $(SDK_TS) && npm run build --silent -- --silent
+
+$(PAGE_READY): $(PAGE_LOCK) | $(BIN)/python
+	@.ci/node $(VENV)
+	@echo "setup: installing what the live page is built with"
+	@cd sdk/page && npm ci --omit=dev --silent
+	@touch $@
+
+# What it installs is more of the same, and takes away what was there.
+$(PAGE_TEST_READY): $(PAGE_LOCK) | $(PAGE)
+	@echo "setup: installing what the live page is tested with"
+	@cd sdk/page && npm ci --silent
+	@touch $(PAGE_READY) $@
+
+$(PAGE): $(PAGE_SOURCES) | $(PAGE_READY)
+	@cd sdk/page && npm run --silent build

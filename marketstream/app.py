@@ -360,7 +360,9 @@ class Server:
         if settings.dev and settings.auth.secret is not None:
             sign = partial(_sign, settings, self._clock)
             Development(sign=sign, plans=plans, symbols=self.publisher.symbols).attach(app)
-            page.add_page(app)
+        if settings.server.page:
+            path = f"/{settings.socketio.path.strip('/')}/"
+            page.add_page(app, dev=settings.dev, path=path)
         return app
 
 

@@ -67,6 +67,7 @@ class Server(Section):
         trusted_proxies: Networks whose X-Forwarded-For is believed.
         loop: Event loop; `auto` takes the faster one where it is installed.
         max_body: Bytes of a request body.
+        page: Whether the live page is served at `/`.
     """
 
     host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
@@ -80,6 +81,7 @@ class Server(Section):
     )
     loop: Literal["auto", "uvloop", "asyncio"] = "auto"
     max_body: Count = 1024 * 1024
+    page: bool = True
 
 
 class Auth(Section):

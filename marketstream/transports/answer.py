@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
 from marketstream.errors import (
@@ -25,6 +25,15 @@ _CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "PAYLOAD_TOO_LARGE"}
 def json(value: object, status: int = 200) -> web.Response:
     """A JSON response."""
     return web.Response(body=dumps(value), status=status, content_type="application/json")
+
+
+def takes_gzip(request: web.Request) -> bool:
+    """Whether the client takes bodies that are compressed by gzip."""
+    for part in request.headers.get(hdrs.ACCEPT_ENCODING, "").lower().split(","):
+        coding, _, quality = part.partition(";")
+        if coding.strip() in ("gzip", "*"):
+            return quality.replace(" ", "").removeprefix("q=").rstrip("0.") != "" or not quality
+    return False
 
 
 def failure(error: MarketstreamError) -> web.Response:

@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
+from marketstream.transports.answer import takes_gzip
 from marketstream.transports.rest.schema import Origin, Shape
 from marketstream.wire.json import dumps
 
@@ -57,13 +58,5 @@ def reply(request: web.Request, answer: Shape, max_age: int, status: int = 200) 
 def compress(request: web.Request, response: web.Response) -> None:
     """Has a large body sent compressed to a client that takes gzip."""
     body = response.body
-    if isinstance(body, bytes) and len(body) > COMPRESS_ABOVE and _takes_gzip(request):
+    if isinstance(body, bytes) and len(body) > COMPRESS_ABOVE and takes_gzip(request):
         response.enable_compression(web.ContentCoding.gzip)
-
-
-def _takes_gzip(request: web.Request) -> bool:
-    for part in request.headers.get(hdrs.ACCEPT_ENCODING, "").lower().split(","):
-        coding, _, quality = part.partition(";")
-        if coding.strip() in ("gzip", "*"):
-            return quality.replace(" ", "").removeprefix("q=").rstrip("0.") != "" or not quality
-    return False

@@ -1,92 +1,70 @@
-"""The pages: best prices moving (development mode only), and the reference of the HTTP interface.
+"""The pages: best prices moving, and the reference of the HTTP interface.
 
-Promises that a browser loads nothing but the files shipped beside this module, runs no inline script and
-talks to no other host. Refuses every asset that is not in the list: no path is ever made from a request.
+The live page is built from `sdk/page` into the folder `static` beside this module (`make page`); a wheel
+holds it. An installation without it serves all else, and says at `/` how it is made. Refuses every asset
+that is not in a list: no path is ever made from a request.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from hashlib import sha256
+from collections.abc import Mapping
+from html import escape
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Final
 
-from aiohttp import hdrs, web
+import structlog
+from aiohttp import web
 
+from marketstream.transports.web.asset import Asset
+
+log = structlog.get_logger(__name__)
+
+_SHIPPED: Final = files(__name__)
 _INDEX: Final = "index.html"
-_CONTENT_TYPES: Final[Mapping[str, str]] = {
-    _INDEX: "text/html",
+_BUILT: Final[Mapping[str, str]] = {
     "app.js": "text/javascript",
-    "board.js": "text/javascript",
-    "stream.js": "text/javascript",
-    "style.css": "text/css",
-    "favicon.svg": "image/svg+xml",
+    "app.css": "text/css",
+    "licences.txt": "text/plain",
 }
+_ICON: Final = "favicon.svg"
 _DOCS: Final = "docs.html"
 _DOCS_TYPES: Final[Mapping[str, str]] = {"docs.js": "text/javascript", "docs.css": "text/css"}
-_POLICY: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+_MODE: Final = b'data-mode="token"'
+_PATH: Final = b'data-path="/socket.io/"'
+_MISSING: Final = (
+    b'<!doctype html><html lang="en"><meta charset="utf-8"><title>marketstream</title>'
+    b"<p>The server runs, but its page was not built: run <code>make page</code> in a clone of the "
+    b"repository, or install a wheel made by <code>make wheel</code>.</p></html>\n"
 )
-_HEADERS: Final[Mapping[str, str]] = {
-    hdrs.CACHE_CONTROL: "no-cache",
-    "Content-Security-Policy": _POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
 
 
-@dataclass(frozen=True, slots=True)
-class _Asset:
-    """One shipped file, read once.
-
-    Attributes:
-        body: Its bytes, UTF-8.
-        content_type: Media type without the charset.
-        etag: Digest of the bytes, so that it changes exactly when they do.
-    """
-
-    body: bytes
-    content_type: str
-    etag: str
-
-    def answer(self, request: web.Request) -> web.Response:
-        """The file, or 304 when the browser holds these very bytes."""
-        known = {tag.value for tag in request.if_none_match or ()}
-        if known & {self.etag, "*"}:
-            response = web.Response(status=304, headers=_HEADERS)
-        else:
-            response = web.Response(
-                body=self.body, content_type=self.content_type, charset="utf-8", headers=_HEADERS
-            )
-        response.etag = self.etag
-        return response
-
-
-def _read(name: str, content_type: str) -> _Asset:
-    body = files(__name__).joinpath(name).read_bytes()
-    return _Asset(body, content_type, sha256(body).hexdigest()[:16])
-
-
-def add_page(app: web.Application) -> None:
+def add_page(app: web.Application, *, dev: bool, path: str, built: Traversable = _SHIPPED / "static") -> None:
     """Registers the page at `/` and its files at `/assets/{name}`.
 
-    The page itself asks for `/dev/token`, `/dev/symbols` and `/market-data/stream`, which the caller serves.
+    It connects to Socket.IO as any client does. In development mode it also asks for `/dev/token` and
+    `/dev/symbols`, which the caller serves; otherwise its user gives it a token.
 
-    Raises:
-        FileNotFoundError: The installation lacks one of the files; better at the start than at a request.
+    Args:
+        app: Where it is served.
+        dev: Whether this is development mode.
+        path: Where Engine.IO is, such as `/socket.io/`.
+        built: The folder that the page was built into.
     """
-    assets = {name: _read(name, content_type) for name, content_type in _CONTENT_TYPES.items()}
-
-    async def index(request: web.Request) -> web.Response:
-        return assets[_INDEX].answer(request)
+    assets = {_ICON: _shipped(_ICON, "image/svg+xml")}
+    try:
+        index = Asset.of(_told((built / _INDEX).read_bytes(), dev=dev, path=path), "text/html")
+        assets |= {name: Asset.of((built / name).read_bytes(), kind) for name, kind in _BUILT.items()}
+    except FileNotFoundError:
+        log.warning("page_not_built", remedy="make page")
+        index = Asset.of(_MISSING, "text/html", status=503)
 
     async def asset(request: web.Request) -> web.Response:
         found = assets.get(request.match_info["name"])
         if found is None:
             raise web.HTTPNotFound
-        return found.answer(request)
+        return await found.answer(request)
 
-    app.router.add_get("/", index)
+    app.router.add_get("/", index.answer)
     app.router.add_get("/assets/{name}", asset)
 
 
@@ -94,17 +72,18 @@ def add_docs(app: web.Application, path: str) -> None:
     """Registers the reference at a path and its files below it; it shows what `/api/v1/openapi.json` says.
 
     Raises:
-        FileNotFoundError: As `add_page`.
+        FileNotFoundError: The installation lacks one of the files; better at the start than at a request.
     """
-    docs = _read(_DOCS, "text/html")
-    assets = {name: _read(name, content_type) for name, content_type in _DOCS_TYPES.items()}
+    app.router.add_get(path, _shipped(_DOCS, "text/html").answer)
+    for name, content_type in _DOCS_TYPES.items():
+        app.router.add_get(f"{path}/{name}", _shipped(name, content_type).answer)
 
-    def serving(asset: _Asset) -> Callable[[web.Request], Awaitable[web.Response]]:
-        async def serve(request: web.Request) -> web.Response:
-            return asset.answer(request)
 
-        return serve
+def _shipped(name: str, content_type: str) -> Asset:
+    return Asset.of((_SHIPPED / name).read_bytes(), content_type)
 
-    app.router.add_get(path, serving(docs))
-    for name, asset in assets.items():
-        app.router.add_get(f"{path}/{name}", serving(asset))
+
+def _told(index: bytes, *, dev: bool, path: str) -> bytes:
+    """The index with what the page must know of its server."""
+    told = index.replace(_PATH, f'data-path="{escape(path)}"'.encode(), 1)
+    return told.replace(_MODE, b'data-mode="dev"', 1) if dev else told
