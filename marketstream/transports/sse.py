@@ -105,6 +105,7 @@ class EventStream:
         connection.submit(lambda: node.execute(connection, command, _unheard), node.wait_for)
         if reply.errors:
             node.send(connection, event.subscribed(reply.symbols, reply.errors))
+            node.settle()
         return take_over(request, stream, self._head(request), lowat=self._lowat)
 
     async def _open(self, request: web.Request, principal: Principal) -> tuple[SseStream, Connection]:
