@@ -89,9 +89,9 @@ clean: ## remove what the other targets made
 $(BIN)/python:
 	@.ci/venv $(PYTHON) $(VENV)
 
-$(RUN_READY): pyproject.toml | $(BIN)/python
-	@echo "setup: installing marketstream and what it needs into $(VENV)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+$(RUN_READY): pyproject.toml sdk/python/pyproject.toml | $(BIN)/python
+	@echo "setup: installing marketstream, its Python SDK and what they need into $(VENV)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable . --editable sdk/python
 	@touch $@
 
 # A venv starts with the pip of its Python; `--group` needs 25.1.

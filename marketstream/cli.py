@@ -1,7 +1,8 @@
 """The command line: it reads arguments, calls what does the work, and turns errors into sentences.
 
-Exit code 0 is good, 1 means that something given to `publish` was bad or did not arrive, 2 that the command
-or the configuration cannot be used. Errors are one line on stderr, never a traceback.
+Exit code 0 is good, 1 means that something given to `publish` was bad or did not arrive, or that there is
+nothing more to watch, 2 that the command or the configuration cannot be used. Errors are one line on
+stderr, never a traceback.
 """
 
 import os
@@ -160,6 +161,32 @@ def token(
             **{claim: value for claim, value in claims.items() if value is not None},
         )
         typer.echo(signed)
+
+
+@app.command()
+def watch(
+    symbols: Annotated[list[str], typer.Argument(help="What to watch.", metavar="SYMBOL...")],
+    *,
+    url: Annotated[str, typer.Option(help="Address of the server.")] = DEFAULT_URL,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            help="Token; a server in development mode is asked for one.",
+            envvar="MARKETSTREAM_TOKEN",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Watch prices in the terminal, over the Python SDK (extra `watch`); Ctrl-C ends it."""
+    with _plain_errors():
+        try:
+            from marketstream.watch import watch as show  # noqa: PLC0415 - the SDK may not be installed
+        except ModuleNotFoundError as error:
+            if error.name != "marketstream_sdk":
+                raise
+            text = "watching takes the Python SDK; install marketstream-sdk (in the repository: sdk/python)"
+            raise ConfigurationError("", text) from error
+        show(symbols, url, token)
 
 
 @app.command()

@@ -16,6 +16,7 @@ from tests.support.program import Program, clean_environment
 from tests.support.server import Server, free_port, serving
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+SDK = EXAMPLES.parent / "sdk/python"
 FEED = "synthetic?symbols=EUR/USD,AAPL&rate=20"
 MAX_LINES = 60
 
@@ -38,7 +39,7 @@ def server(page_port: int) -> Iterator[Server]:
 def _running(server: Server, *command: str, cwd: Path = EXAMPLES) -> Iterator[Program]:
     """An example that runs inside the block, with the console script on its PATH as after an installation."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    extra = {"PATH": path, "MARKETSTREAM_URL": server.url, "PYTHONUNBUFFERED": "1"}
+    extra = {"PATH": path, "MARKETSTREAM_URL": server.url, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(SDK)}
     with Program(command, env=clean_environment(extra), cwd=cwd) as program:
         yield program
 
@@ -74,6 +75,34 @@ def test_the_python_client_gets_prices(server: Server) -> None:
     with _running(server, sys.executable, "python_socketio.py", "EUR/USD") as program:
         prices = _prices(program, r"EUR/USD [\d.]+ [\d.]+ \d{13}$")
     assert len(set(prices)) > 1
+
+
+def test_the_sdk_streams_quotes(server: Server) -> None:
+    with _running(server, sys.executable, "python_basic.py", "EUR/USD") as program:
+        prices = _prices(program, r"EUR/USD [\d.]+ [\d.]+ [\d.]+$")
+    assert len(set(prices)) > 1
+
+
+def test_the_sdk_calls_back(server: Server) -> None:
+    with _running(server, sys.executable, "python_callback.py", "EUR/USD", "AAPL") as program:
+        _prices(program, r"EUR/USD [\d.]+$")
+        _prices(program, r"slowly: AAPL [\d.]+$", 2)
+        assert "state: connected" in program.out
+
+
+def test_the_sdk_runs_several_streams_at_once(server: Server) -> None:
+    with _running(server, sys.executable, "python_concurrent.py", "EUR/USD", "AAPL") as program:
+        lines = _finished(program)
+    assert [
+        line for line in lines if re.match(r"(EUR/USD|AAPL): \d+ quotes, the newest [\d.]+$", line)
+    ] == lines
+    assert len(lines) == 2
+
+
+def test_the_sdk_needs_no_event_loop(server: Server) -> None:
+    with _running(server, sys.executable, "python_sync.py", "EUR/USD") as program:
+        lines = _finished(program)
+    assert sum(bool(re.match(r"EUR/USD [\d.]+ [\d.]+$", line)) for line in lines) == 10
 
 
 def test_a_plain_websocket_gets_prices(server: Server) -> None:

@@ -1,0 +1,224 @@
+"""`marketstream watch`: prices in a terminal, over the Python SDK, as a user's own program would have them.
+
+On a terminal it shows a table that lives, elsewhere a plain line for each price. The only module that needs
+the SDK; without it the command says how to get it.
+"""
+
+import asyncio
+import json
+import time
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from marketstream.errors import ConfigurationError, UnavailableError
+from marketstream_sdk import (
+    InvalidSymbolError,
+    MarketDataClient,
+    MarketDataError,
+    Quote,
+    Side,
+    StreamStatus,
+    SubscriptionError,
+    SymbolStatus,
+    Token,
+)
+
+FRAMES_PER_SECOND = 10
+
+_ANSWER_SECONDS = 5
+_COLOURS = {"connected": "green", "connecting": "yellow", "reconnecting": "yellow"}
+_ARROWS = {1: ("▲", "green"), -1: ("▼", "red"), 0: (" ", "")}
+_MISSING = "-"
+
+
+@dataclass(slots=True)
+class Row:
+    """What is known of one symbol.
+
+    Attributes:
+        quote: The newest quote; None before the first.
+        change: 1 after the middle rose, -1 after it fell, 0 before it moved.
+        note: What there is to say beside the price, such as `stale`; empty when all is well.
+    """
+
+    quote: Quote | None = None
+    change: int = 0
+    note: str = ""
+
+    def take(self, quote: Quote) -> None:
+        """Takes a newer quote."""
+        before, now = _level(self.quote), _level(quote)
+        if before is not None and now is not None and now != before:
+            self.change = 1 if now > before else -1
+        self.quote = quote
+
+
+class Board:
+    """What is shown: a row for each symbol, and where the connection is."""
+
+    def __init__(self, symbols: Sequence[str]) -> None:
+        self.rows = {symbol: Row() for symbol in symbols}
+
+    def take(self, quote: Quote) -> None:
+        """Takes a quote."""
+        self.rows.setdefault(quote.symbol, Row()).take(quote)
+
+    def note(self, status: SymbolStatus) -> None:
+        """Takes word of how far a price can be trusted."""
+        self.rows.setdefault(status.symbol, Row()).note = "" if status.state == "live" else status.state
+
+    def refuse(self, error: MarketDataError) -> None:
+        """Takes word of a symbol that is not to be had."""
+        if isinstance(error, SubscriptionError):
+            self.rows.setdefault(error.symbol, Row()).note = error.reason
+
+    def render(self, status: StreamStatus, url: str, at_ms: int) -> Group:
+        """The table and the line below it.
+
+        Args:
+            status: Where the client is.
+            url: The server, as it was named.
+            at_ms: Epoch milliseconds now.
+        """
+        table = Table(pad_edge=False)
+        table.add_column("symbol")
+        for heading in ("bid", "ask", "mid", "spread", "bps", "age"):
+            table.add_column(heading, justify="right")
+        table.add_column("")
+        for symbol, row in self.rows.items():
+            table.add_row(symbol, *_cells(row, at_ms))
+        return Group(table, _state_line(status, url))
+
+
+def watch(symbols: Sequence[str], url: str, token: str | None) -> None:
+    """Shows prices until it is interrupted.
+
+    Args:
+        symbols: What to watch.
+        url: Base URL of the server.
+        token: Who asks; None to ask a server in development mode for one.
+
+    Raises:
+        ConfigurationError: A symbol, the address or the token cannot be used.
+        UnavailableError: The server cannot be reached any more.
+    """
+    try:
+        if urlsplit(url).scheme not in {"http", "https"}:
+            raise ConfigurationError("--url", f"{url} is not an http or https address")
+        if token is None:
+            fetch_token(url)
+        asyncio.run(_show(symbols, url, token or (lambda: asyncio.to_thread(fetch_token, url))))
+    except KeyboardInterrupt:
+        return
+    except InvalidSymbolError as error:
+        raise ConfigurationError("SYMBOL", str(error)) from error
+    except MarketDataError as error:
+        raise UnavailableError(str(error)) from error
+
+
+def fetch_token(url: str) -> str:
+    """A token, as a server in development mode gives it to whoever asks.
+
+    Raises:
+        ConfigurationError: It does not.
+    """
+    try:
+        with urllib.request.urlopen(f"{url.rstrip('/')}/dev/token", timeout=_ANSWER_SECONDS) as answer:  # noqa: S310 - the user names the server
+            return str(json.load(answer)["token"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        text = "watching takes a token; give one, or set MARKETSTREAM_TOKEN"
+        raise ConfigurationError("--token", f"{text} ({url} gives none away)") from error
+
+
+async def _show(symbols: Sequence[str], url: str, token: Token) -> None:
+    client = MarketDataClient(url, token=token)
+    console = Console()
+    show = _show_table if console.is_terminal else _show_lines
+    try:
+        await show(client, symbols, url, console)
+    finally:
+        await client.close()
+
+
+async def _show_table(client: MarketDataClient, symbols: Sequence[str], url: str, console: Console) -> None:
+    stream = client.stream_quotes(symbols)
+    board = Board(stream.symbols)
+    client.on_status(board.note)
+    client.on_error(board.refuse)
+
+    def frame() -> Group:
+        return board.render(client.get_stream_status(), url, time.time_ns() // 1_000_000)
+
+    with Live(get_renderable=frame, console=console, refresh_per_second=FRAMES_PER_SECOND):
+        await client.connect()
+        async for quote in stream:
+            board.take(quote)
+
+
+async def _show_lines(client: MarketDataClient, symbols: Sequence[str], url: str, console: Console) -> None:
+    del url, console  # a line is a line, however wide
+    stream = client.stream_quotes(symbols)
+    await client.connect()
+    async for quote in stream:
+        print(line(quote), flush=True)  # noqa: T201 - what it is for
+
+
+def line(quote: Quote) -> str:
+    """A quote as one line: time, symbol, bid, ask, middle, spread, spread in basis points."""
+    figures = [_side(quote.best_bid), _side(quote.best_ask), quote.mid_price, quote.spread, quote.spread_bps]
+    moment = time.strftime("%H:%M:%S", time.gmtime(quote.timestamp / 1000))
+    shown = [figure if isinstance(figure, str) else _number(figure) for figure in figures]
+    return " ".join([f"{moment}.{quote.timestamp % 1000:03d}Z", quote.symbol, *shown])
+
+
+def _cells(row: Row, at_ms: int) -> list[str | Text]:
+    """Bid, ask, middle, spread, basis points, age and arrow of a row."""
+    arrow, colour = _ARROWS[row.change]
+    last = Text(row.note, "yellow") if row.note else Text(arrow, colour)
+    quote = row.quote
+    if quote is None:
+        return [*[_MISSING] * 6, last]
+    return [
+        _side(quote.best_bid),
+        _side(quote.best_ask),
+        _number(quote.mid_price),
+        _number(quote.spread),
+        _number(quote.spread_bps),
+        f"{max(0, at_ms - quote.timestamp) / 1000:.1f}s",
+        last,
+    ]
+
+
+def _state_line(status: StreamStatus, url: str) -> Text:
+    text = Text(f"{status.state}  {url}", _COLOURS.get(status.state, "red"))
+    if status.state == "reconnecting":
+        text.append(f"  attempt {status.reconnect_attempts}: {status.error}")
+    return text
+
+
+def _side(side: Side | None) -> str:
+    return _MISSING if side is None else f"{_number(side.price)} {side.source}"
+
+
+def _number(value: float | None) -> str:
+    """A number without an exponent, and with no more decimals than it has."""
+    if value is None:
+        return _MISSING
+    return f"{value:.10f}".rstrip("0").rstrip(".")
+
+
+def _level(quote: Quote | None) -> float | None:
+    """The price that an arrow goes by: the middle, else the only side."""
+    if quote is None:
+        return None
+    if quote.mid_price is not None:
+        return quote.mid_price
+    side = quote.best_bid or quote.best_ask
+    return side.price if side else None

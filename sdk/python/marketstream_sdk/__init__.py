@@ -1,0 +1,66 @@
+"""Client of marketstream, a real-time market-data server: best prices by callbacks and iterators.
+
+async with MarketDataClient("http://127.0.0.1:8080", token=token) as client:
+    async for quote in client.stream_quotes(["EUR/USD", "AAPL"]):
+        print(quote.symbol, quote.best_bid, quote.best_ask)
+"""
+
+from marketstream_sdk.client import MarketDataClient
+from marketstream_sdk.errors import (
+    AuthenticationError,
+    ConnectionFailedError,
+    ConnectionLostError,
+    InvalidMessageError,
+    InvalidSymbolError,
+    MarketDataError,
+    NotConnectedError,
+    RateLimitedError,
+    RequestError,
+    SubscriptionError,
+    UnsupportedError,
+)
+from marketstream_sdk.link import Token
+from marketstream_sdk.model import (
+    Channel,
+    ChannelUpdate,
+    Lagged,
+    MarketQuote,
+    Mode,
+    Quote,
+    Side,
+    SymbolStatus,
+)
+from marketstream_sdk.status import State, StreamStatus
+from marketstream_sdk.stream import QuoteStream
+from marketstream_sdk.sync import SyncMarketDataClient, SyncQuoteStream
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AuthenticationError",
+    "Channel",
+    "ChannelUpdate",
+    "ConnectionFailedError",
+    "ConnectionLostError",
+    "InvalidMessageError",
+    "InvalidSymbolError",
+    "Lagged",
+    "MarketDataClient",
+    "MarketDataError",
+    "MarketQuote",
+    "Mode",
+    "NotConnectedError",
+    "Quote",
+    "QuoteStream",
+    "RateLimitedError",
+    "RequestError",
+    "Side",
+    "State",
+    "StreamStatus",
+    "SubscriptionError",
+    "SymbolStatus",
+    "SyncMarketDataClient",
+    "SyncQuoteStream",
+    "Token",
+    "UnsupportedError",
+]

@@ -1,0 +1,140 @@
+"""Where what comes in meets who wants it.
+
+The desk knows consumers and listeners and no connection. It decides what is news, hands it out without ever
+waiting, and says what the server should be sending.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from marketstream_sdk.audience import Audience
+from marketstream_sdk.consumer import Consumer
+from marketstream_sdk.delivery import Delivery
+from marketstream_sdk.errors import MarketDataError, RequestError, SubscriptionError
+from marketstream_sdk.listeners import Listeners
+from marketstream_sdk.model import ChannelUpdate, Lagged, Quote, SymbolStatus
+from marketstream_sdk.reconcile import Terms
+from marketstream_sdk.status import State
+from marketstream_sdk.transports.base import Goal
+from marketstream_sdk.wire import REFUSALS, Fault, Message, Prices, Refused, TokenExpiring
+
+_log = logging.getLogger("marketstream_sdk")
+
+
+class Desk:
+    """See the module.
+
+    Args:
+        changed: Called when what is wanted may have changed.
+        expiring: Called when the token ends soon.
+
+    Attributes:
+        quotes: Who wants quotes of which symbols.
+        updates: Who wants updates of which channels.
+        states: Told of each state of the client.
+        errors: Told of what went wrong outside of a call.
+        statuses: Told how far prices can be trusted.
+        lags: Told of values that were lost.
+    """
+
+    def __init__(self, changed: Callable[[], None], expiring: Callable[[], None]) -> None:
+        self.quotes: Audience[Quote] = Audience(changed)
+        self.updates: Audience[ChannelUpdate] = Audience(changed)
+        self.states: Listeners[[State, MarketDataError | None]] = Listeners()
+        self.errors: Listeners[[MarketDataError]] = Listeners()
+        self.statuses: Listeners[[SymbolStatus]] = Listeners()
+        self.lags: Listeners[[Lagged]] = Listeners()
+        self._expiring = expiring
+        self._delivery = Delivery()
+
+    def goal(self) -> Goal:
+        """What the server should be sending."""
+        return Goal(self.quotes.wanted(), tuple(self.updates.wanted()))
+
+    def settled(self) -> None:
+        """The server has been told all that is wanted, and sends nothing else from now on."""
+        self._delivery.retain(self.quotes)
+
+    def join(self, consumer: Consumer[Quote], symbols: Sequence[str], terms: Terms) -> None:
+        """Lets a consumer want symbols; it begins with the last known quotes, as others have them."""
+        new = [symbol for symbol in symbols if symbol not in consumer.terms]
+        self.quotes.join(consumer, symbols, terms)
+        for symbol in new:
+            if (last := self._delivery.last(symbol)) is not None:
+                consumer.offer(symbol, last)
+
+    def receive(self, message: Message) -> None:
+        """Takes a message of the server; never waits, never raises."""
+        match message:
+            case Prices(quotes):
+                for quote in quotes:
+                    self._deliver(quote)
+            case ChannelUpdate():
+                self.updates.deliver(message.channel, message)
+            case SymbolStatus():
+                self.statuses.tell(message)
+            case Lagged():
+                self.lags.tell(message)
+            case TokenExpiring():
+                self._expiring()
+            case Refused(errors):
+                for error in errors:
+                    self._refuse(error)
+            # That of a token ends the connection, and is told with it.
+            case Fault(code, text) if code not in REFUSALS:
+                self.errors.tell(RequestError(text, code=code))
+
+    @contextmanager
+    def refusals(self) -> Iterator[Mapping[str, SubscriptionError]]:
+        """Gathers what is refused during the block, by symbol or channel."""
+        refused: dict[str, SubscriptionError] = {}
+
+        def gather(error: MarketDataError) -> None:
+            if isinstance(error, SubscriptionError):
+                refused[error.symbol] = error
+
+        remove = self.errors.add(gather)
+        try:
+            yield refused
+        finally:
+            remove()
+
+    def fail(self, error: MarketDataError) -> None:
+        """There is no connection any more: streams end with this, callbacks stay for another `connect`."""
+        self.quotes.end(self.quotes.streams, error)
+        self.errors.tell(error)
+
+    def clear(self) -> set[asyncio.Task[None]]:
+        """Ends all consumers and forgets all quotes; returns the tasks that are still calling callbacks."""
+        tasks = {consumer.task for consumer in self.quotes.callbacks}
+        tasks |= {consumer.task for consumer in self.updates.callbacks}
+        self.quotes.end([*self.quotes.callbacks, *self.quotes.streams])
+        self.updates.end(self.updates.callbacks)
+        self._delivery = Delivery()
+        return tasks
+
+    def _deliver(self, quote: Quote) -> None:
+        symbol = quote.symbol
+        if symbol in self.quotes and self._delivery.accept(quote):
+            missed = self.quotes.deliver(symbol, quote)
+            if missed:
+                self.lags.tell(Lagged(symbol, missed))
+
+    def _refuse(self, error: SubscriptionError) -> None:
+        if self.quotes.refuse(error.symbol, error) or self.updates.refuse(error.symbol, error):
+            _log.warning("the server refuses %s", error)
+            self.errors.tell(error)
+
+
+def taken(names: Sequence[str], refused: Mapping[str, SubscriptionError]) -> tuple[str, ...]:
+    """Those of the names that were not refused.
+
+    Raises:
+        SubscriptionError: All of them were; this is the first.
+    """
+    left = tuple(name for name in names if name not in refused)
+    if not left:
+        raise refused[names[0]]
+    return left

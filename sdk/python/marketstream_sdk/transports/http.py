@@ -1,0 +1,97 @@
+"""Single questions by HTTP, and what the server's refusals mean.
+
+Errors are JSON {error: {code, message}}; an answer that is not, as from a proxy in between, has the code
+`HTTP_` and its status.
+"""
+
+import asyncio
+import ssl as tls
+from collections.abc import Mapping
+from http import HTTPStatus
+
+import aiohttp
+
+from marketstream_sdk.address import Address
+from marketstream_sdk.errors import ConnectionLostError, MarketDataError
+from marketstream_sdk.wire import REFUSALS, unreachable
+
+
+class Http:
+    """Asks one server.
+
+    Args:
+        address: Where it is.
+        ssl: TLS settings; None for the usual ones.
+        call_timeout: Seconds that the head of an answer may take.
+        idle_timeout: Seconds of silence that the body of one may have.
+    """
+
+    def __init__(
+        self, address: Address, ssl: tls.SSLContext | None, call_timeout: float, idle_timeout: float
+    ) -> None:
+        self._address = address
+        self._call_timeout = call_timeout
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=ssl or True),
+            timeout=aiohttp.ClientTimeout(total=None, sock_read=idle_timeout),
+        )
+
+    async def get(
+        self, path: str, token: str, headers: Mapping[str, str] | None = None
+    ) -> aiohttp.ClientResponse:
+        """The head of an answer; its body can be read from it.
+
+        Args:
+            path: Path and query, quoted.
+            token: Who asks.
+            headers: More headers.
+
+        Raises:
+            ConnectionLostError: No answer came.
+        """
+        all_headers = {"Authorization": f"Bearer {token}"} | dict(headers or {})
+        try:
+            async with asyncio.timeout(self._call_timeout):
+                return await self._session.get(self._address.url(path), headers=all_headers)
+        except TimeoutError as error:
+            text = f"no answer from {self._address.root} within {self._call_timeout:g} s"
+            raise ConnectionLostError(text) from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise ConnectionLostError(f"cannot connect to {self._address.root}: {error}") from error
+
+    async def close(self) -> None:
+        """Ends it."""
+        await self._session.close()
+
+
+async def read_body(response: aiohttp.ClientResponse) -> object:
+    """The JSON of an answer; None when it is not there, or is no JSON."""
+    try:
+        body: object = await response.json(content_type=None)
+    except (aiohttp.ClientError, OSError, ValueError):
+        return None
+    return body
+
+
+def read_error(response: aiohttp.ClientResponse, body: object) -> tuple[str, str]:
+    """Code and text of an answer that is an error."""
+    match body:
+        case {"error": {"code": str(code), "message": str(text)}}:
+            return code, text
+        case _:
+            return f"HTTP_{response.status}", f"the server answered with status {response.status}"
+
+
+async def read_obstacle(response: aiohttp.ClientResponse) -> MarketDataError:
+    """Why there is no connection, by an answer; it is read to its end."""
+    async with response:
+        code, text = read_error(response, await read_body(response))
+        if response.status == HTTPStatus.UNAUTHORIZED and code not in REFUSALS:
+            code = "AUTH_FAILED"
+        return unreachable(code, text, retry_after(response))
+
+
+def retry_after(response: aiohttp.ClientResponse) -> float:
+    """Seconds that an answer asks to wait; 0 when it does not."""
+    asked = response.headers.get("Retry-After", "")
+    return float(asked) if asked.isdecimal() else 0.0

@@ -1,0 +1,292 @@
+"""Socket.IO over a websocket, by python-socketio, whose own reconnecting is switched off.
+
+Promises that a call either has its answer or ends with the connection: an answer that does not come in time
+ends it too. Half-open connections are noticed by the pings of Engine.IO, at the pace the server asks for.
+"""
+
+import asyncio
+import logging
+import ssl as tls
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import aiohttp
+import socketio
+
+from marketstream_sdk.address import Address
+from marketstream_sdk.errors import (
+    ConnectionLostError,
+    InvalidMessageError,
+    MarketDataError,
+    RateLimitedError,
+    SubscriptionError,
+)
+from marketstream_sdk.model import MarketQuote
+from marketstream_sdk.reconcile import Call, Terms, reconcile
+from marketstream_sdk.transports.base import Connection, Goal, Receive, Transport
+from marketstream_sdk.wire import (
+    REFUSALS,
+    Fault,
+    Refused,
+    parse_event,
+    parse_failure,
+    parse_market_quote,
+    parse_refused,
+    unreachable,
+)
+
+NAMESPACE = "/market-data"
+
+_FAREWELL = 1.0  # seconds for saying good-bye to a server that may not be there
+
+_log = logging.getLogger("marketstream_sdk")
+# The library tells of every packet, and complains of what reaches users as an error of this package anyway.
+_quiet = logging.getLogger("marketstream_sdk.socketio")
+_quiet.setLevel(logging.CRITICAL)
+
+
+class SocketIoTransport:
+    """See `Transport`.
+
+    Args:
+        address: Where the server is.
+        path: Path of Socket.IO below it.
+        ssl: TLS settings; None for the usual ones.
+        call_timeout: Seconds that an answer may take.
+    """
+
+    name = "socketio"
+    every = True
+    channels = True
+
+    def __init__(
+        self, address: Address, *, path: str, ssl: tls.SSLContext | None, call_timeout: float
+    ) -> None:
+        self._address = address
+        self._path = address.path(path).strip("/")
+        self._ssl = ssl
+        self._call_timeout = call_timeout
+
+    async def connect(self, token: str, goal: Callable[[], Goal], receive: Receive) -> Connection:  # noqa: ARG002 - here symbols are named afterwards
+        """See `Transport.connect`."""
+        session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self._ssl or True))
+        connection = SocketIoConnection(session, receive, self._call_timeout)
+        try:
+            await connection.open(self._address.root, self._path, token, self._call_timeout)
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+
+class SocketIoConnection:
+    """See `Connection`.
+
+    Args:
+        session: What it connects by; closed with it.
+        receive: Told of each message.
+        call_timeout: Seconds that an answer may take.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession, receive: Receive, call_timeout: float) -> None:
+        self.lost: asyncio.Future[MarketDataError] = asyncio.get_running_loop().create_future()
+        self._session = session
+        self._receive = receive
+        self._call_timeout = call_timeout
+        self._confirmed: dict[str, Terms] = {}
+        self._channels: set[str] = set()
+        self._refusal: MarketDataError | None = None
+        self._watch: asyncio.Task[None] | None = None
+        self._socket = socketio.AsyncClient(
+            reconnection=False,
+            http_session=session,
+            handle_sigint=False,
+            logger=_quiet,
+            engineio_logger=_quiet,
+        )
+        self._socket.on("*", self._take, namespace=NAMESPACE)
+        self._socket.on("connect_error", self._refused, namespace=NAMESPACE)
+
+    @property
+    def confirmed(self) -> tuple[str, ...]:
+        """See `Connection.confirmed`."""
+        return tuple(self._confirmed)
+
+    async def open(self, root: str, path: str, token: str, timeout: float) -> None:  # noqa: ASYNC109 - python-socketio wants the seconds
+        """Makes the connection; see `Transport.connect`."""
+        try:
+            await self._socket.connect(
+                root,
+                auth={"token": token},
+                transports=["websocket"],
+                namespaces=[NAMESPACE],
+                socketio_path=path,
+                wait_timeout=timeout,
+            )
+        except socketio.exceptions.ConnectionError as error:
+            raise self._refusal or ConnectionLostError(f"cannot connect to {root}: {error}") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise ConnectionLostError(f"cannot connect to {root}: {error}") from error
+        # The library's reader waits as long as the protocol says, interval and time-out of pings together.
+        # Its writer gives up sooner: a server that is busy for a moment would get a new connection for it.
+        engine = self._socket.eio
+        engine.ping_interval, engine.ping_timeout = 0.0, engine.ping_interval + engine.ping_timeout
+        # The library's `disconnect` event has a gap while it connects; its reader's end has none.
+        self._watch = asyncio.create_task(self._wait_for_end(), name="marketstream socket")
+
+    async def align(self, goal: Callable[[], Goal]) -> None:
+        """See `Connection.align`."""
+        while True:
+            wanted = goal()
+            calls = reconcile(wanted.symbols, self._confirmed)
+            if calls:
+                await self._carry_out(calls[0])
+            elif not await self._align_channels(wanted.channels):
+                return
+
+    async def renew(self, token: str) -> None:
+        """See `Connection.renew`."""
+        failure = parse_failure(await self._call("authenticate", {"token": token}))
+        if failure is not None:
+            raise failure
+        # Under another plan the server leaves what it does not cover, and says so only when asked.
+        left = await self._call("subscriptions", {})
+        if parse_failure(left) is None:
+            kept = {str(entry["symbol"]) for entry in left.get("symbols", [])}
+            self._confirmed = {key: terms for key, terms in self._confirmed.items() if key in kept}
+            self._channels &= set(left.get("channels", []))
+
+    async def get_quote(self, symbol: str) -> MarketQuote:
+        """See `Connection.get_quote`."""
+        answer = await self._call("get_quote", {"symbol": symbol})
+        failure = parse_failure(answer)
+        if failure is not None:
+            raise failure
+        return parse_market_quote(answer)
+
+    async def close(self) -> None:
+        """See `Connection.close`."""
+        self._lose(ConnectionLostError("it was closed"))
+        farewell = asyncio.ensure_future(self._socket.disconnect())
+        await asyncio.wait([farewell], timeout=_FAREWELL)
+        # Without its sockets the library's tasks come to their end, also those that waited for the server.
+        await self._session.close()
+        ending = [farewell] if self._watch is None else [farewell, self._watch]
+        await asyncio.gather(*ending, return_exceptions=True)
+
+    async def _carry_out(self, call: Call) -> None:
+        answer = await self._ask(call.event, call.payload)
+        if call.terms is None:
+            for symbol in call.symbols:
+                self._confirmed.pop(symbol, None)
+            return
+        self._confirmed |= dict.fromkeys(_named(answer, "subscribed", call.symbols), call.terms)
+        self._refuse(call.symbols, answer, lambda symbol: self._confirmed.get(symbol) == call.terms)
+
+    async def _align_channels(self, wanted: tuple[str, ...]) -> bool:
+        """Whether there was something to say of channels; then one call is made."""
+        leaving = sorted(self._channels.difference(wanted))
+        joining = [name for name in wanted if name not in self._channels]
+        if leaving:
+            await self._ask("unsubscribe", {"symbols": [], "channels": leaving})
+            self._channels.difference_update(leaving)
+        elif joining:
+            answer = await self._ask("subscribe", {"channels": joining})
+            self._channels.update(_named(answer, "channels", joining))
+            self._refuse(joining, answer, self._channels.__contains__)
+        return bool(leaving or joining)
+
+    async def _ask(self, event: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Makes a call, again after each time it comes too early; a call that fails is told as `errors`."""
+        while True:
+            answer: Mapping[str, Any] = await self._call(event, payload)
+            failure = parse_failure(answer)
+            if not isinstance(failure, RateLimitedError):
+                break
+            _log.info("the server asks to wait %g s before the next %s", failure.retry_after, event)
+            await asyncio.sleep(failure.retry_after)
+        if failure is None:
+            return answer
+        reason = f"{failure} ({failure.code})"
+        return {"errors": [f"{name}: {reason}" for key in payload for name in _names(payload[key])]}
+
+    def _refuse(
+        self, asked: tuple[str, ...] | list[str], answer: Mapping[str, Any], had: Callable[[str], bool]
+    ) -> None:
+        """Tells of what was asked for and is not confirmed."""
+        reasons = {error.symbol: error for error in parse_refused(answer.get("errors"))}
+        missing = [name for name in asked if not had(name)]
+        if missing:
+            self._receive(
+                Refused(
+                    tuple(reasons.get(name) or SubscriptionError(name, "not confirmed") for name in missing)
+                )
+            )
+            for name in missing:
+                self._confirmed.pop(name, None)
+
+    async def _call(self, event: str, payload: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON is of any shape
+        """The answer to a call.
+
+        Raises:
+            MarketDataError: The connection ended before, or this took too long and ended it.
+        """
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        try:
+            await self._socket.emit(event, payload, namespace=NAMESPACE, callback=partial(_settle, answer))
+        except socketio.exceptions.SocketIOError as error:
+            raise ConnectionLostError(f"{event} cannot be sent: {error}") from error
+        await asyncio.wait(
+            [answer, self.lost], timeout=self._call_timeout, return_when=asyncio.FIRST_COMPLETED
+        )
+        if answer.done():
+            return answer.result()
+        self._lose(ConnectionLostError(f"no answer to {event} within {self._call_timeout:g} s"))
+        raise self.lost.result()
+
+    async def _wait_for_end(self) -> None:
+        await self._socket.eio.wait()
+        self._lose(ConnectionLostError("the connection ended"))
+
+    def _take(self, event: str, *arguments: object) -> None:
+        try:
+            message = parse_event(event, arguments[0] if arguments else None)
+        except InvalidMessageError:
+            _log.warning("passed over a message", exc_info=True)
+            return
+        if isinstance(message, Fault) and message.code in REFUSALS:
+            self._lose(unreachable(message.code, message.text))
+        if message is not None:
+            self._receive(message)
+
+    def _refused(self, reason: object = None) -> None:
+        """The server does not let the client in; `connect` fails with this."""
+        if isinstance(reason, Mapping):
+            data = reason.get("data")
+            code = str(data.get("code", "")) if isinstance(data, Mapping) else str(reason.get("code", ""))
+            self._refusal = unreachable(code, str(reason.get("message", "the server refused the connection")))
+
+    def _lose(self, error: MarketDataError) -> None:
+        if not self.lost.done():
+            self.lost.set_result(error)
+
+
+def _settle(answer: asyncio.Future[Any], *arguments: object) -> None:
+    if not answer.done():
+        answer.set_result(arguments[0] if arguments else None)
+
+
+def _names(value: object) -> list[str]:
+    """The names in a field of a payload; none where it holds something else."""
+    return [str(name) for name in value] if isinstance(value, list) else []
+
+
+def _named(answer: Mapping[str, Any], field: str, asked: tuple[str, ...] | list[str]) -> list[str]:
+    """Those of the names in a field of an answer that were asked for."""
+    confirmed = set(_names(answer.get(field)))
+    return [name for name in asked if name in confirmed]
+
+
+_: type[Transport] = SocketIoTransport
+__: type[Connection] = SocketIoConnection

@@ -1,0 +1,232 @@
+"""Messages of the server, read: names and JSON in, values of this package out.
+
+Pure, and nothing but `InvalidMessageError` is ever raised, whatever was sent. Events with names that are not
+known are passed over: the server may learn new ones.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from marketstream_sdk.errors import (
+    AuthenticationError,
+    ConnectionLostError,
+    InvalidMessageError,
+    MarketDataError,
+    RateLimitedError,
+    RequestError,
+    SubscriptionError,
+)
+from marketstream_sdk.model import ChannelUpdate, Lagged, MarketQuote, Quote, Side, SymbolStatus
+
+REFUSALS = frozenset({"UNAUTHORIZED", "AUTH_FAILED", "TOKEN_EXPIRED"})
+"""Codes that say that it is the token's fault."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Quotes that arrived together: one of them, or a snapshot."""
+
+    quotes: tuple[Quote, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenExpiring:
+    """The token ends soon, at this time in epoch milliseconds."""
+
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """The server has something to complain of, outside of any call."""
+
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Symbols or channels that are not to be had, and why."""
+
+    errors: tuple[SubscriptionError, ...]
+
+
+Message = Prices | SymbolStatus | Lagged | ChannelUpdate | TokenExpiring | Fault | Refused
+
+
+def parse_event(name: str, payload: object) -> Message | None:
+    """What an event says.
+
+    Args:
+        name: Its name.
+        payload: Its only argument, out of JSON.
+
+    Returns:
+        None when it says nothing that a client must know.
+
+    Raises:
+        InvalidMessageError: It is known by name, and has another shape.
+    """
+    read = _EVENTS.get(name)
+    if read is None:
+        return None
+    try:
+        return read(payload)
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise InvalidMessageError(f"{name} cannot be read: {type(error).__name__} {error}") from error
+
+
+def parse_quote(payload: Any) -> Quote:  # noqa: ANN401 - JSON is of any shape
+    """A best price as the wire has it; raises what `parse_event` translates."""
+    return Quote(
+        _text(payload["symbol"]),
+        _side(payload["bestBid"]),
+        _side(payload["bestAsk"]),
+        _maybe(payload["midPrice"]),
+        _maybe(payload["spread"]),
+        _maybe(payload["spreadBps"]),
+        _whole(payload["timestamp"]),
+    )
+
+
+def parse_market_quote(payload: Any) -> MarketQuote:  # noqa: ANN401 - JSON is of any shape
+    """The answer to `get_quote`.
+
+    Raises:
+        InvalidMessageError: It has another shape.
+    """
+    try:
+        return MarketQuote(
+            symbol=_text(payload["symbol"]),
+            price=_maybe(payload["price"]),
+            change=_maybe(payload["change"]),
+            change_percent=_maybe(payload["changePercent"]),
+            volume=_maybe(payload["volume"]),
+            bid=_maybe(payload.get("bid")),
+            ask=_maybe(payload.get("ask")),
+            timestamp=_whole(payload["timestamp"]),
+            data_source=_text(payload["data_source"]),
+            status=_text(payload["status"]),
+            last_updated=_text(payload["last_updated"]),
+            age_seconds=_number(payload["age_seconds"]),
+            warning=payload.get("warning"),
+        )
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise InvalidMessageError(f"the quote cannot be read: {type(error).__name__} {error}") from error
+
+
+def parse_failure(answer: object) -> MarketDataError | None:
+    """Why a call failed as a whole; None when it did not.
+
+    Args:
+        answer: The acknowledgement of a call.
+    """
+    if not isinstance(answer, Mapping):
+        return InvalidMessageError("an answer of the server is not an object")
+    if "error" not in answer or "code" not in answer:
+        return None
+    code, text = str(answer["code"]), str(answer["error"])
+    if code == RateLimitedError.code:
+        wait = answer.get("retryAfterMs")
+        return RateLimitedError(wait / 1000 if isinstance(wait, int | float) else 1.0)
+    return refusal(code, text)
+
+
+def refusal(code: str, text: str) -> MarketDataError:
+    """An error of the server's by its code."""
+    if code in REFUSALS:
+        return AuthenticationError(text, code=code)
+    return RequestError(text, code=code)
+
+
+def unreachable(code: str, text: str, retry_after: float = 0.0) -> MarketDataError:
+    """The same for an error that stands in the way of a connection."""
+    if code in REFUSALS:
+        return AuthenticationError(text, code=code)
+    return ConnectionLostError(text, code=code or None, retry_after=retry_after)
+
+
+def parse_refused(errors: object) -> tuple[SubscriptionError, ...]:
+    """What `errors` of an answer says of single symbols: sentences such as `AAPL: not entitled`."""
+    if not isinstance(errors, list):
+        return ()
+    parts = [str(error).partition(": ") for error in errors]
+    return tuple(SubscriptionError(symbol, reason or "refused") for symbol, _, reason in parts)
+
+
+def _price(payload: Any) -> Prices:  # noqa: ANN401 - JSON is of any shape
+    return Prices((parse_quote(payload),))
+
+
+def _snapshot(payload: Any) -> Prices:  # noqa: ANN401 - JSON is of any shape
+    return Prices(tuple(map(parse_quote, payload["prices"])))
+
+
+def _status(payload: Any) -> SymbolStatus:  # noqa: ANN401 - JSON is of any shape
+    source = payload["source"]
+    since = _whole(payload["since"])
+    return SymbolStatus(
+        _text(payload["symbol"]), _text(payload["state"]), None if source is None else _text(source), since
+    )
+
+
+def _lagged(payload: Any) -> Lagged:  # noqa: ANN401 - JSON is of any shape
+    return Lagged(_text(payload["symbol"]), _whole(payload["missed"]))
+
+
+def _update(payload: Any) -> ChannelUpdate:  # noqa: ANN401 - JSON is of any shape
+    return ChannelUpdate(_text(payload["channel"]), payload["data"], _whole(payload["timestamp"]))
+
+
+def _expiring(payload: Any) -> TokenExpiring:  # noqa: ANN401 - JSON is of any shape
+    return TokenExpiring(_whole(payload["expiresAt"]))
+
+
+def _error(payload: Any) -> Fault:  # noqa: ANN401 - JSON is of any shape
+    return Fault(_text(payload["code"]), _text(payload["message"]))
+
+
+def _subscribed(payload: Any) -> Refused:  # noqa: ANN401 - JSON is of any shape
+    return Refused(parse_refused(payload["errors"]))
+
+
+_EVENTS: dict[str, Callable[[Any], Message]] = {
+    "price": _price,
+    "snapshot": _snapshot,
+    "status": _status,
+    "lagged": _lagged,
+    "market_update": _update,
+    "sector_update": _update,
+    "sentiment_update": _update,
+    "token_expiring": _expiring,
+    "error": _error,
+    "subscribed": _subscribed,
+}
+
+
+def _side(value: Any) -> Side | None:  # noqa: ANN401 - JSON is of any shape
+    if value is None:
+        return None
+    return Side(_number(value["price"]), _maybe(value["size"]), _text(value["source"]))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a text")
+    return value
+
+
+def _number(value: object) -> float:
+    # The numbers of JSON come as exactly these two; `isinstance` would let a boolean through.
+    if type(value) is float or type(value) is int:
+        return value
+    raise TypeError(f"{value!r} is not a number")
+
+
+def _maybe(value: object) -> float | None:
+    return None if value is None else _number(value)
+
+
+def _whole(value: object) -> int:
+    return int(_number(value))
