@@ -185,6 +185,7 @@ class Server:
             self.app, access_log=None, handle_signals=False, keepalive_timeout=KEEPALIVE, shutdown_timeout=1.0
         )
         await runner.setup()
+        answer.attach(runner, OriginPolicy(self._settings.server.cors_origins))
         try:
             await self._listen(runner)
             async with asyncio.TaskGroup() as tasks:
@@ -302,9 +303,7 @@ class Server:
         credentials = Credentials(allow_query_token=settings.auth.allow_query_token)
         addresses = AddressReader(settings.server.trusted_proxies)
         guard = Guard(verifier=self._verifier, credentials=credentials)
-        app = web.Application(
-            middlewares=[answer.middleware(origins)], client_max_size=settings.server.max_body
-        )
+        app = web.Application(client_max_size=settings.server.max_body)
         self.socketio = build_socketio(
             node=self.node,
             credentials=credentials,

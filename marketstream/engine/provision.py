@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import structlog
-from cachetools import LRUCache
 
 from marketstream.core.failover import UNKNOWN, Ask, Failover, GiveUp, Outcome, Step
+from marketstream.core.memo import Memo
 from marketstream.core.provision import Article, History, Match, Profile, ProviderQuote
 from marketstream.core.shelf import HISTORICAL, NEWS, PROFILE, QUOTE, SEARCH, UNKNOWN_TTL, Shelf
 from marketstream.engine.flight import Flights, Spawn
@@ -57,6 +57,7 @@ class Provided(Generic[T]):
         attempts: How often providers were asked for it now; 0: it was remembered.
         warning: None, `external_api_timeout` or `all_providers_failed`.
         fresh_for: Seconds after `at_ms` for which there will be no newer one.
+        body: The bytes that the cache keeps of value, source, time and warning; empty where it keeps none.
     """
 
     value: T
@@ -65,6 +66,7 @@ class Provided(Generic[T]):
     attempts: int = 0
     warning: str | None = None
     fresh_for: float = 0.0
+    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ class Provision:
         self._sleep = sleep
         self._chance = chance
         self._flights: Flights[Provided[Any]] = Flights(spawn)
-        self._known: LRUCache[str, Provided[ProviderQuote]] = LRUCache(MOST_KNOWN)
+        self._known: Memo[str, Provided[ProviderQuote]] = Memo(MOST_KNOWN)
 
     async def quote(self, symbol: str, *, renew: bool = False) -> Provided[ProviderQuote]:
         """The price of a symbol.
@@ -130,6 +132,9 @@ class Provision:
             UnknownSymbolError: Nobody knows it.
             AllProvidersFailedError: Nobody answered, and nothing is remembered.
         """
+        held = None if renew else self._held(symbol)
+        if held is not None:
+            return held
 
         async def ask(provider: Provider) -> ProviderQuote:
             return await provider.quote(symbol)
@@ -144,6 +149,19 @@ class Provision:
         if found is None or self._clock.wall_ms() - found.at_ms > KNOWN_FOR * 1000:
             return None
         return found.value
+
+    def _held(self, symbol: str) -> Provided[ProviderQuote] | None:
+        """The quote that was remembered before, if the cache has the same bytes at hand still.
+
+        Most questions are about few symbols: their bytes are read once.
+        """
+        known = self._known.get(symbol)
+        if known is None or known.attempts or not known.body:
+            return None
+        if known.body != self.cache.peek(keys.quote(symbol)):
+            return None
+        self.stats.cache["hit"] += 1
+        return known
 
     async def historical(self, symbol: str, period: str, interval: str) -> Provided[History]:
         """Candles of a symbol; raises as `quote`."""
@@ -189,7 +207,14 @@ class Provision:
             UnknownSymbolError: There is none.
             AllProvidersFailedError: It could not be found, and nothing is remembered.
         """
-        return await self._flights.join(question.key, lambda: self._answer(question, renew=renew))
+        if renew:
+            return await self._find_once(question)
+        # Where there is nothing to wait for there is nothing to share, and no task is needed.
+        body = self.cache.peek(question.key)
+        remembered = None if body is None else self._read(question, body)
+        if remembered is not None:
+            return remembered
+        return await self._flights.join(question.key, lambda: self._answer(question))
 
     def close(self) -> None:
         """Ends what is being asked: a process that is going down waits for no provider."""
@@ -212,10 +237,15 @@ class Provision:
 
         return await self.answer(Question(key, about, shelf, find, read), renew=renew)
 
-    async def _answer(self, question: Question[T], *, renew: bool) -> Provided[T]:
-        remembered = None if renew else await self._recall(question)
-        if remembered is not None:
-            return remembered
+    async def _answer(self, question: Question[T]) -> Provided[T]:
+        """What is remembered; who is just renewing it is waited for only when nothing is."""
+        remembered = await self._recall(question)
+        return await self._find_once(question) if remembered is None else remembered
+
+    async def _find_once(self, question: Question[T]) -> Provided[T]:
+        return await self._flights.join(f"find {question.key}", lambda: self._renew(question))
+
+    async def _renew(self, question: Question[T]) -> Provided[T]:
         try:
             found = await question.find()
         except UnknownSymbolError:
@@ -227,16 +257,26 @@ class Provision:
 
     async def _recall(self, question: Question[T]) -> Provided[T] | None:
         body = await self.cache.get(question.key)
+        remembered = None if body is None else self._read(question, body)
+        if remembered is None:
+            self.stats.cache["miss"] += 1
+        return remembered
+
+    def _read(self, question: Question[T], body: bytes) -> Provided[T] | None:
+        """What was remembered; None when it is of no use.
+
+        Raises:
+            UnknownSymbolError: It is that there is no answer.
+        """
         if body == wire.UNKNOWN:
             self.stats.cache["hit"] += 1
             raise _nobody_knows(question)
-        stored = None if body is None else wire.unpack(body, question.read)
-        self.stats.cache["miss" if stored is None else "hit"] += 1
+        stored = wire.unpack(body, question.read)
         if stored is None:
             return None
-        return Provided(
-            stored.value, stored.source, stored.at_ms, 0, stored.warning, _ttl(question, stored.warning)
-        )
+        self.stats.cache["hit"] += 1
+        ttl = _ttl(question, stored.warning)
+        return Provided(stored.value, stored.source, stored.at_ms, 0, stored.warning, ttl, body)
 
     async def _keep(self, question: Question[T], found: Provided[T]) -> Provided[T]:
         body = wire.pack(Stored(found.value, found.source, found.at_ms, found.warning))
@@ -245,7 +285,7 @@ class Provision:
         if found.warning is None:
             entries.append((keys.fallback(question.key), body, question.shelf.kept))
         await self.cache.put(entries)
-        return Provided(found.value, found.source, found.at_ms, found.attempts, found.warning, ttl)
+        return Provided(found.value, found.source, found.at_ms, found.attempts, found.warning, ttl, body)
 
     async def _stand_in(self, question: Question[T], failure: AllProvidersFailedError) -> Provided[T]:
         body = await self.cache.get(keys.fallback(question.key))

@@ -1,6 +1,6 @@
 """Where a token may stand in a request, in one order for every edge."""
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from marketstream.errors import UnauthorizedError
 
@@ -34,7 +34,7 @@ class Credentials:
 
     def in_request(self, request: web.Request) -> str | None:
         """The token in the HTTP request itself; None when there is none."""
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
         if scheme.lower() == "bearer" and token.strip():
             return token.strip()
         if self._allow_query_token:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 ALLOWED_METHODS = "GET, POST, PUT, DELETE, OPTIONS"
 ALLOWED_HEADERS = "Authorization, Content-Type, Last-Event-ID"
@@ -22,14 +22,14 @@ class OriginPolicy:
 
     def allows(self, request: web.Request) -> bool:
         """Whether the page behind a request may use the server; no page at all may."""
-        origin = request.headers.get("Origin")
+        origin = request.headers.get(hdrs.ORIGIN)
         if origin is None or "*" in self._allowed or origin in self._allowed:
             return True
         return origin.partition("://")[2] == request.host
 
     def headers(self, request: web.Request) -> list[tuple[str, str]]:
         """Headers that let the page read the answer; none when it may not, or is not another's."""
-        origin = request.headers.get("Origin")
+        origin = request.headers.get(hdrs.ORIGIN)
         if origin is None or not self.allows(request):
             return []
         return [

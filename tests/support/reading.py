@@ -69,6 +69,16 @@ class Api:
 
 
 @asynccontextmanager
+async def answered(app: web.Application, origins: OriginPolicy) -> AsyncIterator[Web]:
+    """A client of an application whose errors are answered as a server answers them."""
+    server = TestServer(app)
+    async with TestClient(server) as http:
+        assert isinstance(server.runner, web.AppRunner)
+        answer.attach(server.runner, origins)
+        yield http
+
+
+@asynccontextmanager
 async def reading(*providers: str, registry: SymbolRegistry | None = None) -> AsyncIterator[Api]:
     """The endpoints over providers of those names."""
     reader = Reader(*providers)
@@ -107,8 +117,8 @@ async def reading(*providers: str, registry: SymbolRegistry | None = None) -> As
         sleep=never,
     )
     periodic = JobsAdmin(endpoint=endpoint, jobs=jobs, clock=reader.clock)
-    app = web.Application(middlewares=[answer.middleware(OriginPolicy([PAGE]))], client_max_size=MAX_BODY)
+    app = web.Application(client_max_size=MAX_BODY)
     reference.attach(app, [*read.operations(), *admin.operations(), *periodic.operations()])
-    async with TestClient(TestServer(app)) as http:
+    async with answered(app, OriginPolicy([PAGE])) as http:
         yield Api(reader, bench, jobs, tokens, http)
     bench.node.flusher.stop()

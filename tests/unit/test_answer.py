@@ -34,10 +34,11 @@ async def _fail(request: web.Request) -> web.Response:
 @pytest.fixture
 async def url() -> AsyncIterator[str]:
     """A server whose handlers fail as asked."""
-    app = web.Application(middlewares=[answer.middleware(OriginPolicy(["https://shop.example"]))])
+    app = web.Application()
     app.router.add_get("/{what}", _fail)
     runner = web.AppRunner(app)
     await runner.setup()
+    answer.attach(runner, OriginPolicy(["https://shop.example"]))
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     await runner.cleanup()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 
 from marketstream.core.closing import TOKEN_EXPIRED
 from marketstream.core.entitlements import Plan, Principal
@@ -21,7 +21,6 @@ from marketstream.core.model import BestPrice, Side, Status
 from marketstream.core.symbols import SymbolRegistry
 from marketstream.engine.desk import Desk
 from marketstream.errors import AuthFailedError
-from marketstream.transports import answer
 from marketstream.transports.credentials import Credentials
 from marketstream.transports.origin import OriginPolicy
 from marketstream.transports.rest import reference
@@ -34,7 +33,7 @@ from tests.support.builders import AT_MS, HOUR_MS, Bench, Client, Edge
 from tests.support.eventually import eventually
 from tests.support.plain import PlainClient
 from tests.support.providers import exhausted, unknown
-from tests.support.reading import MARKET, reading
+from tests.support.reading import MARKET, answered, reading
 from tests.support.recording import RecordingTransport
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -279,7 +278,7 @@ async def http() -> AsyncIterator[TestClient[web.Request, web.Application]]:
     """A client of the real publishing edge."""
     bench = Bench()
     bench.tokens.known["good"] = WHO
-    app = web.Application(middlewares=[answer.middleware(OriginPolicy([]))])
+    app = web.Application()
     desk = Desk(
         registry=SymbolRegistry("open"),
         aggregator=bench.aggregator,
@@ -289,7 +288,7 @@ async def http() -> AsyncIterator[TestClient[web.Request, web.Application]]:
     )
     publishing = Publishing(guard=Guard(verifier=bench.tokens, credentials=Credentials()), intake=desk)
     reference.attach(app, publishing.operations())
-    async with TestClient(TestServer(app)) as client:
+    async with answered(app, OriginPolicy([])) as client:
         yield client
     bench.node.flusher.stop()
 

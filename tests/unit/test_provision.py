@@ -3,8 +3,10 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
+from marketstream.cache.memory import MemoryCache
+from marketstream.core.provision import ProviderQuote
 from marketstream.core.shelf import FALLBACK, PROFILE, QUOTE, QUOTE_FALLBACK, UNKNOWN_TTL
-from marketstream.engine.provision import FAILED, TIMEOUT
+from marketstream.engine.provision import FAILED, TIMEOUT, Provided
 from marketstream.errors import (
     AllProvidersFailedError,
     ProviderDataError,
@@ -13,7 +15,7 @@ from marketstream.errors import (
     UnknownSymbolError,
 )
 from marketstream.wire import keys
-from tests.support.providers import Reader, down, exhausted, unknown
+from tests.support.providers import Reader, down, exhausted, given_quote, unknown
 
 BOTH = ("yahoo", "fmp")
 
@@ -177,6 +179,71 @@ async def test_a_thousand_who_ask_together_cost_one_question() -> None:
     found = await asyncio.gather(*waiting[1:])
     assert {each.value.price for each in found} == {150.0}
     assert reader["yahoo"].asked == ["quote AAPL"]
+
+
+class Distant(MemoryCache):
+    """A cache that has nothing at hand, as one behind a network."""
+
+    def peek(self, key: str) -> bytes | None:  # noqa: ARG002  # as said
+        """Nothing."""
+        return None
+
+    async def get(self, key: str) -> bytes | None:
+        """Fetches it."""
+        await asyncio.sleep(0)
+        return super().peek(key)
+
+
+def over(cache: type[MemoryCache]) -> Reader:
+    """A reader with such a cache."""
+    reader = Reader("yahoo")
+    reader.provision.cache = cache(clock=reader.clock)
+    return reader
+
+
+async def renewing(reader: Reader) -> "asyncio.Task[Provided[ProviderQuote]]":
+    """Somebody whom a provider lets wait for an answer to AAPL."""
+    reader.script("yahoo", 1.0)
+    task = asyncio.ensure_future(reader.provision.quote("AAPL", renew=True))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert len(reader["yahoo"].asked) == 2
+    return task
+
+
+@pytest.mark.parametrize("cache", [MemoryCache, Distant])
+async def test_what_is_remembered_does_not_wait_for_who_renews_it(cache: type[MemoryCache]) -> None:
+    reader = over(cache)
+    first = await reader.provision.quote("AAPL")
+    task = await renewing(reader)
+    found = await reader.provision.quote("AAPL")
+    assert (found.value, found.attempts, task.done()) == (first.value, 0, False)
+    await task
+    assert reader["yahoo"].asked == ["quote AAPL"] * 2
+
+
+@pytest.mark.parametrize("cache", [MemoryCache, Distant])
+async def test_what_is_over_is_not_asked_for_beside_who_renews_it(cache: type[MemoryCache]) -> None:
+    reader = over(cache)
+    await reader.provision.quote("AAPL")
+    reader.clock.advance(QUOTE.ttl)
+    task = await renewing(reader)
+    found = await reader.provision.quote("AAPL")
+    assert found == await task
+    assert reader["yahoo"].asked == ["quote AAPL"] * 2
+
+
+async def test_a_remembered_quote_is_read_once_and_a_newer_one_anew() -> None:
+    reader = Reader("yahoo")
+    await reader.provision.quote("AAPL")
+    first = await reader.provision.quote("AAPL")
+    assert await reader.provision.quote("AAPL") is first
+    reader["yahoo"].prices["AAPL"] = given_quote(price=151.0)
+    await reader.provision.quote("AAPL", renew=True)
+    assert (await reader.provision.quote("AAPL")).value.price == 151.0
+    assert reader.stats.cache == {"hit": 3, "miss": 1}
+    reader.clock.advance(QUOTE.ttl)
+    assert (await reader.provision.quote("AAPL")).attempts == 1
 
 
 async def test_what_cannot_be_read_in_the_cache_is_asked_for_again() -> None:

@@ -12,14 +12,14 @@ from marketstream.errors import InvalidMessageError, MarketstreamError, NotEntit
 from marketstream.transports.answer import failure
 from marketstream.transports.rest.guard import Guard
 from marketstream.transports.rest.meter import Meter
-from marketstream.transports.rest.reply import reply
+from marketstream.transports.rest.reply import Body, reply, write
 from marketstream.transports.rest.schema import Shape
 from marketstream.wire.json import loads
 
 S = TypeVar("S", bound=Shape)
 
-Answered = tuple[Shape, int]
-"""A body, and the seconds for which the client need not ask again."""
+Answered = tuple[Shape | Body, int]
+"""An answer, written already or not, and the seconds for which the client need not ask again."""
 
 Answer = Callable[[web.Request, Principal], Awaitable[Answered]]
 
@@ -52,7 +52,9 @@ class Endpoint:
             try:
                 if refusal is not None:
                     raise refusal
-                response = reply(request, *await answer(request, who), status)
+                given, max_age = await answer(request, who)
+                body = given if isinstance(given, Body) else write(given)
+                response = reply(request, body, max_age, status)
             except MarketstreamError as error:
                 response = failure(error)
                 response.headers[hdrs.CACHE_CONTROL] = "no-store"

@@ -1,7 +1,5 @@
 """Who may call an HTTP endpoint."""
 
-from inspect import isawaitable
-
 from aiohttp import web
 
 from marketstream.core.entitlements import Principal
@@ -29,7 +27,7 @@ class Guard:
             AuthError: There is no good token, or it lacks the scope.
         """
         found = self._verifier.verify(self._credentials.find(request))
-        principal = await found if isawaitable(found) else found
+        principal = found if isinstance(found, Principal) else await found
         if principal.scopes.isdisjoint((scope, *others)):
             raise NotEntitledError(f"scope {scope} is required")
         return principal

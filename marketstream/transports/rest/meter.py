@@ -7,6 +7,8 @@ begin anew with a full bucket.
 from collections import OrderedDict
 from math import ceil
 
+from multidict import istr
+
 from marketstream.core.bucket import TokenBucket
 from marketstream.core.entitlements import Principal
 from marketstream.errors import RateLimitedError
@@ -14,8 +16,10 @@ from marketstream.ports import Clock
 
 MOST_USERS = 50_000
 
+_LIMIT, _REMAINING, _RESET = (istr(f"RateLimit-{name}") for name in ("Limit", "Remaining", "Reset"))
+
 Headers = dict[str, str]
-_Limit = tuple[float, float]
+_User = tuple[str, str, float, float]
 
 
 class Meter:
@@ -29,7 +33,7 @@ class Meter:
     def __init__(self, *, clock: Clock, most_users: int = MOST_USERS) -> None:
         self._clock = clock
         self._most_users = most_users
-        self._buckets: OrderedDict[tuple[str, str, _Limit], TokenBucket] = OrderedDict()
+        self._buckets: OrderedDict[_User, TokenBucket] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._buckets)
@@ -40,20 +44,21 @@ class Meter:
         Returns:
             Headers that tell the user how much is left, and the error to answer with when there was nothing.
         """
-        limit = (who.plan.rate_capacity, who.plan.rate_refill)
-        bucket = self._bucket((who.tenant, who.user, limit))
+        capacity, refill = who.plan.rate_capacity, who.plan.rate_refill
+        bucket = self._bucket((who.tenant, who.user, capacity, refill))
         wait = bucket.take(self._clock.now())
-        headers = {
-            "RateLimit-Limit": str(int(limit[0])),
-            "RateLimit-Remaining": str(int(bucket.left)),
-            "RateLimit-Reset": str(ceil((limit[0] - bucket.left) / limit[1])),
+        left = bucket.left
+        headers: Headers = {
+            _LIMIT: str(int(capacity)),
+            _REMAINING: str(int(left)),
+            _RESET: str(ceil((capacity - left) / refill)),
         }
         return headers, RateLimitedError(ceil(wait * 1000)) if wait > 0 else None
 
-    def _bucket(self, key: tuple[str, str, _Limit]) -> TokenBucket:
+    def _bucket(self, key: _User) -> TokenBucket:
         bucket = self._buckets.get(key)
         if bucket is None:
-            bucket = self._buckets[key] = TokenBucket(*key[2])
+            bucket = self._buckets[key] = TokenBucket(*key[2:])
             if len(self._buckets) > self._most_users:
                 self._buckets.popitem(last=False)
         self._buckets.move_to_end(key)

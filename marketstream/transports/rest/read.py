@@ -13,6 +13,7 @@ from aiohttp import web
 
 from marketstream.core.entitlements import Principal
 from marketstream.core.history import interval_ms, too_fine
+from marketstream.core.memo import Memo
 from marketstream.core.overview import MOVEMENTS, Listed
 from marketstream.core.provision import Candle, ProviderQuote
 from marketstream.core.session import READ, READERS
@@ -29,9 +30,13 @@ from marketstream.errors import (
 from marketstream.transports.rest import schema
 from marketstream.transports.rest.endpoint import Answered, Endpoint, read_body, read_query
 from marketstream.transports.rest.openapi import Operation
+from marketstream.transports.rest.reply import Body, aged, write
 from marketstream.wire.json import loads
 
 T = TypeVar("T")
+
+MOST_BODIES = 1_000
+"""Quotes that are kept as they were written."""
 
 CHANNELS = ("indices", "sectors", "movers", "sentiment")
 
@@ -52,6 +57,7 @@ class Reading:
         self._clock = node.clock
         self._provision = provision
         self._overview = overview
+        self._bodies: Memo[bytes, Body] = Memo(MOST_BODIES)
 
     def operations(self) -> list[Operation]:
         """Every endpoint, in the order in which the document shows them."""
@@ -164,19 +170,17 @@ class Reading:
         if who.plan.delay > 0:
             return await self._delayed(symbol, who), 0
         found = await self._provision.quote(symbol)
-        given = found.value
-        answer = schema.QuoteAnswer(
-            symbol=given.symbol,
-            price=given.price,
-            change=given.change,
-            change_percent=given.change_percent,
-            volume=given.volume,
-            bid=given.bid,
-            ask=given.ask,
-            timestamp=given.at_ms,
-            **self._origin(found),
-        )
-        return answer, self._max_age(found)
+        age = self._age(found)
+        return aged(self._written(found), age, found.attempts), _max_age(found, age)
+
+    def _written(self, found: Provided[ProviderQuote]) -> Body:
+        """A quote in JSON; the same bytes of the cache are written once."""
+        body = self._bodies.get(found.body)
+        if body is None:
+            body = write(schema.QuoteAnswer(**schema.quoted(found.value), **self._origin(found)))
+            if found.body:
+                self._bodies[found.body] = body
+        return body
 
     async def historical(self, request: web.Request, who: Principal) -> Answered:
         """Candles; for a plan that shows prices late only those that ended before."""
@@ -263,7 +267,11 @@ class Reading:
         return round(max(0.0, (self._clock.wall_ms() - found.at_ms) / 1000), 3)
 
     def _max_age(self, found: Provided[Any]) -> int:
-        return 0 if found.warning is not None else max(0, int(found.fresh_for - self._age(found)))
+        return _max_age(found, self._age(found))
+
+
+def _max_age(found: Provided[Any], age: float) -> int:
+    return 0 if found.warning is not None else max(0, int(found.fresh_for - age))
 
 
 def _require_channels(who: Principal, *channels: str) -> None:

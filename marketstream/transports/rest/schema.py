@@ -309,6 +309,11 @@ def movable(quote: ProviderQuote) -> Movable:
     return Movable(**_moved(quote))
 
 
+def quoted(quote: ProviderQuote) -> dict[str, Any]:
+    """The fields of a quote."""
+    return _moved(quote) | {"bid": quote.bid, "ask": quote.ask}
+
+
 def named(listed: Iterable[Listed]) -> list[Named]:
     """Named quotes as rows."""
     return [Named(name=each.name, **_moved(each.quote)) for each in listed]
