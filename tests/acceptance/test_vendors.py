@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 
+from marketstream.settings import Settings
 from tests.support.eventually import eventually
 from tests.support.server import Server, running_server
 from tests.support.valkey import Valkey
@@ -17,11 +18,21 @@ Answer = tuple[int, dict[str, Any], float]
 """Status, body, and the seconds it took."""
 
 
+READERS = 30
+POPULAR = [symbol for symbol in Settings().market.popular if symbol != "AAPL"]
+"""Without the symbol whose questions tests count: jobs ask about the others every minute."""
+
+Ask = Callable[..., Awaitable[tuple[int, Any]]]
+"""Method, path and the number of a reader; gives status and JSON."""
+
+
 @asynccontextmanager
 async def market(*flags: str) -> AsyncIterator[tuple[Server, Vendors]]:
     """A server that asks two vendors, FMP first, as often as it likes."""
     async with running_vendors() as vendors:
+        vendors.known |= {*POPULAR}
         env = {
+            "MARKETSTREAM_MARKET__POPULAR": ",".join(POPULAR),
             "MARKETSTREAM_MARKET__PROVIDERS": "fmp,tiingo",
             "FINANCIAL_MODELING_PREP_API_KEY": KEY,
             "TIINGO_API_KEY": KEY,
@@ -33,7 +44,6 @@ async def market(*flags: str) -> AsyncIterator[tuple[Server, Vendors]]:
                 f"{table}PER_MINUTE": "0",
                 f"{table}PER_DAY": "0",
             }
-        # A gateway runs no jobs, whose questions would be among those that a test counts.
         async with running_server(*flags, env=env) as server:
             vendors.asked.clear()
             yield server, vendors
@@ -59,6 +69,27 @@ def told(answer: Answer) -> tuple[int, str, str, int]:
 def asked(vendors: Vendors, symbol: str = "AAPL") -> list[str]:
     """Which vendors were asked for a symbol, in order; jobs may ask for others."""
     return [name for name, path, query in vendors.asked if symbol in path or symbol in query.values()]
+
+
+@asynccontextmanager
+async def people(server: Server) -> AsyncIterator[Ask]:
+    """Operators who read, each with an allowance of their own; one of them asks for a path and gets JSON."""
+    scopes = ("market:read", "admin")
+    tokens = [server.token(user=f"u{number}", scopes=scopes) for number in range(READERS)]
+    async with aiohttp.ClientSession(f"{server.url}/api/v1/market/") as session:
+
+        async def ask(method: str, path: str, who: int = 0) -> tuple[int, Any]:
+            headers = {"Authorization": f"Bearer {tokens[who]}"}
+            async with session.request(method, path, headers=headers) as answer:
+                return answer.status, await answer.json()
+
+        yield ask
+
+
+async def over(ask: Ask, task_id: str) -> bool:
+    """Whether a run ended well."""
+    status, run = await ask("GET", f"jobs/{task_id}")
+    return (status, run["status"]) == (200, "ok")
 
 
 async def test_the_first_vendor_answers_and_is_not_asked_again_for_a_minute() -> None:
@@ -122,3 +153,22 @@ async def test_vendors_that_do_not_answer_give_way_to_what_is_remembered(valkey:
         assert told(answer)[1:3] == ("cache", "partial_data")
         assert answer[1]["warning"] == "external_api_timeout"
         assert answer[1]["age_seconds"] < 300
+
+
+async def test_what_the_jobs_keep_fresh_costs_readers_no_question() -> None:
+    """Nor does it for as long as the jobs go on: a minute's run may fall into this test, and is counted."""
+    async with market() as (server, vendors), people(server) as ask:
+        _, started = await ask("POST", "jobs/quotes/run")
+        await eventually(lambda: over(ask, started["task_id"]), 10, "the end of the job")
+        for number in range(READERS * len(POPULAR)):
+            status, body = await ask("GET", f"quote/{POPULAR[number % len(POPULAR)]}", number % READERS)
+            assert (status, body["data_source"], body["retry_attempts"]) == (200, "fmp", 0)
+        _, stats = await ask("GET", "cache/stats")
+        assert stats["hitRatio"] > 0.9
+
+        async def only_jobs_asked() -> bool:
+            _, body = await ask("GET", "jobs/status")
+            [runs] = [len(job["runs"]) for job in body["jobs"] if job["name"] == "quotes"]
+            return len([1 for symbol in POPULAR for _ in asked(vendors, symbol)]) == runs * len(POPULAR)
+
+        await eventually(only_jobs_asked, 10, "as many questions as the jobs ask")

@@ -6,7 +6,7 @@ what was asked is kept, so that a test can see that nothing was.
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
@@ -53,12 +53,16 @@ class Vendors:
         url: Where it is; the base URL of a vendor is behind it.
         asked: Vendor, path and query of each question, oldest first.
         retry_after: Header of answers of those who are `busy`; None for none.
+        known: Symbols that FMP knows beside those that were recorded; it says of them what it says of AAPL.
+        pause: Seconds that the next answer of a vendor takes.
     """
 
     def __init__(self) -> None:
         self.url = ""
         self.asked: list[tuple[str, str, dict[str, str]]] = []
         self.retry_after: str | None = "7"
+        self.known: set[str] = set()
+        self.pause: Callable[[], float] = lambda: 0.0
         self._moods: dict[str, Mood] = {}
         self._awake = asyncio.Event()
         self.app = web.Application(middlewares=[self._moody])
@@ -83,6 +87,7 @@ class Vendors:
     async def _moody(self, request: web.Request, handler: Handler) -> web.StreamResponse:  # noqa: PLR0911  # a table
         vendor = request.path.split("/")[1]
         self.asked.append((vendor, request.path.removeprefix(f"/{vendor}"), dict(request.query)))
+        await asyncio.sleep(self.pause())
         match self._moods.get(vendor, "well"):
             case "slow":
                 await self._awake.wait()
@@ -113,7 +118,7 @@ class Vendors:
         if path in ("search-symbol", "search-name"):
             return _json(recorded("fmp", "search"))
         symbol = request.query.get("symbol") or request.query.get("symbols", "")
-        if symbol not in _SYMBOLS:
+        if symbol not in _SYMBOLS | self.known:
             return _json(recorded("fmp", "unknown"))
         names = {
             "quote": "quote_pair" if symbol == "EURUSD" else "quote",
@@ -122,7 +127,10 @@ class Vendors:
             "profile": "profile",
             "news/stock": "news",
         }
-        return _json(recorded("fmp", names[path])) if path in names else web.Response(status=404)
+        if path not in names:
+            return web.Response(status=404)
+        body = recorded("fmp", names[path])
+        return _json(body if symbol in _SYMBOLS else body.replace(b'"AAPL"', f'"{symbol}"'.encode()))
 
     async def _alpha_vantage(self, request: web.Request) -> web.Response:
         if request.query.get("apikey") != KEY:
