@@ -1,5 +1,6 @@
 """Every example runs as its README says, against a server in development mode."""
 
+import asyncio
 import os
 import re
 import sys
@@ -9,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.conformance.raw import raw_socket
 from tests.support.eventually import wait_until
+from tests.support.gateways import next_event
 from tests.support.node import FOLDER, Node
 from tests.support.pages import bundle, serving_folder
 from tests.support.program import Program, clean_environment
-from tests.support.server import Server, free_port, serving
+from tests.support.server import Server, free_port, running_server, serving
+from tests.support.valkey import Valkey
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SDK = EXAMPLES.parent / "sdk/python"
@@ -36,10 +40,11 @@ def server(page_port: int) -> Iterator[Server]:
 
 
 @contextmanager
-def _running(server: Server, *command: str, cwd: Path = EXAMPLES) -> Iterator[Program]:
+def _running(server: Server, *command: str, cwd: Path = EXAMPLES, redis: str = "") -> Iterator[Program]:
     """An example that runs inside the block, with the console script on its PATH as after an installation."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     extra = {"PATH": path, "MARKETSTREAM_URL": server.url, "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(SDK)}
+    extra |= {"REDIS_URL": redis} if redis else {}
     with Program(command, env=clean_environment(extra), cwd=cwd) as program:
         yield program
 
@@ -174,6 +179,22 @@ def test_the_standard_library_publishes(server: Server) -> None:
         *good, bad = _finished(program)
     assert good == ["{'accepted': 1, 'rejected': []}"] * 3
     assert "invalid symbol" in bad
+
+
+async def test_a_back_end_tells_one_tenant_something(valkey: Valkey) -> None:
+    """Its clients hear of it, and those of another tenant do not."""
+    async with (
+        running_server("--dev", "--bus", valkey.url) as server,
+        raw_socket(server.url, token=server.token(tenant="acme")) as ours,
+        raw_socket(server.url, token=server.token(tenant="rival")) as theirs,
+    ):
+        command = (sys.executable, "tenant_broadcast.py", "acme", "back", "at", "noon")
+        with _running(server, *command, redis=valkey.url) as program:
+            assert await asyncio.to_thread(program.wait, 10) == 0
+        assert program.out == ["told acme: back at noon"]
+        assert await next_event(ours, "notice") == {"text": "back at noon"}
+        await theirs.fence()
+        assert "notice" not in dict(theirs.events)
 
 
 def test_what_was_published_can_be_watched(server: Server) -> None:
