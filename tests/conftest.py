@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from pytest_asyncio import is_async_test
 
 from tests.support.browser import find_chromium
@@ -27,6 +28,9 @@ def pytest_configure() -> None:
     """Takes the server's settings out of the environment; the folder of tapes is the tests' own."""
     for name in [name for name in os.environ if name.startswith(SETTINGS) and name != TAPES]:
         del os.environ[name]
+    # How long an example takes says more about what else the machine does than about the code.
+    settings.register_profile("patient", deadline=None)
+    settings.load_profile("patient")
 
 
 @pytest.fixture(autouse=True)
