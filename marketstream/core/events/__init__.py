@@ -1,0 +1,1 @@
+"""Event streams: who wants to hear of an event, and when each of them is told."""
