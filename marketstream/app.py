@@ -5,9 +5,7 @@ Every task of the process belongs to the one task group in `Server.run`.
 
 import asyncio
 import gc
-import secrets
 import signal
-import socket
 from collections.abc import Callable
 from functools import partial
 from typing import cast
@@ -17,18 +15,17 @@ import structlog
 import uvloop
 from aiohttp import web
 
-from marketstream.bus.ingest import Ingest, Source
 from marketstream.bus.intake import RedisIntake
 from marketstream.bus.lease import RedisLease
 from marketstream.bus.memory import MemoryLease
 from marketstream.bus.presence import Presence
 from marketstream.bus.redis import RedisBus
-from marketstream.bus.url import build_bus, build_clients
+from marketstream.bus.url import build_bus
 from marketstream.cache.redis import RedisCache
-from marketstream.core.symbols import SymbolRegistry
 from marketstream.engine.aggregator import Aggregator
 from marketstream.engine.desk import Desk
 from marketstream.engine.drain import drain
+from marketstream.engine.entries import PriceEntries
 from marketstream.engine.heartbeat import Heartbeat
 from marketstream.engine.market import Market
 from marketstream.engine.node import Delivery, Node
@@ -49,11 +46,10 @@ from marketstream.transports.credentials import Credentials
 from marketstream.transports.origin import OriginPolicy
 from marketstream.transports.plain import PlainWebSocket
 from marketstream.transports.rest.dev import Development
-from marketstream.transports.rest.guard import Guard
 from marketstream.transports.rest.health import Health
 from marketstream.transports.socketio.namespace import MarketServer, build_socketio
 from marketstream.transports.sse import EventStream
-from marketstream.wiring import ReadSide, attach_reading, build_cache
+from marketstream.wiring import ReadSide, attach_reading, build_cache, build_events, build_ingests
 
 log = structlog.get_logger(__name__)
 
@@ -156,11 +152,19 @@ class Server:
             stats=stats,
         )
         self._registry = registry
+        self._events = build_events(
+            settings, node=self.node, bus=self._bus, presence=self._presence, plans=plans
+        )
         self._cache = build_cache(settings, self._clock)
         self._lease, self._intake = self._build_lease(desk)
         if self._feeds_market:
             self._register_feeds()
-            self._register_ingest(registry, stats)
+            entries = PriceEntries(publish=self.publisher.publish_one, registry=registry, clock=self._clock)
+            for work in build_ingests(
+                settings, self._bus, prices=entries, events=self._events, clock=self._clock, stats=stats
+            ):
+                self._market.add_work(work)
+            self._market.add_work(self._events.coordinator.run)
         if self._presence is not None:
             self._presence.attach(self.node.demand)
             if self._runs_jobs:
@@ -216,6 +220,7 @@ class Server:
                     # One after the other: the lease is given back while the bus can still say so.
                     await asyncio.wait([task])
         finally:
+            self._events.broadcaster.stop()
             self.node.flusher.stop()
             await runner.cleanup()
             if isinstance(self._cache, RedisCache):
@@ -278,31 +283,11 @@ class Server:
                 # `none` is the only spec that makes no feed.
                 self._market.add_feed(cast("Callable[[], Feed]", make))
 
-    def _register_ingest(self, registry: SymbolRegistry, stats: Stats) -> None:
-        """The stream of best prices, where there is a Redis to read it from."""
-        settings = self._settings.ingest
-        if not isinstance(self._bus, RedisBus) or not settings.enabled:
-            return
-        client, reader = build_clients(self._settings.bus.url)
-        consumer = f"{socket.gethostname()}-{secrets.token_hex(4)}"
-        ingest = Ingest(
-            client=client,
-            reader=reader,
-            source=Source(settings.stream, settings.group, consumer),
-            publish=self.publisher.publish_one,
-            flushed=self._bus.flushed,
-            registry=registry,
-            clock=self._clock,
-            stats=stats,
-        )
-        self._market.add_work(ingest.run)
-
     def _build_app(self, plans: frozenset[str]) -> web.Application:
         settings = self._settings
         origins = OriginPolicy(settings.server.cors_origins)
         credentials = Credentials(allow_query_token=settings.auth.allow_query_token)
         addresses = AddressReader(settings.server.trusted_proxies)
-        guard = Guard(verifier=self._verifier, credentials=credentials)
         app = web.Application(client_max_size=settings.server.max_body)
         self.socketio = build_socketio(
             node=self.node,
@@ -318,6 +303,7 @@ class Server:
             self.socketio.manager.relay_through(self._bus)
         figures = build_registry(
             node=self.node,
+            events=self._events,
             supervisor=self._supervisor,
             bus_connected=lambda: self._bus.connected,
             backlog=lambda: self._bus.backlog if isinstance(self._bus, RedisBus) else Backlog(),
@@ -328,12 +314,12 @@ class Server:
             self._reading = attach_reading(
                 app,
                 settings,
-                guard=guard,
                 registry=self._registry,
                 node=self.node,
                 bus=self._bus,
                 cache=self._cache,
                 intake=self._intake,
+                events=self._events,
             )
         if not self._serves_clients:
             return app

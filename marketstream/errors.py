@@ -5,6 +5,7 @@
     |   +-- InvalidMessageError     400  INVALID_MESSAGE
     |   |   +-- FutureTimeError                      a vendor's time has not come yet
     |   +-- UnknownEventError       404  UNKNOWN_EVENT
+    |   +-- SubscriptionLimitError  409  SUBSCRIPTION_LIMIT
     |   +-- UnknownSymbolError      404  UNKNOWN_SYMBOL
     |   +-- NotFoundError           404  NOT_FOUND
     |   +-- LateQuoteError          409  LATE_QUOTE
@@ -77,6 +78,13 @@ class FutureTimeError(InvalidMessageError):
     def __init__(self, text: str, at_ms: int, *, path: str = "") -> None:
         super().__init__(text, path=path)
         self.at_ms = at_ms
+
+
+class SubscriptionLimitError(RequestError):
+    """A user holds as many subscriptions to events as may be."""
+
+    code = "SUBSCRIPTION_LIMIT"
+    status = 409
 
 
 class UnknownEventError(RequestError):

@@ -1,7 +1,9 @@
 """The read side put together: providers, cache and endpoints, as the settings want them."""
 
 import random
-from collections.abc import Sequence
+import secrets
+import socket
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -9,33 +11,43 @@ from aiohttp import web
 
 from marketstream.bus.budget import RedisBudget
 from marketstream.bus.claims import RedisClaims
-from marketstream.bus.memory import MemoryClaims
+from marketstream.bus.events import EventChannels, RedisEventRoad, RedisEventStore, RedisRoad
+from marketstream.bus.ingest import Ingest, Source, Take
+from marketstream.bus.memory import MemoryClaims, MemoryEventRoad, MemoryEventStore, MemoryRoad
+from marketstream.bus.presence import Presence
 from marketstream.bus.redis import RedisBus
-from marketstream.bus.url import build_client
+from marketstream.bus.url import build_client, build_clients
 from marketstream.cache.memory import MemoryCache
 from marketstream.cache.redis import RedisCache
 from marketstream.core.symbols import SymbolRegistry
 from marketstream.engine.duties import Duties
+from marketstream.engine.entries import PriceEntries
+from marketstream.engine.events.streams import EventStreams, Roads
 from marketstream.engine.jobs import Jobs
 from marketstream.engine.node import Node
 from marketstream.engine.overview import Overview
 from marketstream.engine.provision import Provision
 from marketstream.engine.quotes import newest_price
+from marketstream.engine.stats import Stats
 from marketstream.errors import ConfigurationError
 from marketstream.feeds.provider import SyntheticProvider
 from marketstream.ports import Budget, Bus, Cache, Clock, Intake, Provider
 from marketstream.providers.budget import MemoryBudget
 from marketstream.settings import Settings
+from marketstream.settings.plan import load_rules
 from marketstream.settings.provider import NAMES, Vendors, allowances, load_vendors
+from marketstream.transports.credentials import Credentials
 from marketstream.transports.rest import reference
 from marketstream.transports.rest.admin import CacheAdmin, StreamAdmin
 from marketstream.transports.rest.endpoint import Endpoint
+from marketstream.transports.rest.events import Events
 from marketstream.transports.rest.guard import Guard
 from marketstream.transports.rest.jobs import JobsAdmin
 from marketstream.transports.rest.market import Publishing
 from marketstream.transports.rest.meter import Meter
 from marketstream.transports.rest.read import Reading
 from marketstream.transports.rest.views import show
+from marketstream.wire import keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +133,84 @@ def build_jobs(
     return jobs
 
 
+def build_events(
+    settings: Settings, *, node: Node, bus: Bus, presence: Presence | None, plans: Collection[str]
+) -> EventStreams:
+    """Event streams over the bus: alone, or with those of other processes."""
+    rules = load_rules(settings.events.routes_file, plans)
+    window = settings.events.window_ms / 1000
+    if not isinstance(bus, RedisBus) or presence is None:
+        return EventStreams(
+            node=node,
+            bus=bus,
+            roads=Roads(MemoryEventRoad(clock=node.clock), MemoryRoad(), MemoryRoad()),
+            store=MemoryEventStore(),
+            rules=rules,
+            window=window,
+        )
+    streams = EventStreams(
+        node=node,
+        bus=bus,
+        roads=Roads(
+            RedisEventRoad(bus),
+            RedisRoad(bus, keys.EVENT_WORK),
+            RedisRoad(bus, keys.EVENT_TASKS),
+            RedisRoad(bus, keys.EVENT_NEWS),
+            bus.node,
+            presence.dead,
+        ),
+        store=RedisEventStore(bus),
+        rules=rules,
+        window=window,
+    )
+    bus.on_found(streams.look_again)
+    return streams
+
+
+def build_ingests(
+    settings: Settings,
+    bus: Bus,
+    *,
+    prices: PriceEntries,
+    events: EventStreams,
+    clock: Clock,
+    stats: Stats,
+) -> list[Callable[[], Coroutine[None, None, None]]]:
+    """What brings in what back ends leave in Redis, where there is one; each runs until cancelled."""
+    if not isinstance(bus, RedisBus) or not settings.ingest.enabled:
+        return []
+    consumer = f"{socket.gethostname()}-{secrets.token_hex(4)}"
+    given = settings.events
+    sources: list[tuple[Source, Take]] = [
+        (Source(settings.ingest.stream, settings.ingest.group, consumer), prices.take),
+        (Source(given.stream, given.group, consumer), events.desk.take_entry),
+    ]
+    works = []
+    for source, take in sources:
+        client, reader = build_clients(settings.bus.url)
+        ingest = Ingest(
+            client=client,
+            reader=reader,
+            source=source,
+            take=take,
+            flushed=bus.flushed,
+            clock=clock,
+            stats=stats,
+        )
+        works.append(ingest.run)
+    return [*works, EventChannels(bus=bus, patterns=given.channels, take=events.desk.take).run]
+
+
 def attach_reading(
     app: web.Application,
     settings: Settings,
     *,
-    guard: Guard,
     registry: SymbolRegistry,
     node: Node,
     bus: Bus,
     cache: Cache,
     intake: Intake,
+    events: EventStreams,
 ) -> ReadSide:
     """Adds the endpoints below `/api/v1/market`, and what describes them.
 
@@ -140,6 +220,7 @@ def attach_reading(
         What asks providers, to be closed before the process waits for its tasks.
     """
     market = settings.market
+    guard = Guard(verifier=node, credentials=Credentials(allow_query_token=settings.auth.allow_query_token))
     vendors = build_vendors(settings, node.clock, bus)
     provision = Provision(
         providers=build_providers(settings, node.clock, bus, vendors),
@@ -169,10 +250,12 @@ def attach_reading(
         reading = Reading(endpoint=endpoint, node=node, provision=provision, overview=overview)
         publishing = Publishing(guard=guard, intake=intake)
         streams = StreamAdmin(endpoint=endpoint, node=node)
+        happenings = Events(endpoint=endpoint, guard=guard, streams=events)
         operations = [
             *reading.operations(),
             *publishing.operations(),
             *streams.operations(),
+            *happenings.operations(),
             *operations,
         ]
     reference.attach(app, operations)

@@ -14,6 +14,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import isawaitable
 from typing import Any
 
 import structlog
@@ -24,12 +25,10 @@ from redis.exceptions import RedisClusterException, RedisError, ResponseError
 from marketstream.bus.redis import PATIENCE, STEPS
 from marketstream.bus.reply import heed
 from marketstream.core.backoff import Backoff
-from marketstream.core.model import BestPrice
-from marketstream.core.symbols import SymbolRegistry
 from marketstream.engine.stats import Stats
-from marketstream.errors import LateQuoteError, RequestError
+from marketstream.errors import BusError, RequestError
 from marketstream.ports import Clock
-from marketstream.wire import ingest, keys
+from marketstream.wire import keys
 
 log = structlog.get_logger(__name__)
 
@@ -58,6 +57,12 @@ Fields = Mapping[bytes, bytes]
 Entries = Sequence[tuple[bytes, Fields]]
 """Entries by their ids."""
 
+FIELD = b"event"
+"""The field of an entry that counts."""
+
+Take = Callable[[bytes, bytes], str | Awaitable[str]]
+"""Takes the field of an entry, and the entry's id."""
+
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -81,9 +86,9 @@ class Ingest:
         client: Commands go through it.
         reader: Reads that wait go through it; without a read time-out.
         source: What is read.
-        publish: Takes a price and its tenant; raises `RequestError` for what it does not take.
+        take: Tells what became of an entry; raises `RequestError` for one that it does not take, and
+            `BusError` when none can be taken now.
         flushed: Returns when everything published before was sent.
-        registry: Symbols of this server.
         clock: Time.
         stats: Counters to keep.
     """
@@ -94,18 +99,16 @@ class Ingest:
         client: Redis | RedisCluster,
         reader: Redis | RedisCluster,
         source: Source,
-        publish: Callable[[BestPrice, str | None], None],
+        take: Take,
         flushed: Callable[[], Awaitable[None]],
-        registry: SymbolRegistry,
         clock: Clock,
         stats: Stats,
     ) -> None:
         self._client = client
         self._reader = reader
         self._source = source
-        self._publish = publish
+        self._take = take
         self._flushed = flushed
-        self._registry = registry
         self._clock = clock
         self._stats = stats
         self._interrupted = False
@@ -117,7 +120,7 @@ class Ingest:
             began = self._clock.now()
             try:
                 await self._session()
-            except (RedisError, RedisClusterException, OSError) as error:
+            except (RedisError, RedisClusterException, OSError, BusError) as error:
                 self._lost(error)
             finally:
                 await self._reader.aclose()
@@ -238,10 +241,14 @@ class Ingest:
             if number % TURN == 0:
                 await asyncio.sleep(0)
             try:
-                outcome = self._offer(entry_id, fields)
+                found = self._take(fields.get(FIELD, b""), entry_id)
+                outcome = await found if isawaitable(found) else found
             except RequestError as error:
                 await self._bury(entry_id, fields, str(error))
                 outcome = "bad"
+            except BusError:
+                # None of the others would be taken either: they are in hand, and tried first when it goes on.
+                raise
             except Exception as error:  # noqa: BLE001  # a fault of the server: others must not wait for this entry
                 # It is taken over like one that was left behind, until it was delivered too often.
                 log.error("ingest_entry_failed", id=entry_id.decode(), error=repr(error))  # noqa: TRY400  # one line
@@ -253,27 +260,12 @@ class Ingest:
             await self._flushed()
             await self._acknowledge(done, outcomes)
 
-    def _offer(self, entry_id: bytes, fields: Fields) -> str:
-        """Publishes an entry and tells what became of it.
-
-        Raises:
-            RequestError: It is a bad one.
-        """
-        added_ms = int(entry_id.partition(b"-")[0])
-        data = fields.get(ingest.FIELD, b"")
-        entry = ingest.parse(data, self._registry, self._clock.wall_ms(), added_ms)
-        try:
-            self._publish(entry.price, entry.tenant)
-        except LateQuoteError:
-            return "late"
-        return "accepted"
-
     async def _bury(self, entry_id: bytes, fields: Fields, reason: str) -> None:
         """Keeps an entry that cannot be used, for people to look at."""
-        event = fields.get(ingest.FIELD, b"")
+        event = fields.get(FIELD, b"")
         await self._client.xadd(
             keys.dead_letters(self._source.stream),
-            {ingest.FIELD: event, "reason": reason, "id": entry_id},
+            {FIELD: event, "reason": reason, "id": entry_id},
             maxlen=DEAD_LETTERS,
         )
         log.debug("ingest_entry_refused", id=entry_id.decode(), reason=reason)

@@ -6,8 +6,11 @@ rise strictly over everything published here.
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from marketstream.core.events.event import User
+from marketstream.core.events.seen import Seen
 from marketstream.core.frame import Frame
-from marketstream.ports import Bus, Claims, Clock, Lease
+from marketstream.engine.events.ports import EventRoad, EventStore, Posting
+from marketstream.ports import Bus, Claims, Clock, Lease, Relay
 
 
 class MemoryBus:
@@ -85,6 +88,83 @@ class MemoryClaims:
         return True
 
 
+class MemoryRoad:
+    """The road of a process that is alone: a function call. See `ports.Relay`."""
+
+    def __init__(self) -> None:
+        self._receive: Callable[[bytes], None] | None = None
+
+    def send(self, message: bytes) -> None:
+        """Delivers within the call."""
+        if self._receive is not None:
+            self._receive(message)
+
+    def listen(self, receive: Callable[[bytes], None]) -> None:
+        """Names the one receiver."""
+        self._receive = receive
+
+
+class MemoryEventRoad:
+    """The road of events of a process that is alone. See `engine.events.ports.EventRoad`.
+
+    Args:
+        clock: Time.
+    """
+
+    def __init__(self, *, clock: Clock) -> None:
+        self._clock = clock
+        self._seen = Seen()
+        self._receive: Callable[[bytes], None] | None = None
+
+    async def send(self, postings: Sequence[Posting]) -> list[bool]:
+        """Delivers within the call."""
+        now = self._clock.now()
+        return [self._send(tenant, ident, message, now) for tenant, ident, message in postings]
+
+    def listen(self, receive: Callable[[bytes], None]) -> None:
+        """Names the one receiver."""
+        self._receive = receive
+
+    def _send(self, tenant: str | None, ident: str, message: bytes, now: float) -> bool:
+        is_first = self._seen.first(tenant, ident, now)
+        if is_first and self._receive is not None:
+            self._receive(message)
+        return is_first
+
+
+class MemoryEventStore:
+    """What users of a process that is alone want to hear of; a restart forgets it.
+
+    See `engine.events.ports.EventStore`.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[User, dict[str, bytes]] = {}
+
+    async def load(self, users: Sequence[User]) -> list[dict[str, bytes]]:
+        """From memory."""
+        return [dict(self._kept.get(user, {})) for user in users]
+
+    async def put(self, user: User, name: str, body: bytes, limit: int) -> bool:
+        """In memory."""
+        kept = self._kept.get(user, {})
+        if name not in kept and len(kept) >= limit:
+            return False
+        self._kept[user] = kept | {name: body}
+        return True
+
+    async def remove(self, user: User, name: str) -> bool:
+        """From memory."""
+        kept = self._kept.get(user, {})
+        found = kept.pop(name, None) is not None
+        if found and not kept:
+            del self._kept[user]
+        return found
+
+
 _: type[Bus] = MemoryBus
 _lease: type[Lease] = MemoryLease
 _claims: type[Claims] = MemoryClaims
+_road: type[Relay] = MemoryRoad
+_store: type[EventStore] = MemoryEventStore
+_events: type[EventRoad] = MemoryEventRoad

@@ -11,6 +11,7 @@ written again afterwards.
 
 import asyncio
 import random
+from collections.abc import Sequence
 from importlib.resources import files
 
 import structlog
@@ -23,7 +24,7 @@ from marketstream.bus.redis import STEPS, RedisBus
 from marketstream.bus.roster import BEAT, DEAD_AFTER, Roster
 from marketstream.core.backoff import Backoff
 from marketstream.engine.demand import Demand
-from marketstream.errors import InvalidMessageError
+from marketstream.errors import BusError, InvalidMessageError
 from marketstream.ports import Clock
 from marketstream.wire import demand as wire
 from marketstream.wire import keys
@@ -104,6 +105,17 @@ class Presence:
             self._forget(node)
         self._unread.clear()
         self._beat_now.set()
+
+    async def dead(self, nodes: Sequence[str]) -> Sequence[str]:
+        """Those of some processes that are dead.
+
+        Raises:
+            BusError: Nobody can say.
+        """
+        try:
+            return await self._roster.dead(nodes) if nodes else ()
+        except (RedisError, OSError) as error:
+            raise BusError("who is alive cannot be read now") from error
 
     async def follow(self) -> None:
         """Listens until cancelled: for who runs feeds at the moment."""

@@ -167,7 +167,12 @@ class RedisBus:
         self._ears[keys.RELAY] = receive
 
     def hear(self, channel: str, receive: Callable[[bytes], None]) -> None:
-        """Listens to a channel that is not one of frames, also after Redis was lost and found."""
+        """Listens to a channel that is not one of frames, also after Redis was lost and found.
+
+        Args:
+            channel: Its name, or a pattern for many.
+            receive: Called with each message.
+        """
         self._ears[channel] = receive
         if self._link is not None:
             self._link.want([channel])

@@ -89,19 +89,22 @@ class Subscriber:
     async def read(self) -> None:
         """Hands on what is said, until the connection ends or this is cancelled."""
         while True:
-            kind, name, data = await self._connection.read_response(timeout=math.inf)
+            # What came by a pattern says the pattern first, and then the channel, which nobody asked about.
+            kind, name, *_, data = await self._connection.read_response(timeout=math.inf)
             self._take(kind, name.decode(), data)
 
     async def _tell(self, gone: Iterable[str], new: Iterable[str]) -> None:
-        if gone:
-            await self._connection.send_command("UNSUBSCRIBE", *gone)
-        if new:
-            await self._connection.send_command("SUBSCRIBE", *new)
+        for verb, names in (("UNSUBSCRIBE", set(gone)), ("SUBSCRIBE", set(new))):
+            patterns = set(filter(keys.is_pattern, names))
+            if names - patterns:
+                await self._connection.send_command(verb, *(names - patterns))
+            if patterns:
+                await self._connection.send_command(f"P{verb}", *patterns)
 
     def _take(self, kind: bytes, channel: str, data: bytes) -> None:
-        if kind == self.told:
+        if kind in (self.told, b"pmessage"):
             self._heard(channel, data)
-        elif kind == self.joined:
+        elif kind in (self.joined, b"psubscribe"):
             self._confirm(channel)
 
     def _confirm(self, channel: str) -> None:

@@ -6,6 +6,7 @@ A dialect parses bytes into a command and renders a reply into bytes; nothing in
 from dataclasses import dataclass
 
 from marketstream.core.entitlements import Mode
+from marketstream.core.events.filter import Filter
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,52 @@ class Authenticate:
     token: str
 
 
-Command = Subscribe | Unsubscribe | ListSubscriptions | Ping | GetQuote | Authenticate
+@dataclass(frozen=True, slots=True)
+class SubscribeEvents:
+    """Hear of some events from now on, over every connection of the user."""
+
+    name: str
+    filter: Filter
+
+
+@dataclass(frozen=True, slots=True)
+class UnsubscribeEvents:
+    """Hear no more of the events that a name stands for."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListEventSubscriptions:
+    """Say of which events the user hears."""
+
+
+@dataclass(frozen=True, slots=True)
+class JoinGroup:
+    """Do a share of what a group of workers has to do, over this connection."""
+
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveGroup:
+    """Do so no more; what is in hand goes to others."""
+
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class AckEvent:
+    """Say that an event which was given to this worker is done."""
+
+    id: str
+
+
+WorkCommand = JoinGroup | LeaveGroup | AckEvent
+EventCommand = SubscribeEvents | UnsubscribeEvents | ListEventSubscriptions
+Command = (
+    Subscribe | Unsubscribe | ListSubscriptions | Ping | GetQuote | Authenticate | EventCommand | WorkCommand
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +161,52 @@ class Authenticated:
     expires_at_ms: int
 
 
-Reply = Subscribed | Unsubscribed | Subscriptions | Pong | Quoted | Authenticated
+@dataclass(frozen=True, slots=True)
+class EventsSubscribed:
+    """Answer to `SubscribeEvents`."""
+
+    name: str
+    filter: Filter
+
+
+@dataclass(frozen=True, slots=True)
+class EventsUnsubscribed:
+    """Answer to `UnsubscribeEvents`, also where there was nothing of that name."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventSubscriptions:
+    """Answer to `ListEventSubscriptions`: filters by name."""
+
+    held: tuple[tuple[str, Filter], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupJoined:
+    """Answer to `JoinGroup`."""
+
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupLeft:
+    """Answer to `LeaveGroup`, also where the worker was no member."""
+
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class EventAcknowledged:
+    """Answer to `AckEvent`, also where the worker has no such event in hand any more."""
+
+    id: str
+
+
+WorkReply = GroupJoined | GroupLeft | EventAcknowledged
+EventReply = EventsSubscribed | EventsUnsubscribed | EventSubscriptions | WorkReply
+Reply = Subscribed | Unsubscribed | Subscriptions | Pong | Quoted | Authenticated | EventReply
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ class Plan:
         max_rate: Updates a second and symbol; 0 means unlimited.
         delay: Seconds that prices are held back; 0 means live.
         modes: Delivery modes that may be asked for.
+        rank: Where it stands among plans; events for higher ones may go out first.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Plan:
     max_rate: float = 0
     delay: float = 0
     modes: tuple[Mode, ...] = ("latest", "every")
+    rank: int = 0
     _symbols: re.Pattern[str] = field(init=False, repr=False, compare=False)
     _channels: re.Pattern[str] = field(init=False, repr=False, compare=False)
 

@@ -28,6 +28,7 @@ class Sink(Protocol):
         keepalive_interval: Seconds between two of them.
         listens: True when the client is expected to send something now and then.
         keeps: True when what is written while it is not writable is kept for the client's next request.
+        personal: True when what is sent to a user, and not to those who watch a symbol, goes out here.
         snapshots: True when current values go out as one `snapshot`, False when as a `price` each.
     """
 
@@ -35,6 +36,7 @@ class Sink(Protocol):
     keepalive: Frame | None
     keepalive_interval: float
     listens: bool
+    personal: bool
     snapshots: bool
     keeps: bool
 

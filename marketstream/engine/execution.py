@@ -14,21 +14,28 @@ import structlog
 
 from marketstream.core import rooms
 from marketstream.core.commands import (
+    AckEvent,
     Authenticate,
     Authenticated,
     Command,
     Effect,
+    EventCommand,
     GetQuote,
     Join,
     JoinChannel,
+    JoinGroup,
     Leave,
     LeaveChannel,
+    LeaveGroup,
+    ListEventSubscriptions,
     Quoted,
     Reply,
     SendSnapshot,
     Subscribe,
     Subscribed,
+    SubscribeEvents,
     Subscription,
+    UnsubscribeEvents,
 )
 from marketstream.core.entitlements import Principal
 from marketstream.core.frame import Frame
@@ -93,6 +100,14 @@ class Execution:
                     if isawaitable(body):
                         return self._quote_later(body, answer)
                     self._say(answer, Quoted(body))
+                case JoinGroup() | LeaveGroup() | AckEvent():
+                    if not isinstance(command, AckEvent):
+                        session.spend(now)
+                    self._say(answer, self._node.on_work_command(connection, command))
+                case SubscribeEvents() | UnsubscribeEvents() | ListEventSubscriptions():
+                    session.spend(now)
+                    session.require_reader()
+                    return self._change_events(session.principal, command, answer)
                 case _:
                     reply, effects = session.handle(command, now, self._node.clock.wall_ms())
                     self._say(answer, reply)
@@ -109,6 +124,13 @@ class Execution:
     async def _quote_later(self, body: Awaitable[bytes], answer: Answer) -> None:
         try:
             self._say(answer, Quoted(await body))
+        except MarketstreamError as error:
+            self._fail(answer, error)
+        self._node.settle()
+
+    async def _change_events(self, who: Principal, command: EventCommand, answer: Answer) -> None:
+        try:
+            self._say(answer, await self._node.on_event_command(who, command))
         except MarketstreamError as error:
             self._fail(answer, error)
         self._node.settle()
@@ -145,6 +167,7 @@ class Execution:
             self._move_rooms(connection, session, before)
         connection.expires_at = self._node.monotonic(principal.expires_at_ms)
         connection.warned = False
+        self._node.on_admitted(connection)
         self._say(answer, Authenticated(principal.expires_at_ms))
 
     def _move_rooms(self, connection: Connection, session: Session, before: float) -> None:

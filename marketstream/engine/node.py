@@ -14,8 +14,12 @@ from marketstream.core import closing, rooms
 from marketstream.core.closing import CloseReason
 from marketstream.core.commands import (
     Command,
+    EventCommand,
+    EventReply,
     Subscribe,
     Subscribed,
+    WorkCommand,
+    WorkReply,
 )
 from marketstream.core.entitlements import Plan, Principal
 from marketstream.core.frame import Frame
@@ -30,10 +34,14 @@ from marketstream.engine.flusher import Flusher
 from marketstream.engine.places import LocalPlaces
 from marketstream.engine.quotes import Quotes
 from marketstream.engine.stats import Stats
+from marketstream.errors import UnavailableError
 from marketstream.ports import Bus, Clock, Places, Verifier
 from marketstream.wire import keys
 
 log = structlog.get_logger(__name__)
+
+EventHandler = Callable[[Principal, EventCommand], Awaitable[EventReply]]
+WorkHandler = Callable[[Connection, WorkCommand], WorkReply]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +82,10 @@ class Node:
         bus_lag_ms: Milliseconds between publishing and receiving, of the newest frame.
         spawn: Starts a task in the process's task group; set when there is one.
         draining: True once the process is going down: nobody is admitted any more.
+        on_admitted: Called with a connection that was let in, or that goes on under a newer token.
+        on_left: Called with a connection that ended.
+        on_event_command: Carries out what a client asks about event streams.
+        on_work_command: The same about the work of groups.
     """
 
     def __init__(
@@ -97,6 +109,10 @@ class Node:
         self.connections: dict[str, Connection] = {}
         self.spawn: Callable[[Coroutine[None, None, None]], object] = asyncio.ensure_future
         self.draining = False
+        self.on_admitted: Callable[[Connection], None] = _unheard
+        self.on_left: Callable[[Connection], None] = _unheard
+        self.on_event_command: EventHandler = _unserved
+        self.on_work_command: WorkHandler = _unemployed
         self.bus_lag_ms = 0.0
         self.flusher = Flusher(
             hub=self.hub,
@@ -171,6 +187,7 @@ class Node:
             plan=principal.plan.name,
             address=connection.address,
         )
+        self.on_admitted(connection)
 
     def preview(self, principal: Principal, command: Subscribe) -> Subscribed:
         """What a subscription would come to if it were the first of a client; changes nothing."""
@@ -217,6 +234,7 @@ class Node:
             self.hub.leave(rooms.channel_room(channel), outbox)
         for room in (rooms.tenant_room(principal.tenant), *connection.rooms):
             self.hub.leave(room, outbox)
+        self.on_left(connection)
         self.stats.discarded += outbox.replaceable() + outbox.missed()
         outbox.clear()
         if connection.placed:
@@ -382,6 +400,18 @@ def _room_of(frame: Frame) -> str:
     if frame.symbol:
         return rooms.symbol_room(frame.symbol)
     return rooms.channel_room(keys.subject(frame.key or ""))
+
+
+async def _unserved(_who: Principal, _command: EventCommand) -> EventReply:
+    raise UnavailableError("there are no event streams here")
+
+
+def _unemployed(_connection: Connection, _command: WorkCommand) -> WorkReply:
+    raise UnavailableError("there is no work of groups here")
+
+
+def _unheard(_connection: Connection) -> None:
+    """Nobody asked to be told."""
 
 
 async def _guarded(work: Coroutine[None, None, None]) -> None:

@@ -16,18 +16,18 @@ class Histogram:
         total: Sum of all observations.
     """
 
-    bounds: tuple[int, ...] = LATENCY_BUCKETS_MS
+    bounds: tuple[float, ...] = LATENCY_BUCKETS_MS
     counts: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BUCKETS_MS) + 1))
     total: float = 0.0
 
-    def observe(self, value: float) -> None:
-        """Counts one value."""
-        self.total += value
+    def observe(self, value: float, count: int = 1) -> None:
+        """Counts a value that was seen once, or so many times."""
+        self.total += value * count
         for index, bound in enumerate(self.bounds):
             if value <= bound:
-                self.counts[index] += 1
+                self.counts[index] += count
                 return
-        self.counts[-1] += 1
+        self.counts[-1] += count
 
 
 @dataclass(slots=True)

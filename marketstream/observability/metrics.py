@@ -3,13 +3,15 @@
 No label holds a user, a tenant or a symbol: their number has no bound.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from marketstream.core.events.event import Priority
+from marketstream.engine.events.streams import EventStreams
 from marketstream.engine.node import Node
 from marketstream.engine.stats import Histogram
 from marketstream.engine.supervisor import Supervisor
@@ -199,9 +201,94 @@ class EngineCollector(Collector):
         yield runs
 
 
+class EventCollector(Collector):
+    """Reads the event streams, layer by layer.
+
+    Args:
+        streams: They.
+    """
+
+    def __init__(self, streams: EventStreams) -> None:
+        self._streams = streams
+
+    def collect(self) -> Iterable[Metric]:
+        """Every series of the event streams, right now."""
+        yield from self._users()
+        yield from self._routes()
+        yield from self._deliveries()
+        yield from self._work()
+
+    def _users(self) -> Iterator[Metric]:
+        router = self._streams.router
+        yield GaugeMetricFamily("event_users", "Users who can be told of events here", value=router.connected)
+        yield GaugeMetricFamily(
+            "event_subscriptions", "Subscriptions of these users", value=router.subscriptions
+        )
+        yield GaugeMetricFamily(
+            "event_users_unread", "Users whose subscriptions are not known yet", value=self._streams.unread
+        )
+        yield _counter(
+            "event_publications",
+            "Events that back ends brought here, by outcome",
+            "outcome",
+            self._streams.stats.taken,
+        )
+
+    def _routes(self) -> Iterator[Metric]:
+        stats, router = self._streams.stats, self._streams.router
+        yield CounterMetricFamily("events_received", "Events that reached this process", value=stats.received)
+        yield _counter("events_routed", "The same by the rule they fell under", "rule", stats.routed)
+        yield _histogram("event_match_ms", "Milliseconds to find recipients in the index", stats.match)
+        yield _histogram("event_route_ms", "Milliseconds to find recipients at all", stats.route)
+        yield CounterMetricFamily(
+            "event_route_cache_hits", "Events whose recipients were known", value=router.hits
+        )
+        yield CounterMetricFamily(
+            "event_route_cache_misses", "Events for which the index was asked", value=router.misses
+        )
+
+    def _deliveries(self) -> Iterator[Metric]:
+        stats = self._streams.stats
+        yield CounterMetricFamily(
+            "events_delivered", "Events handed to connections, one for each", value=stats.delivered
+        )
+        yield CounterMetricFamily("event_batches", "Messages that carried them", value=stats.batches)
+        yield _by_priority("events_dropped", "Events for which there was no room", stats.tally.dropped)
+        yield _by_priority("events_limited", "Events that the limit held back", stats.tally.limited)
+        yield CounterMetricFamily(
+            "events_expired", "Events whose time was over before their turn", value=stats.expired
+        )
+        yield CounterMetricFamily(
+            "events_abandoned", "Events that waited for a connection when it ended", value=stats.abandoned
+        )
+        yield GaugeMetricFamily(
+            "event_queue_depth",
+            "Events that wait for connections",
+            value=self._streams.broadcaster.waiting,
+        )
+        yield _histogram("event_queue_ms", "Milliseconds that events waited here", stats.queue)
+        yield _histogram(
+            "event_delivery_ms", "Milliseconds from taking an event to handing it over", stats.delivery
+        )
+
+    def _work(self) -> Iterator[Metric]:
+        streams = self._streams
+        yield GaugeMetricFamily(
+            "event_workers", "Memberships of worker groups here", value=streams.workers.members
+        )
+        yield GaugeMetricFamily(
+            "event_work_waiting", "Events that wait for a worker", value=streams.coordinator.waiting
+        )
+        yield GaugeMetricFamily(
+            "event_work_pending", "Events that workers have in hand", value=streams.coordinator.pending
+        )
+        yield _counter("event_work", "Events of worker groups by outcome", "outcome", streams.stats.work)
+
+
 def build_registry(
     *,
     node: Node,
+    events: EventStreams,
     supervisor: Supervisor,
     bus_connected: Callable[[], bool],
     backlog: Callable[[], Backlog],
@@ -218,6 +305,7 @@ def build_registry(
             feeding=feeding,
         )
     )
+    registry.register(EventCollector(events))
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
@@ -228,6 +316,15 @@ def _counter(name: str, text: str, label: str, counts: dict[str, int]) -> Counte
     family = CounterMetricFamily(name, text, labels=[label])
     for value, count in sorted(counts.items()):
         family.add_metric([value], count)
+    return family
+
+
+def _by_priority(name: str, text: str, counts: Sequence[int]) -> CounterMetricFamily:
+    family = CounterMetricFamily(name, text, labels=["priority"])
+    for priority, count in zip(Priority, counts, strict=True):
+        # What is CRITICAL neither waits nor goes.
+        if priority is not Priority.CRITICAL:
+            family.add_metric([priority.name], count)
     return family
 
 

@@ -226,6 +226,24 @@ class Ingest(Section):
     group: Annotated[str, Field(min_length=1)] = "marketstream"
 
 
+class Events(Section):
+    """Event streams.
+
+    Attributes:
+        window_ms: Milliseconds in which events for one connection are collected; 0 sends each at once.
+        routes_file: Rules of routing; the shipped `config/routes.toml` unless set.
+        channels: Patterns of Redis pub/sub channels from which events come in; only where the bus is a Redis.
+        stream: Redis stream from which they come in; unusable entries go to `<stream>.dead`.
+        group: Name of the consumer group that reads it.
+    """
+
+    window_ms: Annotated[float, Field(ge=0, le=10_000)] = 100.0
+    routes_file: Path | None = None
+    channels: tuple[Annotated[str, Field(min_length=1)], ...] = ("marketstream.events.*",)
+    stream: Annotated[str, Field(min_length=1)] = "marketstream.events"
+    group: Annotated[str, Field(min_length=1)] = "marketstream"
+
+
 class Jobs(Section):
     """What is done periodically.
 
@@ -413,6 +431,7 @@ class Settings(Section):
     market: Market = Market()
     ingest: Ingest = Ingest()
     jobs: Jobs = Jobs()
+    events: Events = Events()
     delivery: Delivery = Delivery()
     socketio: SocketIO = SocketIO()
     websocket: WebSocket = WebSocket()

@@ -1,12 +1,14 @@
 """What customers can buy and which symbols exist: data in files of their own, checked like the settings."""
 
 import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from marketstream.core.entitlements import Mode, Plan
+from marketstream.core.events.rule import Rule, parse_rules
 from marketstream.core.symbols import SymbolRegistry, normalise
 from marketstream.errors import ConfigurationError
 from marketstream.settings.model import Settings
@@ -38,6 +40,7 @@ class _PlanTable(_Table):
     max_rate: Rate = 0
     delay: Rate = 0
     modes: Annotated[tuple[Mode, ...], Field(min_length=1)] = ("latest", "every")
+    rank: int = 0
 
     def plan(self, name: str) -> Plan:
         """The same as the core knows it."""
@@ -52,6 +55,7 @@ class _PlanTable(_Table):
             max_rate=self.max_rate,
             delay=self.delay,
             modes=self.modes,
+            rank=self.rank,
         )
 
 
@@ -80,6 +84,25 @@ def load_plans(path: Path | None = None) -> dict[str, Plan]:
         where, text = first_fault(error)
         raise ConfigurationError(where, f"{text} ({file})") from error
     return {name: table.plan(name) for name, table in tables.items()}
+
+
+def load_rules(path: Path | None, plans: Collection[str]) -> tuple[Rule, ...]:
+    """The rules by which events find their users.
+
+    Args:
+        path: The file; None: the shipped `config/routes.toml`.
+        plans: Names of the plans that there are.
+
+    Raises:
+        ConfigurationError: It cannot be read, or a key is unknown or impossible.
+    """
+    file = path or shipped("routes.toml")
+    try:
+        return parse_rules(read_toml(file, "events.routes_file"), plans)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            error.path, f"{str(error).removeprefix(f'{error.path}: ')} ({file})"
+        ) from None
 
 
 def load_registry(settings: Settings) -> SymbolRegistry:

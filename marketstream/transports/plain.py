@@ -47,6 +47,7 @@ class PlainStream(WebSocketStream):
 
     keepalive: Frame | None = PING
     listens = True
+    personal = True
     snapshots = False
     keeps = False
     __slots__ = ("_language", "_meter", "dialect", "keepalive_interval")

@@ -1,4 +1,6 @@
-"""Server-sent events: `GET /market-data/stream?symbols=...`, the edge that needs no library at all.
+"""Server-sent events, the edge that needs no library at all.
+
+`GET /market-data/stream?symbols=...` brings prices, `GET /api/v1/events/stream` what the user subscribed to.
 
 The bytes of a price are the same for every stream and are made once. After the head the connection is
 the flusher's like any other: no task and no handler stays behind for it.
@@ -13,6 +15,7 @@ from marketstream.core.closing import CloseReason
 from marketstream.core.commands import Reply, Subscribe, Subscribed
 from marketstream.core.entitlements import Principal
 from marketstream.core.frame import Frame
+from marketstream.core.session import READ, READERS
 from marketstream.engine.connection import Connection
 from marketstream.engine.node import Node
 from marketstream.errors import InvalidMessageError, MarketstreamError, NotEntitledError, UnavailableError
@@ -26,6 +29,7 @@ from marketstream.wire import request as requests
 from marketstream.wire.dialect import Dialect
 
 PATH = "/market-data/stream"
+PERSONAL_PATH = "/api/v1/events/stream"
 
 
 class SseStream(Stream):
@@ -34,6 +38,7 @@ class SseStream(Stream):
     dialect: Dialect = sse.SSE
     keepalive: Frame | None = sse.COMMENT
     listens = False
+    personal = False
     snapshots = False
     keeps = False
     __slots__ = ("keepalive_interval",)
@@ -49,6 +54,13 @@ class SseStream(Stream):
     def lost(self) -> None:
         """The client is gone."""
         self.node.leave(self.connection, closing.CLIENT_LEFT)
+
+
+class PersonalStream(SseStream):
+    """One that brings what is sent to its user, and no prices."""
+
+    personal = True
+    __slots__ = ()
 
 
 class EventStream:
@@ -86,18 +98,16 @@ class EventStream:
     def attach(self, app: web.Application) -> None:
         """Adds the route."""
         app.router.add_get(PATH, self.handle, allow_head=False)
+        app.router.add_get(PERSONAL_PATH, self.handle_personal, allow_head=False)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Answers with a stream, or with the reason why there is none."""
         node = self._node
-        if node.draining:
-            raise UnavailableError("the server is going down")
         try:
             command = _command(request)
-            found = node.verify(self._credentials.find(request))
-            principal = await found if isawaitable(found) else found
+            principal = await self._verify(request)
             reply = _require_taken(node.preview(principal, command))
-            stream, connection = await self._open(request, principal)
+            stream, connection = await self._open(request, principal, SseStream)
         except MarketstreamError as error:
             node.refuse(error.code)
             raise
@@ -108,9 +118,29 @@ class EventStream:
             node.settle()
         return take_over(request, stream, self._head(request), lowat=self._lowat)
 
-    async def _open(self, request: web.Request, principal: Principal) -> tuple[SseStream, Connection]:
+    async def handle_personal(self, request: web.Request) -> web.StreamResponse:
+        """Answers with the events that the user has subscribed to."""
+        try:
+            principal = await self._verify(request)
+            if not principal.scopes & READERS:
+                raise NotEntitledError(f"scope {READ} is required")
+            stream, _ = await self._open(request, principal, PersonalStream)
+        except MarketstreamError as error:
+            self._node.refuse(error.code)
+            raise
+        return take_over(request, stream, self._head(request), lowat=self._lowat)
+
+    async def _verify(self, request: web.Request) -> Principal:
+        if self._node.draining:
+            raise UnavailableError("the server is going down")
+        found = self._node.verify(self._credentials.find(request))
+        return await found if isawaitable(found) else found
+
+    async def _open(
+        self, request: web.Request, principal: Principal, kind: type[SseStream]
+    ) -> tuple[SseStream, Connection]:
         node = self._node
-        stream = SseStream(node, self._comment_interval)
+        stream = kind(node, self._comment_interval)
         connection = node.open(new_identifier(), "sse", stream, self._addresses.of(request))
         stream.connection = connection
         connection.since = sse.parse_cursor(_last_event_id(request)) or 0

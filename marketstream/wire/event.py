@@ -12,7 +12,7 @@ from marketstream.core.entitlements import Plan
 from marketstream.core.frame import Frame, Trade
 from marketstream.core.model import BestPrice, Side, Status
 from marketstream.errors import InvalidMessageError
-from marketstream.wire.json import dumps
+from marketstream.wire.json import dumps, loads
 
 PRICE = "price"
 """Event of a best price."""
@@ -89,6 +89,11 @@ def status(change: Status, tenant: str | None = None) -> Frame:
 def is_live(frame: Frame) -> bool:
     """Whether a `status` frame says that its symbol is live."""
     return b'"state":"live"' in frame.body
+
+
+def state_of(frame: Frame) -> str:
+    """The state that a `status` frame tells."""
+    return str(loads(frame.body)["state"])
 
 
 def lagged(symbol: str, missed: int) -> Frame:

@@ -12,9 +12,6 @@ from marketstream.errors import InvalidMessageError
 from marketstream.wire.json import loads
 from marketstream.wire.publication import best_price, tenant_of
 
-FIELD = b"event"
-"""The field of an entry that counts."""
-
 EVENT_TYPE = "market-data.best-price"
 
 

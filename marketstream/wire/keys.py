@@ -37,6 +37,28 @@ NODES_SEEN = "marketstream:{nodes}:seen"
 NODES_NUMBERS = "marketstream:{nodes}:numbers"
 """Hash of the number of each node's newest word on `DEMAND`."""
 
+EVENTS = "marketstream:events"
+"""Channel on which events reach every process."""
+
+EVENT_NEWS = "marketstream:events:news"
+"""Channel on which it is told whose subscriptions to events have changed."""
+
+EVENT_WORK = "marketstream:events:work"
+"""Channel on which whoever hands out the work of groups hears of their members."""
+
+EVENT_TASKS = "marketstream:events:tasks"
+"""Channel on which processes hear of what their members are given to do."""
+
+
+def event_subscriptions(tenant: str, user: str) -> str:
+    """Hash of the filters of a user by name."""
+    return f"marketstream:events:of:{_digest(tenant, user)}"
+
+
+def event_seen(tenant: str | None, ident: str) -> str:
+    """Key that is there while an id of an event counts as known."""
+    return f"marketstream:events:seen:{_digest(tenant or '', ident)}"
+
 
 def budget(provider: str) -> str:
     """What was asked of a provider in this minute and on this day, and until when it wants no question."""
@@ -88,6 +110,11 @@ def canary_channel(node: str, shard: int | None = None) -> str:
     return f"marketstream:canary:{node}" if shard is None else f"marketstream:{{{shard}}}:canary:{node}"
 
 
+def is_pattern(channel: str) -> bool:
+    """Whether a name stands for all channels of a form; names of this server never do."""
+    return any(sign in channel for sign in "*?[")
+
+
 def channel_shard(channel: str) -> int | None:
     """The shard on whose road a channel is; None for an ordinary channel."""
     found = _SHARD.match(channel)
@@ -109,8 +136,12 @@ def user_places(tenant: str, user: str) -> str:
 
     Named by a digest: users are called as they like, by whatever length and letters, or by their address.
     """
-    named = f"{len(tenant)} {tenant} {user}".encode("utf-8", "surrogatepass")
-    return f"marketstream:places:{blake2b(named, digest_size=16).hexdigest()}"
+    return f"marketstream:places:{_digest(tenant, user)}"
+
+
+def _digest(tenant: str, name: str) -> str:
+    named = f"{len(tenant)} {tenant} {name}".encode("utf-8", "surrogatepass")
+    return blake2b(named, digest_size=16).hexdigest()
 
 
 def field(tenant: str | None, key: str) -> str:

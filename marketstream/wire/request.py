@@ -7,16 +7,24 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from marketstream.core.commands import (
+    AckEvent,
     Authenticate,
     Command,
     GetQuote,
+    JoinGroup,
+    LeaveGroup,
+    ListEventSubscriptions,
     ListSubscriptions,
     Ping,
     Subscribe,
+    SubscribeEvents,
     Unsubscribe,
+    UnsubscribeEvents,
 )
 from marketstream.core.entitlements import Mode
+from marketstream.core.events.field import read_name
 from marketstream.errors import InvalidMessageError, UnknownEventError
+from marketstream.wire import events
 
 MAX_SYMBOLS = 1_000
 """Symbols that one call may name."""
@@ -79,6 +87,19 @@ def _authenticate(payload: dict[str, Any]) -> Authenticate:
     return Authenticate(_text(payload, "token"))
 
 
+def _subscribe_events(payload: dict[str, Any]) -> SubscribeEvents:
+    name = events.parse_subscription_name(payload.get("name"))
+    return SubscribeEvents(name, events.parse_filter(_or(payload, "filter", {})))
+
+
+def _unsubscribe_events(payload: dict[str, Any]) -> UnsubscribeEvents:
+    return UnsubscribeEvents(events.parse_subscription_name(payload.get("name")))
+
+
+def _ack_event(payload: dict[str, Any]) -> AckEvent:
+    return AckEvent(read_name(payload.get("id"), "id", events.MAX_ID))
+
+
 def _or(payload: dict[str, Any], field: str, default: object) -> Any:  # noqa: ANN401  # JSON is of any shape
     value = payload.get(field)
     return default if value is None else value
@@ -119,4 +140,10 @@ _COMMANDS: dict[str, Callable[[dict[str, Any]], Command]] = {
     "ping": lambda _payload: Ping(),
     "get_quote": _get_quote,
     "authenticate": _authenticate,
+    "subscribe_events": _subscribe_events,
+    "unsubscribe_events": _unsubscribe_events,
+    "event_subscriptions": lambda _payload: ListEventSubscriptions(),
+    "join_group": lambda payload: JoinGroup(read_name(payload.get("group"), "group")),
+    "leave_group": lambda payload: LeaveGroup(read_name(payload.get("group"), "group")),
+    "ack_event": _ack_event,
 }

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from marketstream.core.commands import (
     Authenticated,
+    EventReply,
     Pong,
     Quoted,
     Reply,
@@ -19,7 +20,7 @@ from marketstream.core.commands import (
 )
 from marketstream.core.frame import Frame
 from marketstream.errors import InvalidMessageError, MarketstreamError, RateLimitedError
-from marketstream.wire import websocket
+from marketstream.wire import event_calls, websocket
 from marketstream.wire.dialect import Dialect
 from marketstream.wire.event import subscription
 from marketstream.wire.json import dumps, loads
@@ -126,7 +127,7 @@ def call(ack: int, event: Frame) -> Frame:
     return Frame("", f"42{NAMESPACE},{ack}".encode() + _arguments(event))
 
 
-def render(reply: Reply) -> bytes:
+def render(reply: Reply) -> bytes:  # noqa: PLR0911  # one for each reply
     """JSON of the answer to a call."""
     match reply:
         case Subscribed(symbols, channels, errors):
@@ -147,6 +148,16 @@ def render(reply: Reply) -> bytes:
             return b'{"expiresAt":%d}' % expires_at_ms
         case Quoted(quote):
             return quote
+        case _:
+            return _event_reply(reply)
+
+
+def _event_reply(reply: EventReply) -> bytes:
+    name, body = event_calls.render_reply(reply)
+    if (subject := next((key for key in ("name", "group", "id") if key in body), None)) is not None:
+        # {subscribed: name, ...}, as it is said of symbols.
+        body = {name.partition("_")[0]: body.pop(subject), **body}
+    return dumps(body)
 
 
 def render_error(error: MarketstreamError) -> bytes:

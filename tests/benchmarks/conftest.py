@@ -28,6 +28,7 @@ class SilentSink:
     keepalive: Frame | None = None
     keepalive_interval = 1e9
     listens = True
+    personal = True
     snapshots = True
     keeps = False
     writable = True

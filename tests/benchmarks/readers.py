@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, auto
+from itertools import repeat
 from math import ceil
 from typing import Final, Self
 
@@ -101,7 +102,7 @@ class Readers:
     Args:
         port: Where the server listens, on 127.0.0.1.
         watched: Symbols of each client.
-        token: What they present.
+        token: What they present; a list has one for each.
         raw: The server is the floor: it sends prices right after the upgrade.
         receive_buffer: Bytes that the kernel may hold unread for each; None for the usual.
     """
@@ -110,14 +111,14 @@ class Readers:
         self,
         port: int,
         watched: Sequence[Sequence[str]],
-        token: str,
+        token: str | Sequence[str],
         *,
         raw: bool = False,
         receive_buffer: int | None = None,
     ) -> None:
         self.closed_by_server = 0
         self._port = port
-        self._token = token
+        self._tokens = repeat(token) if isinstance(token, str) else iter(token)
         self._last = Stage.UPGRADING if raw else Stage.SUBSCRIBING
         self._receive_buffer = receive_buffer
         self._waiting: Iterator[Sequence[str]] = iter(watched)
@@ -225,7 +226,7 @@ class Readers:
                 return
             reader.stage = Stage(reader.stage + 1)
             if reader.stage is Stage.ENTERING:
-                reader.sock.send(_masked(f"40{NAMESPACE}," + json.dumps({"token": self._token})))
+                reader.sock.send(_masked(f"40{NAMESPACE}," + json.dumps({"token": next(self._tokens)})))
             elif reader.stage is Stage.SUBSCRIBING:
                 call = ["subscribe", {"symbols": list(reader.symbols)}]
                 reader.sock.send(_masked(f"42{NAMESPACE},1" + json.dumps(call)))

@@ -15,6 +15,7 @@ from marketstream.bus.url import build_bus, build_clients
 from marketstream.core.frame import Frame
 from marketstream.core.model import BestPrice
 from marketstream.core.symbols import SymbolRegistry
+from marketstream.engine.entries import PriceEntries
 from marketstream.engine.publisher import Publisher
 from marketstream.engine.stats import Stats
 from marketstream.observability.clock import SystemClock
@@ -66,9 +67,8 @@ class Reader:
             client=client,
             reader=reader,
             source=Source(STREAM, GROUP, consumer),
-            publish=self._publish,
+            take=PriceEntries(publish=self._publish, registry=SymbolRegistry("open"), clock=clock).take,
             flushed=bus.flushed,
-            registry=SymbolRegistry("open"),
             clock=clock,
             stats=self.stats,
         )

@@ -42,6 +42,12 @@ OPERATIONS = (
     "get_jobs_status",
     "get_jobs",
     "post_jobs_run",
+    "post_events",
+    "get_event_subscriptions",
+    "get_event_subscription",
+    "put_event_subscription",
+    "delete_event_subscription",
+    "get_event_health",
 )
 EXAMPLES = 25
 PLANS = "[plans.pro]\nrate_limit = { capacity = 1000000, refill = 1000 }\n[plans.basic]\n"

@@ -45,6 +45,7 @@ class RecordingTransport:
         self.keepalive = keepalive
         self.keepalive_interval = keepalive_interval
         self.listens = listens
+        self.personal = True
         self.snapshots = snapshots
         self.keeps = keeps
         self.writes: list[bytes] = []

@@ -29,7 +29,9 @@ from marketstream.transports.rest.market import Publishing
 from marketstream.wire import event, sse
 from marketstream.wire import socketio as wire
 from marketstream.wire.websocket import Message
+from tests.support import event_messages
 from tests.support.builders import AT_MS, HOUR_MS, Bench, Client, Edge
+from tests.support.event_bench import EventBench
 from tests.support.eventually import eventually
 from tests.support.plain import PlainClient
 from tests.support.providers import exhausted, unknown
@@ -270,7 +272,7 @@ def in_type_language() -> dict[str, bytes]:
 @pytest.fixture
 async def rendered() -> dict[str, bytes]:
     """Every message that is sent to streaming clients, by the name of its file."""
-    return handshakes() | calls() | pushed() | streamed() | spoken()
+    return handshakes() | calls() | pushed() | streamed() | spoken() | event_messages.messages()
 
 
 @pytest.fixture
@@ -321,6 +323,8 @@ OTHER_READINGS = {
     "http/quote_unavailable.json",
     "http/quote_unknown.json",
     "http/rate_limited.json",
+    "http/events_request.json",
+    "http/events_response.json",
     "http/jobs_started.json",
     "http/jobs_run.json",
     "http/jobs_status.json",
@@ -378,6 +382,13 @@ async def test_a_run_of_a_job_is_answered_as_it_was_recorded() -> None:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+
+
+async def test_events_are_answered_as_it_was_recorded() -> None:
+    bench = EventBench()
+    body = (GOLDEN / "http/events_request.json").read_bytes()
+    assert await bench.streams.desk.take(body) == (GOLDEN / "http/events_response.json").read_bytes()
+    bench.close()
 
 
 async def test_what_stands_in_and_what_is_missing_is_told_as_it_was_recorded() -> None:

@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from prometheus_client import generate_latest
@@ -9,12 +9,13 @@ from marketstream.engine.stats import Histogram
 from marketstream.engine.supervisor import FeedHealth, Supervisor
 from marketstream.observability.metrics import build_registry
 from marketstream.ports import Backlog, StreamStatus
-from tests.support.builders import Bench, principal, quote
+from tests.support.builders import principal, quote
+from tests.support.event_bench import EventBench
 
 Series = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
-class Figures(Bench):
+class Figures(EventBench):
     """An engine and what `/metrics` says of it."""
 
     def __init__(self) -> None:
@@ -25,6 +26,7 @@ class Figures(Bench):
         self.supervisor = Supervisor(aggregator=self.aggregator, node=self.node, clock=self.clock)
         self._registry = build_registry(
             node=self.node,
+            events=self.streams,
             supervisor=self.supervisor,
             bus_connected=lambda: self.connected,
             backlog=lambda: self.backlog,
@@ -46,9 +48,12 @@ class Figures(Bench):
 
 
 @pytest.fixture
-async def figures() -> Figures:
+async def figures() -> AsyncIterator[Figures]:
     """An engine that has not done anything."""
-    return Figures()
+    made = Figures()
+    yield made
+    await made.until_read()
+    made.close()
 
 
 def names(series: Series) -> Iterator[str]:
@@ -265,3 +270,34 @@ async def test_the_process_and_its_garbage_collector_are_shown(figures: Figures)
     assert {"process_resident_memory_bytes", "python_gc_collections_total", "python_info"} <= set(
         names(figures.read())
     )
+
+
+async def test_event_streams_are_counted_layer_by_layer(figures: Figures) -> None:
+    client = figures.client()
+    await figures.subscribe(client, types=["alert"])
+    await figures.take({"id": "1"}, {"id": "1"}, {"type": 5}, {"priority": "CRITICAL"})
+    figures.flush()
+    figures.ring()
+    assert figures.value("event_users") == 1
+    assert figures.value("event_subscriptions") == 1
+    for outcome, count in (("accepted", 2), ("repeated", 1), ("refused", 1)):
+        assert figures.value("event_publications_total", outcome=outcome) == count
+    assert figures.value("events_received_total") == 2
+    assert figures.value("events_routed_total", rule="default") == 2
+    assert figures.value("event_route_cache_misses_total") == 2
+    assert figures.value("event_match_ms_count") == figures.value("event_route_ms_count") == 2
+    assert figures.value("events_delivered_total") == figures.value("event_delivery_ms_count") == 2
+    assert figures.value("event_batches_total") == figures.value("event_queue_ms_count") == 1
+    assert figures.value("event_queue_depth") == 0
+
+
+async def test_events_that_waited_or_went_are_counted_by_priority(figures: Figures) -> None:
+    client = figures.client()
+    await figures.subscribe(client)
+    for part in range(2):
+        await figures.take(*({"id": f"{part} {n}", "priority": "LOW"} for n in range(550)))
+    figures.ring()
+    assert figures.value("events_dropped_total", priority="LOW") == 100
+    assert figures.value("events_limited_total", priority="LOW") == 900
+    assert figures.value("events_dropped_total", priority="HIGH") == 0
+    assert figures.value("event_queue_depth") == 900

@@ -24,6 +24,7 @@ _ERRORS = {
     401: "there is no good token",
     403: "the scope, the plan or the token does not cover this",
     404: "nothing is known of what the path names",
+    409: "there are as many as there may be",
     413: "the body is too large",
     429: "asked more often than the plan allows; `Retry-After` says when to come back",
     503: "no source answered, and nothing is remembered; `details.attempts` says who was asked",
@@ -40,8 +41,8 @@ class Operation:
     """One endpoint.
 
     Attributes:
-        method: GET or POST.
-        path: Below `PREFIX`; names in braces stand for something; a symbol's slash may be written as %2F.
+        method: GET, POST, PUT or DELETE.
+        path: Below `prefix`; names in braces stand for something; a symbol's slash may be written as %2F.
         summary: One sentence.
         scope: Scope of the token.
         answer: What is answered.
@@ -50,6 +51,8 @@ class Operation:
         body: JSON body.
         status: Of the answer, when nothing goes wrong.
         metered: Whether calls count against what the plan allows, and the answer has a tag.
+        prefix: Where the path begins.
+        called: The operation's id, where the path does not say it.
     """
 
     method: str
@@ -62,22 +65,28 @@ class Operation:
     body: type[Shape] | None = None
     status: int = 200
     metered: bool = True
+    prefix: str = PREFIX
+    called: str = ""
 
     @property
     def name(self) -> str:
         """The operation's id, such as `get_quote`."""
+        if self.called:
+            return self.called
         words = _NAMED.sub("", self.path).strip("/").replace("/", "_")
         return f"{self.method.lower()}_{words}"
 
     @property
     def errors(self) -> list[int]:
         """Statuses from 400 on that it may answer with."""
-        fields = self.query is not None or "{symbol}" in self.path
+        checked = any(name in self.path for name in ("{symbol}", "{subscription}"))
+        fields = self.query is not None or checked
         return [
             *([400] if fields or self.body else []),
             401,
             403,
             *([404] if _NAMED.search(self.path) else []),
+            *([409] if self.method == "PUT" else []),
             *([413] if self.body else []),
             *([429] if self.metered else []),
             503,
@@ -92,7 +101,7 @@ def document(operations: Sequence[Operation]) -> dict[str, Any]:
     schemas = {shape: refs[shape, "validation"] for shape in every}
     paths: dict[str, dict[str, Any]] = {}
     for operation in operations:
-        entry = paths.setdefault(PREFIX + operation.path, {})
+        entry = paths.setdefault(operation.prefix + operation.path, {})
         entry[operation.method.lower()] = _describe(operation, schemas, definitions["$defs"])
     return {
         "openapi": "3.1.0",

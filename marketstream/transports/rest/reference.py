@@ -9,7 +9,7 @@ from hashlib import sha256
 from aiohttp import hdrs, web
 
 from marketstream.transports import web as page
-from marketstream.transports.rest.openapi import PREFIX, Operation, document
+from marketstream.transports.rest.openapi import Operation, document
 from marketstream.transports.rest.reply import compress
 from marketstream.wire.json import dumps
 
@@ -27,7 +27,7 @@ def attach(app: web.Application, operations: Sequence[Operation]) -> None:
         operations: The endpoints; a symbol at the end of a path may hold a slash, encoded or not.
     """
     for operation in operations:
-        path = PREFIX + operation.path.replace("{symbol}", _SYMBOL)
+        path = operation.prefix + operation.path.replace("{symbol}", _SYMBOL)
         if operation.method == "GET":
             app.router.add_get(path, operation.handle)
         else:

@@ -65,6 +65,7 @@ class EngineStream(WebSocketStream):
     dialect: Dialect = wire.WEBSOCKET
     keepalive: Frame | None = wire.PING
     listens = True
+    personal = True
     snapshots = True
     keeps = False
     __slots__ = ("_server", "_socket", "keepalive_interval")

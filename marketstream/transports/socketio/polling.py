@@ -32,6 +32,7 @@ class PollingSink:
     dialect: Dialect = wire.POLLING
     keepalive: Frame | None = wire.PING
     listens = True
+    personal = True
     snapshots = True
     keeps = True
 

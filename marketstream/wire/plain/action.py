@@ -20,7 +20,7 @@ from marketstream.core.commands import (
 )
 from marketstream.core.frame import Frame
 from marketstream.errors import InvalidMessageError, MarketstreamError, UnknownEventError
-from marketstream.wire import request
+from marketstream.wire import event_calls, request
 from marketstream.wire.json import dumps
 from marketstream.wire.plain.language import (
     DATED,
@@ -40,7 +40,11 @@ DATA_TYPES = ("price", "volume")
 MAX_MARK = 128
 """Characters of a request_id that are repeated."""
 
-_ALIKE = ("unsubscribe", "get_quote", "authenticate", "ping")
+_ALIKE = (
+    *("unsubscribe", "get_quote", "authenticate", "ping"),
+    *("subscribe_events", "unsubscribe_events", "event_subscriptions"),
+    *("join_group", "leave_group", "ack_event"),
+)
 _FLAT = frozenset({"status", "lagged", "token_expiring", "error"})
 
 
@@ -102,6 +106,9 @@ def _body(reply: Reply) -> dict[str, Any]:
             return {"status": "pong", "timestamp": iso(at_ms)}
         case Quoted():
             raise AssertionError("a quote is JSON already")
+        case _:
+            name, said = event_calls.render_reply(reply)
+            return {"status": name, **said}
 
 
 def _names(symbols: Sequence[str], channels: Sequence[str] | None) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from marketstream.core.commands import (
 )
 from marketstream.core.frame import Frame
 from marketstream.errors import InvalidMessageError, MarketstreamError, UnknownEventError
-from marketstream.wire import event, request
+from marketstream.wire import event, event_calls, request
 from marketstream.wire.json import dumps
 from marketstream.wire.plain.language import (
     DATED,
@@ -32,7 +32,11 @@ from marketstream.wire.plain.language import (
 FIELDS = {"stock_quotes": ("symbols", "mode", "maxRate"), "market_data": ("channels",)}
 """What may be subscribed to, and what such a subscription says."""
 
-_ALIKE = ("subscriptions", "get_quote", "authenticate", "ping")
+_ALIKE = (
+    *("subscriptions", "get_quote", "authenticate", "ping"),
+    *("subscribe_events", "unsubscribe_events", "event_subscriptions"),
+    *("join_group", "leave_group", "ack_event"),
+)
 
 
 def _mark(message: dict[str, Any]) -> Mark:
@@ -64,7 +68,7 @@ def _interest(name: str, data: dict[str, Any]) -> Command:
     return request.parse(name, [{field: data.get(field) for field in FIELDS[kind]}])
 
 
-def _answer(mark: Mark, reply: Reply) -> bytes:
+def _answer(mark: Mark, reply: Reply) -> bytes:  # noqa: PLR0911  # one for each reply
     match reply:
         case Subscribed(symbols, channels, errors):
             body = _names(mark, symbols, channels)
@@ -80,6 +84,8 @@ def _answer(mark: Mark, reply: Reply) -> bytes:
             return _typed("pong", {"timestamp": iso(at_ms)})
         case Quoted(quote):
             return b'{"type":"quote","data":' + quote + b"}"
+        case _:
+            return _typed(*event_calls.render_reply(reply))
 
 
 def _names(mark: Mark, symbols: tuple[str, ...], channels: tuple[str, ...] | None) -> dict[str, Any]:

@@ -1,0 +1,187 @@
+"""What users have not been told yet in this process: a mailbox for each connection, and the timer of all.
+
+A connection has a mailbox of its own, so that a slow tab of a user delays none of the others. Of what is in
+mailboxes at most one batch is put into the outbox of a connection that does not take it; the rest waits where
+its size is bounded, and what finds no room there is counted and told. What is CRITICAL goes straight to the
+ordered messages of the outbox, which are written before any price.
+"""
+
+import asyncio
+import heapq
+from collections.abc import Callable, Iterable, Sequence
+from itertools import count
+
+from marketstream.core.events.mailbox import CAPACITY, LIMIT, WINDOW, Batch, Letter, Mailbox
+from marketstream.core.frame import Frame
+from marketstream.engine.connection import Connection
+from marketstream.engine.events.letter import Posted
+from marketstream.engine.events.stats import EventStats
+from marketstream.ports import Clock
+from marketstream.wire import events as wire
+
+EVENTS = "events"
+"""The event by which events reach a client."""
+
+RETRY = 0.02
+"""Seconds until a connection that has not taken its last messages is looked at again."""
+
+RETRY_MOST = 1.0
+"""The same for one that takes nothing for long: each look is twice as far from the one before."""
+
+TURN = 500
+"""Connections that are served in one turn of the loop: prices must not wait for all of them."""
+
+LEAST = 0.001
+"""Seconds of the shortest wait; timers below fire at once on some loops, and too early."""
+
+Post = tuple[Connection, Posted]
+
+_Shared = dict[tuple[tuple[Letter, ...], int], tuple[Frame, int]]
+"""What was sent in one turn: letters and losses to their message, and how many got it."""
+
+
+class Broadcaster:
+    """See the module.
+
+    Args:
+        clock: Time.
+        send: Gives one connection a message that nothing replaces.
+        settle: Sees to it that what was sent is written.
+        stats: Counters to keep.
+        window: Seconds in which letters are collected.
+        limit: Letters that a connection may be sent in any second.
+        capacity: Letters that may wait for one.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        send: Callable[[Connection, Frame], None],
+        settle: Callable[[], None],
+        stats: EventStats,
+        window: float = WINDOW,
+        limit: int = LIMIT,
+        capacity: int = CAPACITY,
+    ) -> None:
+        self.window = window
+        self._clock = clock
+        self._send = send
+        self._settle = settle
+        self._stats = stats
+        self._limit = limit
+        self._capacity = capacity
+        self._mailboxes: dict[Connection, Mailbox] = {}
+        # When to look at which connection, and how long it is left alone if it has taken nothing by then.
+        self._due: list[tuple[float, int, Connection, float]] = []
+        self._order = count()
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+
+    @property
+    def waiting(self) -> int:
+        """Letters that wait."""
+        return sum(map(len, self._mailboxes.values()))
+
+    def offer(self, posts: Iterable[Post], now: float) -> None:
+        """Has an event sent to connections, in that order, now or with others.
+
+        Args:
+            posts: Connections and their letters, all of one event.
+            now: Monotonic seconds.
+        """
+        urgent: dict[int, Frame] = {}
+        told = sent_ms = 0
+        for connection, letter in posts:
+            mailbox = self._mailboxes.get(connection)
+            if mailbox is None:
+                mailbox = Mailbox(self.window, self._limit, self._capacity, self._stats.tally)
+                self._mailboxes[connection] = mailbox
+            idle = mailbox.due is None
+            if mailbox.offer(letter, now):
+                frame = urgent.get(id(letter))
+                if frame is None:
+                    frame = urgent[id(letter)] = _frame((letter,), 0)
+                    sent_ms = letter.sent_ms
+                self._send(connection, frame)
+                told += 1
+            elif idle and mailbox.due is not None:
+                self._look(connection, mailbox.due)
+        if told:
+            self._stats.delivered += told
+            self._stats.delivery.observe(max(0, self._clock.wall_ms() - sent_ms), told)
+            self._settle()
+        self._arm()
+
+    def forget(self, connection: Connection) -> None:
+        """Lets go of what waits for a connection that is gone."""
+        mailbox = self._mailboxes.pop(connection, None)
+        if mailbox is not None:
+            self._stats.abandoned += len(mailbox)
+
+    def stop(self) -> None:
+        """Forgets what is scheduled."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def deliver(self) -> None:
+        """Sends what is due; called by the timer."""
+        self._timer = None
+        now = self._clock.now()
+        shared: _Shared = {}
+        for _ in range(TURN):
+            if not self._due or self._due[0][0] > now:
+                break
+            _, _, connection, patience = heapq.heappop(self._due)
+            mailbox = self._mailboxes.get(connection)
+            if mailbox is None or mailbox.due is None or mailbox.due > now:
+                # It is gone, or there is another entry for it.
+                continue
+            if connection.outbox.control:
+                self._look(connection, now + patience, min(patience * 2, RETRY_MOST))
+                continue
+            batch = mailbox.take(now)
+            self._stats.expired += batch.expired
+            if batch.events or batch.dropped:
+                self._hand_over(connection, batch, shared)
+            if mailbox.due is not None:
+                self._look(connection, mailbox.due)
+        self._note(shared, now)
+        self._settle()
+        self._arm()
+
+    def _hand_over(self, connection: Connection, batch: Batch, shared: _Shared) -> None:
+        key = (batch.events, batch.dropped)
+        frame, copies = shared.get(key) or (_frame(*key), 0)
+        shared[key] = frame, copies + 1
+        self._send(connection, frame)
+
+    def _note(self, shared: _Shared, now: float) -> None:
+        stats, wall_ms = self._stats, self._clock.wall_ms()
+        for (letters, _), (_, copies) in shared.items():
+            stats.batches += copies
+            stats.delivered += len(letters) * copies
+            for letter in letters:
+                assert isinstance(letter, Posted)  # noqa: S101  # none other is ever offered
+                stats.queue.observe((now - letter.received_at) * 1000, copies)
+                stats.delivery.observe(max(0, wall_ms - letter.sent_ms), copies)
+
+    def _look(self, connection: Connection, at: float, patience: float = RETRY) -> None:
+        heapq.heappush(self._due, (at, next(self._order), connection, patience))
+
+    def _arm(self) -> None:
+        if not self._due:
+            return
+        at = self._due[0][0]
+        if self._timer is not None:
+            if self._timer_at <= at:
+                return
+            self._timer.cancel()
+        self._timer_at = at
+        wait = max(LEAST, at - self._clock.now())
+        self._timer = asyncio.get_running_loop().call_later(wait, self.deliver)
+
+
+def _frame(letters: Sequence[Letter], dropped: int) -> Frame:
+    return Frame(EVENTS, wire.render_batch([letter.body for letter in letters], dropped))

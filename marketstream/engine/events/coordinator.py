@@ -1,0 +1,251 @@
+"""Hands out the work of groups: done by one process at a time, the one that feeds the market.
+
+It hears every event as all processes do, and of members from the processes that they are connected to. When
+its time begins, and whenever something may have been missed, it calls a roll: everybody says which members
+there are and what each has in hand, so that takes over from whoever did this before. Members of a process
+that died are gone, and what they had in hand goes to others, who are told that it may have been done.
+
+Nothing is written down: what waits here for a member to be free is lost with this process, and so are events
+of groups that come while nobody hands out work.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import count
+
+import structlog
+
+from marketstream.core.events.event import Event
+from marketstream.core.events.group import Group, Member, Outcome
+from marketstream.engine.events.stats import EventStats
+from marketstream.errors import BusError, InvalidMessageError
+from marketstream.ports import Clock, Relay
+from marketstream.wire import event_work as wire
+from marketstream.wire.event_message import Market, Message, render_message
+from marketstream.wire.event_work import All, Done, Give, Hello, Here, Join, Leave, Place, Report, Roll
+
+log = structlog.get_logger(__name__)
+
+LOOK = 1.0
+"""Seconds between two looks at which processes have died."""
+
+ROLL = 5.0
+"""Seconds that a roll is open."""
+
+IN_HAND = 100
+"""Events that one member may have in hand: so much finds room in its connection however large they are."""
+
+WAITING = 2_000
+"""Events of a group that may wait for a member."""
+
+_Key = tuple[str | None, str]
+
+Dead = Callable[[Sequence[str]], Awaitable[Sequence[str]]]
+"""Says which of some processes are dead; may raise `BusError`."""
+
+
+async def nobody(_nodes: Sequence[str]) -> Sequence[str]:
+    """Of processes there is only this one."""
+    return ()
+
+
+class Coordinator:
+    """See the module.
+
+    Args:
+        clock: Time.
+        groups: Names of the groups.
+        reports: Brings words about members.
+        orders: Carries words to them.
+        dead: Knows which processes are no more.
+        stats: Counters to keep.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        groups: Iterable[str],
+        reports: Relay,
+        orders: Relay,
+        stats: EventStats,
+        dead: Dead = nobody,
+    ) -> None:
+        self._clock = clock
+        self._names = tuple(groups)
+        self._orders = orders
+        self._dead = dead
+        self._stats = stats
+        self._active = False
+        self._rolls = count(1)
+        self._suspects: set[str] = set()
+        self._reset()
+        reports.listen(self._heard)
+
+    @property
+    def waiting(self) -> int:
+        """Events that wait for a member to be free."""
+        return sum(group.waiting for group in self._groups.values())
+
+    @property
+    def pending(self) -> int:
+        """Events that members have in hand."""
+        return sum(group.pending for group in self._groups.values())
+
+    async def run(self) -> None:
+        """Hands out work until cancelled; may be run again."""
+        if not self._names:
+            return
+        self._reset()
+        self._active = True
+        try:
+            self._call_roll()
+            while True:
+                await asyncio.sleep(LOOK)
+                await self._bury()
+                if not self._is_open:
+                    self._given.clear()
+        finally:
+            self._active = False
+            if self.waiting:
+                log.warning("event_work_lost", waiting=self.waiting)
+            self._reset()
+
+    def assign(self, message: Message, group: str) -> None:
+        """Has an event done by one member of a group; passed over where another process hands out work."""
+        if not self._active:
+            return
+        event = message.event
+        if message.market is not None:
+            self._markets[group, (event.tenant, event.id)] = message.market
+        self._carry_out(group, self._groups[group].assign(event, self._clock.wall_ms()))
+
+    def _reset(self) -> None:
+        self._groups = {name: Group(IN_HAND, WAITING) for name in self._names}
+        self._places: dict[str, set[Place]] = {}
+        self._markets: dict[tuple[str, _Key], Market] = {}
+        # Who has answered the roll, and what was given out while it is open: no answer can know of that.
+        self._roll = 0
+        self._open_until = float("-inf")
+        self._answered: dict[str, set[Place]] = {}
+        self._given: set[tuple[Place, _Key]] = set()
+
+    @property
+    def _is_open(self) -> bool:
+        return self._clock.now() < self._open_until
+
+    def _call_roll(self) -> None:
+        self._roll = next(self._rolls)
+        self._open_until = self._clock.now() + ROLL
+        self._answered.clear()
+        self._given.clear()
+        self._orders.send(wire.render_order(Roll(self._roll)))
+
+    async def _bury(self) -> None:
+        """Lets go of the members of processes that are dead, and still were when looked at again.
+
+        One that has just lost Redis seems dead until it is back, and its workers are at work all the time.
+        """
+        try:
+            dead = set(await self._dead(list(self._places)))
+        except BusError as error:
+            log.debug("event_work_unwatched", error=str(error))
+            return
+        certain, self._suspects = dead & self._suspects, dead
+        for node in certain:
+            gone = list(self._places.get(node, ()))
+            log.warning("event_workers_lost", node=node, members=len(gone))
+            for place in gone:
+                self._leave(place)
+
+    # What is heard
+
+    def _heard(self, data: bytes) -> None:
+        if not self._active:
+            return
+        try:
+            report = wire.parse_report(data, self._clock.wall_ms())
+        except InvalidMessageError as error:
+            log.warning("event_message_refused", error=str(error))
+            return
+        self._take(report)
+
+    def _take(self, report: Report) -> None:
+        match report:
+            case Hello():
+                self._call_roll()
+            case All(node, roll):
+                if roll == self._roll:
+                    self._close_roll(node)
+            case Here(place, roll, events):
+                if roll == self._roll and place.group in self._groups:
+                    self._answered.setdefault(place.node, set()).add(place)
+                    self._meet(place, events)
+            case Join(place) if place.group in self._groups:
+                # After a roll was called it may come twice.
+                self._answered.setdefault(place.node, set()).add(place)
+                self._meet(place, ())
+            case Leave(place):
+                self._leave(place)
+            case Done(place, event) if place.group in self._groups:
+                group = self._groups[place.group]
+                member = _member(place)
+                for key in ((place.tenant, event), (None, event)):
+                    self._markets.pop((place.group, key), None)
+                self._carry_out(place.group, group.ack(member, event, self._clock.wall_ms()))
+            case _:
+                log.debug("event_group_unknown", report=type(report).__name__)
+
+    def _close_roll(self, node: str) -> None:
+        answered = self._answered.pop(node, set())
+        for place in list(self._places.get(node, ())):
+            if place not in answered:
+                self._leave(place)
+
+    def _meet(self, place: Place, events: Sequence[Event]) -> None:
+        self._places.setdefault(place.node, set()).add(place)
+        group, member, at_ms = self._groups[place.group], _member(place), self._clock.wall_ms()
+        had = {(event.tenant, event.id) for event in events}
+        thought = group.in_hand(member) if self._is_open else ()
+        lost = {key for key in thought if key not in had and (place, key) not in self._given}
+        self._carry_out(place.group, group.adopt(member, events, at_ms))
+        if lost:
+            self._carry_out(place.group, group.retract(member, lost, at_ms))
+
+    def _leave(self, place: Place) -> None:
+        places = self._places.get(place.node, set())
+        places.discard(place)
+        if not places:
+            self._places.pop(place.node, None)
+        if place.group in self._groups:
+            outcome = self._groups[place.group].leave(_member(place), self._clock.wall_ms())
+            self._carry_out(place.group, outcome)
+
+    # What follows
+
+    def _carry_out(self, group: str, outcome: Outcome) -> None:
+        work, at_ms = self._stats.work, self._clock.wall_ms()
+        for given in outcome.deliveries:
+            place = _place(group, given.member)
+            key = given.event.tenant, given.event.id
+            if self._is_open:
+                self._given.add((place, key))
+            message = render_message(given.event, at_ms, self._markets.get((group, key)))
+            self._orders.send(wire.render_order(Give(place, given.again, message)))
+            work["again" if given.again else "given"] += 1
+        for name, events in (("dropped", outcome.dropped), ("expired", outcome.expired)):
+            work[name] += len(events)
+            for event in events:
+                self._markets.pop((group, (event.tenant, event.id)), None)
+        if outcome.dropped:
+            log.warning("event_work_dropped", group=group, count=len(outcome.dropped))
+
+
+def _member(place: Place) -> Member:
+    return place.tenant, f"{place.node} {place.connection}"
+
+
+def _place(group: str, member: Member) -> Place:
+    tenant, where = member
+    node, _, connection = where.partition(" ")
+    return Place(node, group, tenant, connection)

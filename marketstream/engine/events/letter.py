@@ -1,0 +1,74 @@
+"""One event on its way to many: a letter for each set of names and each plan, made once and shared."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from marketstream.core.entitlements import Plan
+from marketstream.core.events.mailbox import Letter
+from marketstream.core.events.rule import Rule
+from marketstream.wire import events as wire
+from marketstream.wire.event_message import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Posted(Letter):
+    """A letter that knows when it set out.
+
+    Attributes:
+        received_at: Monotonic seconds at which its event reached this process.
+        sent_ms: Epoch milliseconds at which some process took it.
+    """
+
+    received_at: float = 0.0
+    sent_ms: int = 0
+
+
+class Letters:
+    """The letters of one event.
+
+    Args:
+        message: The event, as it arrived.
+        rule: The rule that it falls under.
+        received_at: Monotonic seconds now.
+        expires_at: Monotonic seconds from which on it is of no use.
+    """
+
+    def __init__(self, message: Message, rule: Rule, *, received_at: float, expires_at: float) -> None:
+        self._message = message
+        self._drop: Mapping[str, tuple[str, ...]] = rule.drop
+        self._received_at = received_at
+        self._expires_at = expires_at
+        self._bodies: dict[tuple[str, bool], bytes] = {}
+        self._letters: dict[tuple[str, bool, tuple[str, ...]], Posted] = {}
+
+    def get(self, plan: Plan, names: Sequence[str]) -> Posted:
+        """The letter for a user.
+
+        Args:
+            plan: What the user may see; to one that sees prices late it is not shown how the market is.
+            names: The subscriptions by which the user gets it.
+        """
+        # A plan that drops nothing is like any other such plan.
+        key = (plan.name if plan.name in self._drop else "", plan.delay > 0, tuple(names))
+        letter = self._letters.get(key)
+        if letter is None:
+            body = self.body(plan)
+            if names:
+                body = wire.render_matched(body, names)
+            priority = self._message.event.priority
+            letter = Posted(body, priority, self._expires_at, self._received_at, self._message.sent_ms)
+            self._letters[key] = letter
+        return letter
+
+    def body(self, plan: Plan) -> bytes:
+        """The event as a plan may see it."""
+        key = (plan.name if plan.name in self._drop else "", plan.delay > 0)
+        body = self._bodies.get(key)
+        if body is None:
+            body, market = self._message.body, self._message.market
+            if market is not None and not plan.delay:
+                body = wire.enrich(body, market.price, market.state)
+            if key[0]:
+                body = wire.drop_fields(body, self._drop[plan.name])
+            self._bodies[key] = body
+        return body

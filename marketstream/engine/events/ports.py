@@ -1,0 +1,68 @@
+"""What event streams ask of the outside; as in `marketstream.ports`, each implementation passes one suite."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from marketstream.core.events.event import User
+
+
+class EventStore(Protocol):
+    """What users want to hear of; the same for every process.
+
+    A change that was acknowledged is what every later `load` finds, at any process.
+    """
+
+    async def load(self, users: Sequence[User]) -> list[dict[str, bytes]]:
+        """The subscriptions of each user: encoded filters by name.
+
+        Raises:
+            BusError: They cannot be read now.
+        """
+        ...
+
+    async def put(self, user: User, name: str, body: bytes, limit: int) -> bool:
+        """Keeps an encoded filter under a name, in place of one of that name.
+
+        Args:
+            user: Whose it is.
+            name: The name.
+            body: The filter.
+            limit: Names that a user may hold.
+
+        Returns:
+            False when there was no room for another name, and nothing was written.
+
+        Raises:
+            BusError: It cannot be written now, or may not have been.
+        """
+        ...
+
+    async def remove(self, user: User, name: str) -> bool:
+        """Lets a filter go, and says whether there was one; raises as `put`."""
+        ...
+
+
+Posting = tuple[str | None, str, bytes]
+"""Tenant and id of an event, and the message that it travels as."""
+
+
+class EventRoad(Protocol):
+    """Carries events to every process, each id of a tenant once in five minutes, and never twice to one.
+
+    What one process has sent arrives in order, except where the road is one of several, as in a cluster.
+    """
+
+    async def send(self, postings: Sequence[Posting]) -> list[bool]:
+        """Sends events to every process, this one too, except those that were sent before.
+
+        Returns:
+            Of each whether it was sent now.
+
+        Raises:
+            BusError: Any of them may have been sent, or not; sending all of them again does no harm.
+        """
+        ...
+
+    def listen(self, receive: Callable[[bytes], None]) -> None:
+        """Names the one receiver in this process."""
+        ...

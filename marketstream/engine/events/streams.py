@@ -1,0 +1,317 @@
+"""Event streams of one process, as connections, publishers and operators see them.
+
+A client that is admitted hears of the events its user wants from then on, over every connection that can
+carry them; nothing has to be said again after a reconnect. Who may not read hears of none. Events arrive from
+all processes, this one too, by one road; from there on all is this process's own.
+"""
+
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from inspect import isawaitable
+from typing import TypeVar
+
+import structlog
+
+from marketstream.core.commands import (
+    EventCommand,
+    EventReply,
+    EventsSubscribed,
+    EventSubscriptions,
+    EventsUnsubscribed,
+    ListEventSubscriptions,
+    SubscribeEvents,
+    UnsubscribeEvents,
+)
+from marketstream.core.entitlements import Principal
+from marketstream.core.events.event import Event, User
+from marketstream.core.events.filter import Filter
+from marketstream.core.events.index import Index
+from marketstream.core.events.router import Route, Router
+from marketstream.core.events.rule import Rule
+from marketstream.core.frame import Frame
+from marketstream.core.session import READERS
+from marketstream.engine.connection import Connection
+from marketstream.engine.events.book import Book
+from marketstream.engine.events.broadcaster import Broadcaster, Post
+from marketstream.engine.events.coordinator import Coordinator, Dead, nobody
+from marketstream.engine.events.desk import EventDesk
+from marketstream.engine.events.letter import Letters
+from marketstream.engine.events.ports import EventRoad, EventStore
+from marketstream.engine.events.stats import EventStats
+from marketstream.engine.events.workers import Workers, groups_of
+from marketstream.engine.node import Node
+from marketstream.errors import BusError, InvalidMessageError, UnavailableError
+from marketstream.ports import Bus, Relay
+from marketstream.wire import event as wire_event
+from marketstream.wire.event_message import Market, parse_message, parse_user, render_user
+
+log = structlog.get_logger(__name__)
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class Roads:
+    """How the event streams of many processes meet, or those of one that is alone.
+
+    Attributes:
+        events: Carries events to every process.
+        reports: Carries words of workers to whoever hands out work.
+        orders: Carries the words of whoever hands out work.
+        news: Carries the word that a user's subscriptions changed; None for a process that is alone.
+        name: Of this process.
+        dead: Knows which processes are no more.
+    """
+
+    events: EventRoad
+    reports: Relay
+    orders: Relay
+    news: Relay | None = None
+    name: str = "alone"
+    dead: Dead = nobody
+
+
+class EventStreams:
+    """See the module.
+
+    Args:
+        node: Whose connections.
+        bus: Knows how a symbol stands.
+        roads: How processes meet.
+        store: Keeps subscriptions.
+        rules: Rules of routing.
+        window: Seconds in which events for one connection are collected.
+
+    Attributes:
+        stats: The counters.
+        desk: Where events come in.
+        router: Who gets them.
+        broadcaster: What waits.
+        workers: Members of worker groups here.
+        coordinator: Hands out their work, while that is this process's turn.
+    """
+
+    def __init__(
+        self,
+        *,
+        node: Node,
+        bus: Bus,
+        roads: Roads,
+        store: EventStore,
+        rules: Sequence[Rule],
+        window: float,
+    ) -> None:
+        self.stats = EventStats()
+        self.router = Router(rules, Index())
+        self._node = node
+        self._bus = bus
+        self._news = roads.news
+        self._users: dict[User, list[Connection]] = {}
+        self.broadcaster = Broadcaster(
+            clock=node.clock, send=node.send, settle=node.settle, stats=self.stats, window=window
+        )
+        # The task group comes later.
+        self._book = Book(store=store, router=self.router, spawn=lambda work: node.spawn(work))  # noqa: PLW0108
+        self.desk = EventDesk(
+            clock=node.clock, road=roads.events, router=self.router, look=self._look, stats=self.stats
+        )
+        groups = groups_of(rules)
+        self.workers = Workers(
+            node=node,
+            name=roads.name,
+            rules=groups,
+            reports=roads.reports,
+            orders=roads.orders,
+            stats=self.stats,
+        )
+        self.coordinator = Coordinator(
+            clock=node.clock,
+            groups=groups,
+            reports=roads.reports,
+            orders=roads.orders,
+            dead=roads.dead,
+            stats=self.stats,
+        )
+        roads.events.listen(self.receive)
+        if roads.news is not None:
+            roads.news.listen(self._heard_news)
+        node.on_admitted = self.enter
+        node.on_left = self.leave
+        node.on_event_command = self.execute
+
+    @property
+    def unread(self) -> int:
+        """Users whose subscriptions are not known yet."""
+        return self._book.unread
+
+    @property
+    def blind(self) -> bool:
+        """Whether subscriptions cannot be read at the moment."""
+        return self._book.fails
+
+    def now(self) -> float:
+        """Monotonic seconds."""
+        return self._node.clock.now()
+
+    # Connections
+
+    def enter(self, connection: Connection) -> None:
+        """A connection was let in, or goes on under another token or plan."""
+        if connection.session is None or not connection.sink.personal:
+            return
+        self.workers.check(connection)
+        principal = connection.session.principal
+        if not principal.scopes & READERS:
+            self.leave(connection)
+            return
+        user = _user(principal)
+        present = self._users.get(user)
+        if present is None:
+            self._users[user] = [connection]
+            self._book.open(user)
+        elif connection not in present:
+            present.append(connection)
+        self._rank(user)
+
+    def leave(self, connection: Connection) -> None:
+        """A connection ended, or may not hear of events any more."""
+        self.workers.end(connection)
+        self.broadcaster.forget(connection)
+        if connection.session is None:
+            return
+        user = _user(connection.session.principal)
+        present = self._users.get(user)
+        if present is None or connection not in present:
+            return
+        present.remove(connection)
+        if present:
+            self._rank(user)
+            return
+        del self._users[user]
+        self._book.close(user)
+        self.router.leave(user)
+
+    def _rank(self, user: User) -> None:
+        """A user is as high as the best plan of all connections."""
+        sessions = (connection.session for connection in self._users[user])
+        self.router.join(user, max(session.principal.plan.rank for session in sessions if session))
+
+    # What users want
+
+    async def execute(self, principal: Principal, command: EventCommand) -> EventReply:
+        """Carries out what a client asks about event streams; raises as what it does."""
+        match command:
+            case SubscribeEvents(name, filter_):
+                await self.subscribe(principal, name, filter_)
+                return EventsSubscribed(name, filter_)
+            case UnsubscribeEvents(name):
+                await self.unsubscribe(principal, name)
+                return EventsUnsubscribed(name)
+            case ListEventSubscriptions():
+                return EventSubscriptions(tuple((await self.subscriptions(principal)).items()))
+
+    async def subscribe(self, principal: Principal, name: str, filter_: Filter) -> None:
+        """Keeps a subscription of a user, which counts in every process.
+
+        Raises:
+            SubscriptionLimitError: The user has as many as may be.
+            UnavailableError: It could not be written, or may not have been.
+        """
+        user = _user(principal)
+        await _reached(self._book.subscribe(user, name, filter_))
+        self._tell(user)
+
+    async def unsubscribe(self, principal: Principal, name: str) -> bool:
+        """Lets a subscription of a user go, and says whether there was one; raises as `subscribe`."""
+        user = _user(principal)
+        found = await _reached(self._book.unsubscribe(user, name))
+        self._tell(user)
+        return found
+
+    async def subscriptions(self, principal: Principal) -> Mapping[str, Filter]:
+        """The subscriptions of a user by name.
+
+        Raises:
+            UnavailableError: They could not be read.
+        """
+        return await _reached(self._book.list(_user(principal)))
+
+    def look_again(self) -> None:
+        """Asks for everything anew, because changes may have been missed."""
+        self._book.everything_changed()
+        self.workers.say_hello()
+
+    def _tell(self, user: User) -> None:
+        if self._news is not None:
+            self._news.send(render_user(user))
+
+    def _heard_news(self, message: bytes) -> None:
+        try:
+            self._book.changed(parse_user(message))
+        except InvalidMessageError as error:
+            log.warning("event_message_refused", error=str(error))
+
+    # Events
+
+    def receive(self, data: bytes) -> None:
+        """Takes an event that some process has sent to all."""
+        try:
+            message = parse_message(data)
+        except InvalidMessageError as error:
+            log.warning("event_message_refused", error=str(error))
+            return
+        event, now = message.event, self._node.clock.now()
+        self.stats.received += 1
+        ends = event.expires_at_ms
+        expires_at = float("inf") if ends is None else self._node.monotonic(ends)
+        if expires_at <= now:
+            self.stats.expired += 1
+            return
+        route = self._route(event, now)
+        if route.rule.strategy == "load_balanced":
+            self.coordinator.assign(message, route.rule.group or "")
+            return
+        letters = Letters(message, route.rule, received_at=now, expires_at=expires_at)
+        self.broadcaster.offer(self._posts(event, route, letters), now)
+
+    def _route(self, event: Event, now: float) -> Route:
+        route = self.router.route(event, now)
+        took_ms = (self._node.clock.now() - now) * 1000
+        self.stats.route.observe(took_ms)
+        if not route.cached:
+            self.stats.match.observe(took_ms)
+        self.stats.routed[route.rule.name] += 1
+        return route
+
+    def _posts(self, event: Event, route: Route, letters: Letters) -> Iterator[Post]:
+        for user, names in route.recipients:
+            for connection in self._users.get(user, ()):
+                session = connection.session
+                if session is None:
+                    continue
+                principal = session.principal
+                # Nobody hears of a symbol that the plan or the token does not cover.
+                if event.symbol is None or principal.allows_symbol(event.symbol):
+                    yield connection, letters.get(principal.plan, names)
+
+    async def _look(self, event: Event) -> Market:
+        """How the symbol of an event stands, as everybody may know who gets it."""
+        symbol = event.symbol or ""
+        keys = [symbol, wire_event.status_key(symbol)]
+        found = self._bus.last(keys, event.tenant or "")
+        known: Sequence[Frame] = await found if isawaitable(found) else found
+        price = next((frame for frame in known if frame.event == wire_event.PRICE), None)
+        status = next((frame for frame in known if frame.event == wire_event.STATUS), None)
+        return Market(price.body if price else None, wire_event.state_of(status) if status else None)
+
+
+async def _reached(asked: Awaitable[_T]) -> _T:
+    """What was asked of the store; that it is out of reach may be told to clients."""
+    try:
+        return await asked
+    except BusError as error:
+        raise UnavailableError(str(error)) from error
+
+
+def _user(principal: Principal) -> User:
+    return principal.tenant, principal.user

@@ -1,0 +1,230 @@
+"""The members of worker groups that are connected to this process, and what each has in hand.
+
+A member is a connection that has joined a group; it gets each event alone, as one of `events`, and says when
+it is done. Who hands out the work is told of every change, and of everything again when it asks. What a
+member has in hand is remembered here until it is done: whoever hands out the work next can rely on it.
+"""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+import structlog
+
+from marketstream.core.commands import (
+    AckEvent,
+    EventAcknowledged,
+    GroupJoined,
+    GroupLeft,
+    JoinGroup,
+    LeaveGroup,
+    WorkCommand,
+    WorkReply,
+)
+from marketstream.core.entitlements import Principal
+from marketstream.core.events.event import Event
+from marketstream.core.events.rule import Rule
+from marketstream.core.frame import Frame
+from marketstream.core.session import READERS
+from marketstream.engine.connection import Connection
+from marketstream.engine.events.broadcaster import EVENTS
+from marketstream.engine.events.letter import Letters
+from marketstream.engine.events.stats import EventStats
+from marketstream.engine.node import Node
+from marketstream.errors import InvalidMessageError, NotEntitledError, SubscriptionLimitError
+from marketstream.ports import Relay
+from marketstream.wire import event_work as wire
+from marketstream.wire import events
+from marketstream.wire.event_message import parse_message
+from marketstream.wire.event_work import All, Done, Give, Hello, Here, Join, Leave, Place, Report, Roll
+
+log = structlog.get_logger(__name__)
+
+MAX_MEMBERS = 500
+"""Memberships in one process: all of them must be told in one go."""
+
+REMEMBERED = 10.0
+"""Seconds for which it is remembered what a member had in hand: until then somebody hands out work again."""
+
+_Key = tuple[str | None, str]
+
+
+class Workers:
+    """See the module.
+
+    Args:
+        node: Whose connections.
+        name: Name of this process.
+        rules: Rules of routing; their groups are all there are.
+        reports: Carries words to whoever hands out the work.
+        orders: Brings the words of whoever does.
+        stats: Counters to keep.
+    """
+
+    def __init__(
+        self,
+        *,
+        node: Node,
+        name: str,
+        rules: Mapping[str, Rule],
+        reports: Relay,
+        orders: Relay,
+        stats: EventStats,
+    ) -> None:
+        self._node = node
+        self._name = name
+        self._rules = rules
+        self._reports = reports
+        self._stats = stats
+        self._hands: dict[Connection, dict[str, dict[_Key, Event]]] = {}
+        # Members that left with work in hand a moment ago, and until when that is remembered.
+        self._left: deque[tuple[float, Place, tuple[Event, ...]]] = deque(maxlen=MAX_MEMBERS)
+        orders.listen(self._heard)
+        node.on_work_command = self.execute
+
+    @property
+    def members(self) -> int:
+        """Memberships here."""
+        return sum(map(len, self._hands.values()))
+
+    def execute(self, connection: Connection, command: WorkCommand) -> WorkReply:
+        """Carries out what a client asks about its work.
+
+        Raises:
+            InvalidMessageError: There is no such group.
+            NotEntitledError: The client may not see everything that the group may be given.
+            SubscriptionLimitError: There are too many members here.
+        """
+        match command:
+            case JoinGroup(group):
+                self._join(connection, group)
+                return GroupJoined(group)
+            case LeaveGroup(group):
+                self._require(group)
+                self._leave(connection, group)
+                return GroupLeft(group)
+            case AckEvent(ident):
+                self._ack(connection, ident)
+                return EventAcknowledged(ident)
+
+    def check(self, connection: Connection) -> None:
+        """Ends the memberships of a connection that goes on under a token which does not cover them."""
+        if connection in self._hands and connection.session and not _may_work(connection.session.principal):
+            self.end(connection)
+
+    def end(self, connection: Connection) -> None:
+        """Ends all memberships of a connection; what it has in hand goes to others."""
+        for group in list(self._hands.get(connection, ())):
+            self._leave(connection, group)
+
+    def say_hello(self) -> None:
+        """Says that something may have been missed here."""
+        if self._rules:
+            self._report(Hello(self._name))
+
+    def _require(self, group: str) -> None:
+        if group not in self._rules:
+            raise InvalidMessageError(f"group: no rule has a group {group}", path="group")
+
+    def _join(self, connection: Connection, group: str) -> None:
+        self._require(group)
+        if connection.session is None or not _may_work(connection.session.principal):
+            raise NotEntitledError("work of a group needs a token and a plan that cover every symbol")
+        if group in self._hands.get(connection, ()):
+            return
+        if self.members >= MAX_MEMBERS:
+            raise SubscriptionLimitError(f"{group}: at most {MAX_MEMBERS} workers of one server")
+        self._hands.setdefault(connection, {})[group] = {}
+        self._report(Join(self._place(connection, group)))
+
+    def _leave(self, connection: Connection, group: str) -> None:
+        groups = self._hands.get(connection, {})
+        hand = groups.pop(group, None)
+        if hand is None:
+            return
+        if not groups:
+            del self._hands[connection]
+        place = self._place(connection, group)
+        if hand:
+            self._left.append((self._node.clock.now() + REMEMBERED, place, tuple(hand.values())))
+        self._report(Leave(place))
+
+    def _ack(self, connection: Connection, ident: str) -> None:
+        """One id may stand for an event of the tenant and for one that is for all: its own comes first."""
+        for group, hand in self._hands.get(connection, {}).items():
+            key = next((key for key in (_key(connection, ident), (None, ident)) if key in hand), None)
+            if key is not None:
+                del hand[key]
+                self._stats.work["done"] += 1
+                self._report(Done(self._place(connection, group), ident))
+                return
+
+    # What is heard
+
+    def _heard(self, data: bytes) -> None:
+        try:
+            order = wire.parse_order(data)
+            if isinstance(order, Roll):
+                self._answer(order.roll)
+            elif order.place.node == self._name:
+                self._take(order)
+        except InvalidMessageError as error:
+            log.warning("event_message_refused", error=str(error))
+
+    def _answer(self, roll: int) -> None:
+        hands = [(connection, *each) for connection, of in self._hands.items() for each in of.items()]
+        for connection, group, hand in hands:
+            if group in self._hands.get(connection, ()):
+                self._report(Here(self._place(connection, group), roll, tuple(hand.values())))
+        now = self._node.clock.now()
+        for until, place, tasks in list(self._left):
+            if until > now:
+                # There may have been nobody to hear that it left.
+                self._report(Here(place, roll, tasks))
+                self._report(Leave(place))
+        self._report(All(self._name, roll))
+
+    def _take(self, order: Give) -> None:
+        place, message = order.place, parse_message(order.message)
+        connection = self._node.connections.get(place.connection)
+        hand = self._hands.get(connection, {}).get(place.group) if connection else None
+        if connection is None or hand is None or connection.session is None:
+            # It has left meanwhile: nobody else may be waiting for that word any more.
+            self._report(Leave(place))
+            return
+        event = message.event
+        hand[event.tenant, event.id] = event
+        letters = Letters(
+            message, self._rules[place.group], received_at=self._node.clock.now(), expires_at=float("inf")
+        )
+        body = wire.render_task(
+            letters.body(connection.session.principal.plan), place.group, again=order.again
+        )
+        self._node.send(connection, Frame(EVENTS, events.render_batch([body])))
+        self._stats.delivered += 1
+        self._node.settle()
+
+    def _place(self, connection: Connection, group: str) -> Place:
+        assert connection.session is not None  # noqa: S101  # nobody joins without
+        return Place(self._name, group, connection.session.principal.tenant, connection.id)
+
+    def _report(self, report: Report) -> None:
+        self._reports.send(wire.render_report(report))
+
+
+def groups_of(rules: Sequence[Rule]) -> dict[str, Rule]:
+    """The groups that there are, each with the first rule that gives it work."""
+    found: dict[str, Rule] = {}
+    for rule in rules:
+        if rule.group is not None:
+            found.setdefault(rule.group, rule)
+    return found
+
+
+def _may_work(who: Principal) -> bool:
+    """Whether there is nothing that would have to be kept from a worker: it gets what comes."""
+    return bool(who.scopes & READERS) and who.symbols is None and "*" in who.plan.symbols
+
+
+def _key(connection: Connection, ident: str) -> _Key:
+    assert connection.session is not None  # noqa: S101  # nobody joins without
+    return connection.session.principal.tenant, ident
