@@ -181,6 +181,12 @@ def test_the_standard_library_publishes(server: Server) -> None:
     assert "invalid symbol" in bad
 
 
+def test_a_back_end_publishes_a_pattern_and_an_alert(server: Server) -> None:
+    with _running(server, sys.executable, "events_publish.py", "AAPL") as program:
+        assert program.wait(10) == 0
+    assert [line.split()[0] for line in program.out] == ["pattern", "alert"]
+
+
 async def test_a_back_end_tells_one_tenant_something(valkey: Valkey) -> None:
     """Its clients hear of it, and those of another tenant do not."""
     async with (
