@@ -110,6 +110,14 @@ def test_the_sdk_needs_no_event_loop(server: Server) -> None:
     assert sum(bool(re.match(r"EUR/USD [\d.]+ [\d.]+$", line)) for line in lines) == 10
 
 
+def test_the_sdk_hears_of_events(server: Server) -> None:
+    with _running(server, sys.executable, "python_events.py", "EUR/USD") as program:
+        _prices(program, r"urgent: HIGH flag EUR/USD$", 1)
+        found = _prices(program, r"EUR/USD daily flag", 2)
+    # The server may put the more urgent one first; the third was not sure enough.
+    assert sorted(found) == ["EUR/USD daily flag 0.7", "EUR/USD daily flag 0.9"]
+
+
 def test_a_plain_websocket_gets_prices(server: Server) -> None:
     with _running(server, sys.executable, "plain_websocket.py", "AAPL") as program:
         prices = _prices(program, r"AAPL [\d.]+ \S+\+00:00$")

@@ -10,6 +10,7 @@ from marketstream_sdk.errors import (
     AuthenticationError,
     ConnectionFailedError,
     ConnectionLostError,
+    EventSubscriptionError,
     InvalidMessageError,
     InvalidSymbolError,
     MarketDataError,
@@ -19,7 +20,9 @@ from marketstream_sdk.errors import (
     SubscriptionError,
     UnsupportedError,
 )
+from marketstream_sdk.event_filter import EventFilter, Priority, Tier
 from marketstream_sdk.link import Token
+from marketstream_sdk.market_event import EventMarket, MarketEvent
 from marketstream_sdk.model import (
     Channel,
     ChannelUpdate,
@@ -31,8 +34,9 @@ from marketstream_sdk.model import (
     SymbolStatus,
 )
 from marketstream_sdk.status import State, StreamStatus
-from marketstream_sdk.stream import QuoteStream
-from marketstream_sdk.sync import SyncMarketDataClient, SyncQuoteStream
+from marketstream_sdk.stream import EventStream, QuoteStream
+from marketstream_sdk.sync import SyncMarketDataClient
+from marketstream_sdk.sync_stream import SyncEventStream, SyncQuoteStream
 
 __version__ = "0.1.0"
 
@@ -42,14 +46,20 @@ __all__ = [
     "ChannelUpdate",
     "ConnectionFailedError",
     "ConnectionLostError",
+    "EventFilter",
+    "EventMarket",
+    "EventStream",
+    "EventSubscriptionError",
     "InvalidMessageError",
     "InvalidSymbolError",
     "Lagged",
     "MarketDataClient",
     "MarketDataError",
+    "MarketEvent",
     "MarketQuote",
     "Mode",
     "NotConnectedError",
+    "Priority",
     "Quote",
     "QuoteStream",
     "RateLimitedError",
@@ -59,8 +69,10 @@ __all__ = [
     "StreamStatus",
     "SubscriptionError",
     "SymbolStatus",
+    "SyncEventStream",
     "SyncMarketDataClient",
     "SyncQuoteStream",
+    "Tier",
     "Token",
     "UnsupportedError",
 ]

@@ -38,6 +38,11 @@ class Audience(Generic[T]):
         """Those of them that somebody iterates over."""
         return [consumer for consumer in self._consumers if not isinstance(consumer, CallbackConsumer)]
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """What they want, in the order in which it came to be wanted."""
+        return tuple(self._by_key)
+
     def wanted(self) -> dict[str, Terms]:
         """What they want together, in the order in which keys came to be wanted."""
         return joined(
@@ -84,6 +89,10 @@ class Audience(Generic[T]):
                 consumer.end(None if isinstance(consumer, CallbackConsumer) else error)
         self._changed()
         return bool(consumers)
+
+    def who_want(self, keys: Iterable[str]) -> dict[Consumer[T], str]:
+        """Who wants any of some keys, each once, with one of these that it wants."""
+        return {consumer: key for key in keys for consumer in self._by_key.get(key, ())}
 
     def deliver(self, key: str, value: T) -> int:
         """Gives a value to all who want it; never waits.

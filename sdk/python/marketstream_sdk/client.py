@@ -17,21 +17,21 @@ from marketstream_sdk.address import Address
 from marketstream_sdk.consumer import Callback, CallbackConsumer, Consumer
 from marketstream_sdk.desk import Desk, taken
 from marketstream_sdk.errors import NotConnectedError, UnsupportedError
+from marketstream_sdk.event_client import EventClient
 from marketstream_sdk.lifecycle import Lifecycle
 from marketstream_sdk.link import Link, Pace, Token
-from marketstream_sdk.listening import Listening
 from marketstream_sdk.model import Channel, ChannelUpdate, MarketQuote, Mode, Quote
 from marketstream_sdk.reconcile import Terms
 from marketstream_sdk.retry import Backoff
 from marketstream_sdk.status import State, StreamStatus
 from marketstream_sdk.stream import QuoteStream
-from marketstream_sdk.symbols import normalise
+from marketstream_sdk.symbols import channel_names, normalise
 from marketstream_sdk.transports import Transport, Way, make_transport
 
 _REAL = Pace(sleep=asyncio.sleep, chance=random.random)
 
 
-class MarketDataClient(Listening):
+class MarketDataClient(EventClient):
     """A client of one marketstream server.
 
     Use it as `async with MarketDataClient(url, token=...) as client`, or call `connect` and `close`.
@@ -78,7 +78,12 @@ class MarketDataClient(Listening):
             idle_timeout=idle_timeout,
         )
         # The lifecycle needs the desk, so it comes after it.
-        super().__init__(Desk(lambda: self._life.change(), lambda: self._life.expire()))  # noqa: PLW0108
+        desk = Desk(
+            changed=lambda: self._life.change(),  # noqa: PLW0108
+            expiring=lambda: self._life.expire(),  # noqa: PLW0108
+            events_changed=lambda: self._life.change_events(),  # noqa: PLW0108
+        )
+        super().__init__(desk)
         make_link = partial(
             Link,
             self._desk,
@@ -261,7 +266,7 @@ class MarketDataClient(Listening):
             SubscriptionError: The server has refused all of them; this is the first.
             UnsupportedError: The transport has no channels.
         """
-        names = _channels(channels)
+        names = channel_names(channels)
         if not self._transport.channels:
             raise UnsupportedError(f"there are no channels over {self._transport.name}; use socketio")
         with self._desk.refusals() as refused:
@@ -275,7 +280,7 @@ class MarketDataClient(Listening):
         self, channels: Channel | Iterable[Channel], callback: Callback[ChannelUpdate] | None = None
     ) -> None:
         """Ends the calls for some channels; with a callback only those of that one."""
-        names = _channels(channels)
+        names = channel_names(channels)
         for consumer in self._desk.updates.callbacks:
             if callback is None or consumer.callback == callback:
                 self._desk.updates.leave(consumer, names)
@@ -286,15 +291,3 @@ class MarketDataClient(Listening):
         if mode == "every" and not self._transport.every:
             raise UnsupportedError(f"there is no mode 'every' over {self._transport.name}; use socketio")
         return terms
-
-
-def _channels(channels: str | Iterable[str]) -> tuple[str, ...]:
-    """Names of channels, each once, in order.
-
-    Raises:
-        ValueError: There is none.
-    """
-    names = tuple(dict.fromkeys([channels] if isinstance(channels, str) else channels))
-    if not names:
-        raise ValueError("name at least one channel")
-    return names

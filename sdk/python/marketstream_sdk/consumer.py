@@ -28,7 +28,8 @@ class Consumer(Generic[T]):
     """Wants some keys, each on its own terms.
 
     Attributes:
-        terms: The keys (symbols or channels) and how each is wanted, in the order of the asking.
+        terms: The keys (symbols, channels, subscriptions to events) and how each is wanted, in the order of
+            the asking.
         mailbox: What waits for it.
     """
 

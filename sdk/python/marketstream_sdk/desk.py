@@ -6,14 +6,16 @@ waiting, and says what the server should be sending.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from marketstream_sdk.audience import Audience
 from marketstream_sdk.consumer import Consumer
 from marketstream_sdk.delivery import Delivery
 from marketstream_sdk.errors import MarketDataError, RequestError, SubscriptionError
+from marketstream_sdk.event_desk import EventDesk
 from marketstream_sdk.listeners import Listeners
+from marketstream_sdk.market_event import Events
 from marketstream_sdk.model import ChannelUpdate, Lagged, Quote, SymbolStatus
 from marketstream_sdk.reconcile import Terms
 from marketstream_sdk.status import State
@@ -29,29 +31,34 @@ class Desk:
     Args:
         changed: Called when what is wanted may have changed.
         expiring: Called when the token ends soon.
+        events_changed: Called when that may have changed of events.
 
     Attributes:
         quotes: Who wants quotes of which symbols.
         updates: Who wants updates of which channels.
+        events: Who wants which events.
         states: Told of each state of the client.
         errors: Told of what went wrong outside of a call.
         statuses: Told how far prices can be trusted.
         lags: Told of values that were lost.
     """
 
-    def __init__(self, changed: Callable[[], None], expiring: Callable[[], None]) -> None:
+    def __init__(
+        self, changed: Callable[[], None], expiring: Callable[[], None], events_changed: Callable[[], None]
+    ) -> None:
         self.quotes: Audience[Quote] = Audience(changed)
         self.updates: Audience[ChannelUpdate] = Audience(changed)
         self.states: Listeners[[State, MarketDataError | None]] = Listeners()
         self.errors: Listeners[[MarketDataError]] = Listeners()
         self.statuses: Listeners[[SymbolStatus]] = Listeners()
         self.lags: Listeners[[Lagged]] = Listeners()
+        self.events = EventDesk(events_changed, self.errors)
         self._expiring = expiring
         self._delivery = Delivery()
 
     def goal(self) -> Goal:
         """What the server should be sending."""
-        return Goal(self.quotes.wanted(), tuple(self.updates.wanted()))
+        return Goal(self.quotes.wanted(), tuple(self.updates.wanted()), self.events.interested)
 
     def settled(self) -> None:
         """The server has been told all that is wanted, and sends nothing else from now on."""
@@ -69,19 +76,19 @@ class Desk:
         """Takes a message of the server; never waits, never raises."""
         match message:
             case Prices(quotes):
-                for quote in quotes:
-                    self._deliver(quote)
+                self._deliver(quotes)
             case ChannelUpdate():
                 self.updates.deliver(message.channel, message)
             case SymbolStatus():
                 self.statuses.tell(message)
             case Lagged():
                 self.lags.tell(message)
+            case Events():
+                self.events.receive(message)
             case TokenExpiring():
                 self._expiring()
             case Refused(errors):
-                for error in errors:
-                    self._refuse(error)
+                self._refuse(errors)
             # That of a token ends the connection, and is told with it.
             case Fault(code, text) if code not in REFUSALS:
                 self.errors.tell(RequestError(text, code=code))
@@ -104,6 +111,7 @@ class Desk:
     def fail(self, error: MarketDataError) -> None:
         """There is no connection any more: streams end with this, callbacks stay for another `connect`."""
         self.quotes.end(self.quotes.streams, error)
+        self.events.fail(error)
         self.errors.tell(error)
 
     def clear(self) -> set[asyncio.Task[None]]:
@@ -113,19 +121,21 @@ class Desk:
         self.quotes.end([*self.quotes.callbacks, *self.quotes.streams])
         self.updates.end(self.updates.callbacks)
         self._delivery = Delivery()
-        return tasks
+        return tasks | self.events.clear()
 
-    def _deliver(self, quote: Quote) -> None:
-        symbol = quote.symbol
-        if symbol in self.quotes and self._delivery.accept(quote):
-            missed = self.quotes.deliver(symbol, quote)
-            if missed:
-                self.lags.tell(Lagged(symbol, missed))
+    def _deliver(self, quotes: Iterable[Quote]) -> None:
+        for quote in quotes:
+            symbol = quote.symbol
+            if symbol in self.quotes and self._delivery.accept(quote):
+                missed = self.quotes.deliver(symbol, quote)
+                if missed:
+                    self.lags.tell(Lagged(symbol, missed))
 
-    def _refuse(self, error: SubscriptionError) -> None:
-        if self.quotes.refuse(error.symbol, error) or self.updates.refuse(error.symbol, error):
-            _log.warning("the server refuses %s", error)
-            self.errors.tell(error)
+    def _refuse(self, errors: Iterable[SubscriptionError]) -> None:
+        for error in errors:
+            if self.quotes.refuse(error.symbol, error) or self.updates.refuse(error.symbol, error):
+                _log.warning("the server refuses %s", error)
+                self.errors.tell(error)
 
 
 def taken(names: Sequence[str], refused: Mapping[str, SubscriptionError]) -> tuple[str, ...]:

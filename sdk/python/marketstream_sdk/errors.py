@@ -7,6 +7,7 @@
     +-- NotConnectedError              NOT_CONNECTED       the call needs a connection, and there is none now
     +-- RequestError                   the server's own code, such as UNKNOWN_SYMBOL
     |   +-- SubscriptionError          SUBSCRIPTION        one symbol or channel is not to be had
+    |   +-- EventSubscriptionError     the server's, or CONFLICT   events are not to be had, or not like that
     |   +-- RateLimitedError           RATE_LIMITED        asked too often
     +-- InvalidMessageError            INVALID_MESSAGE     the server said something that makes no sense
     +-- InvalidSymbolError             INVALID_SYMBOL      also a ValueError
@@ -96,6 +97,23 @@ class SubscriptionError(RequestError):
     def __init__(self, symbol: str, reason: str) -> None:
         super().__init__(f"{symbol}: {reason}")
         self.symbol = symbol
+        self.reason = reason
+
+
+class EventSubscriptionError(RequestError):
+    """A subscription to events is not to be had, and no longer asked for.
+
+    `code` is the server's, such as `INVALID_MESSAGE` or `SUBSCRIPTION_LIMIT`; or `CONFLICT`, when the name is
+    in use here with another filter.
+
+    Attributes:
+        name: The name of the subscription.
+        reason: Why, for people.
+    """
+
+    def __init__(self, name: str, reason: str, *, code: str) -> None:
+        super().__init__(f"{name}: {reason}", code=code)
+        self.name = name
         self.reason = reason
 
 

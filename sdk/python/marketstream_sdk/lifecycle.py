@@ -79,10 +79,11 @@ class Lifecycle:
             connected=self.state == "connected",
             subscribed_symbols=connection.confirmed if connection else (),
             wanted_symbols=tuple(desk.quotes.wanted()),
-            active_callbacks=len(desk.quotes.callbacks) + len(desk.updates.callbacks),
-            active_streams=len(desk.quotes.streams),
+            active_callbacks=len(desk.quotes.callbacks) + len(desk.updates.callbacks) + desk.events.callbacks,
+            active_streams=len(desk.quotes.streams) + desk.events.streams,
             reconnect_attempts=link.attempts if link else 0,
             error=self.error,
+            wanted_events=tuple(desk.events.wanted()),
         )
 
     async def settle(self) -> None:
@@ -90,9 +91,21 @@ class Lifecycle:
         if self.link is not None and self.link.connection is not None:
             await self.link.settling.wait()
 
+    async def settle_events(self) -> None:
+        """The same for a change of events."""
+        await self.settle()
+        if self.link is not None and self.link.connection is not None:
+            await self.link.upkeep.settling.wait()
+
     def change(self) -> None:
         """What is wanted may have changed."""
         if self.link is not None:
+            self.link.change()
+
+    def change_events(self) -> None:
+        """The same of events; whether any are to come is said like what else is wanted."""
+        if self.link is not None:
+            self.link.upkeep.change()
             self.link.change()
 
     def expire(self) -> None:

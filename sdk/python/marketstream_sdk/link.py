@@ -16,6 +16,7 @@ from marketstream_sdk.errors import ConnectionLostError, MarketDataError
 from marketstream_sdk.retry import Backoff, Retry
 from marketstream_sdk.status import State
 from marketstream_sdk.transports.base import Connection, Transport
+from marketstream_sdk.upkeep import Upkeep
 
 Token = str | Callable[[], Awaitable[str] | str]
 """A token, or a function that gets a new one; the function may be asynchronous."""
@@ -57,6 +58,7 @@ class Link:
     Attributes:
         connection: The present one; None while there is none.
         settling: Done when the server has been told all, or when the connection has ended.
+        upkeep: Sees to the user's subscriptions to events.
     """
 
     def __init__(
@@ -80,6 +82,9 @@ class Link:
         self._retry = Retry(backoff, renewable=callable(token))
         self._connect_timeout = connect_timeout
         self._pace = pace
+        self.upkeep = Upkeep(
+            desk.events, delay=lambda attempt: backoff.delay(attempt, pace.chance()), sleep=pace.sleep
+        )
         self._changed = asyncio.Event()
         self._expiring = asyncio.Event()
 
@@ -109,6 +114,7 @@ class Link:
                 wait = await self._stay()
             finally:
                 self.settling.set()
+                self.upkeep.settling.set()
             await self._pace.sleep(wait)
 
     async def _stay(self) -> float:
@@ -162,6 +168,7 @@ class Link:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._align(connection))
+                group.create_task(self.upkeep.run(connection))
                 group.create_task(self._renew(connection))
                 group.create_task(self._mature())
                 raise await asyncio.shield(connection.lost)

@@ -18,10 +18,11 @@ class StreamStatus:
         connected: Whether that is `connected`.
         subscribed_symbols: What the server has confirmed on the present connection.
         wanted_symbols: What callbacks and streams ask for; restored after each reconnect.
-        active_callbacks: Callbacks that are called for quotes or channels.
-        active_streams: Iterators of `stream_quotes` that are open.
+        active_callbacks: Callbacks that are called for quotes, channels or events.
+        active_streams: Iterators of `stream_quotes` and `stream_events` that are open.
         reconnect_attempts: Attempts since the connection was last in order.
         error: Why it is not connected; None when it is, or never was.
+        wanted_events: Names of the subscriptions to events that callbacks and streams ask for.
     """
 
     state: State
@@ -32,3 +33,4 @@ class StreamStatus:
     active_streams: int
     reconnect_attempts: int
     error: MarketDataError | None
+    wanted_events: tuple[str, ...] = ()

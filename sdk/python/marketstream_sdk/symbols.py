@@ -1,4 +1,4 @@
-"""What can be a symbol, decided before anything is sent."""
+"""What can be a symbol, or a list of channels, decided before anything is sent."""
 
 import re
 from collections.abc import Iterable
@@ -22,6 +22,18 @@ def normalise(symbols: str | Iterable[str]) -> tuple[str, ...]:
     if not given:
         raise InvalidSymbolError("name at least one symbol")
     return tuple(dict.fromkeys(map(_normalise, given)))
+
+
+def channel_names(channels: str | Iterable[str]) -> tuple[str, ...]:
+    """Names of channels, each once, in order.
+
+    Raises:
+        ValueError: There is none.
+    """
+    names = tuple(dict.fromkeys([channels] if isinstance(channels, str) else channels))
+    if not names:
+        raise ValueError("name at least one channel")
+    return names
 
 
 def _normalise(symbol: str) -> str:

@@ -17,7 +17,10 @@ from marketstream_sdk.errors import (
     RequestError,
     SubscriptionError,
 )
-from marketstream_sdk.model import ChannelUpdate, Lagged, MarketQuote, Quote, Side, SymbolStatus
+from marketstream_sdk.event_wire import parse_events
+from marketstream_sdk.market_event import Events
+from marketstream_sdk.model import ChannelUpdate, Lagged, MarketQuote, Quote, SymbolStatus
+from marketstream_sdk.payload import maybe, maybe_text, number, parse_quote, text, whole
 
 REFUSALS = frozenset({"UNAUTHORIZED", "AUTH_FAILED", "TOKEN_EXPIRED"})
 """Codes that say that it is the token's fault."""
@@ -52,7 +55,7 @@ class Refused:
     errors: tuple[SubscriptionError, ...]
 
 
-Message = Prices | SymbolStatus | Lagged | ChannelUpdate | TokenExpiring | Fault | Refused
+Message = Prices | SymbolStatus | Lagged | ChannelUpdate | Events | TokenExpiring | Fault | Refused
 
 
 def parse_event(name: str, payload: object) -> Message | None:
@@ -77,19 +80,6 @@ def parse_event(name: str, payload: object) -> Message | None:
         raise InvalidMessageError(f"{name} cannot be read: {type(error).__name__} {error}") from error
 
 
-def parse_quote(payload: Any) -> Quote:  # noqa: ANN401 - JSON is of any shape
-    """A best price as the wire has it; raises what `parse_event` translates."""
-    return Quote(
-        _text(payload["symbol"]),
-        _side(payload["bestBid"]),
-        _side(payload["bestAsk"]),
-        _maybe(payload["midPrice"]),
-        _maybe(payload["spread"]),
-        _maybe(payload["spreadBps"]),
-        _whole(payload["timestamp"]),
-    )
-
-
 def parse_market_quote(payload: Any) -> MarketQuote:  # noqa: ANN401 - JSON is of any shape
     """The answer to `get_quote`.
 
@@ -98,18 +88,18 @@ def parse_market_quote(payload: Any) -> MarketQuote:  # noqa: ANN401 - JSON is o
     """
     try:
         return MarketQuote(
-            symbol=_text(payload["symbol"]),
-            price=_maybe(payload["price"]),
-            change=_maybe(payload["change"]),
-            change_percent=_maybe(payload["changePercent"]),
-            volume=_maybe(payload["volume"]),
-            bid=_maybe(payload.get("bid")),
-            ask=_maybe(payload.get("ask")),
-            timestamp=_whole(payload["timestamp"]),
-            data_source=_text(payload["data_source"]),
-            status=_text(payload["status"]),
-            last_updated=_text(payload["last_updated"]),
-            age_seconds=_number(payload["age_seconds"]),
+            symbol=text(payload["symbol"]),
+            price=maybe(payload["price"]),
+            change=maybe(payload["change"]),
+            change_percent=maybe(payload["changePercent"]),
+            volume=maybe(payload["volume"]),
+            bid=maybe(payload.get("bid")),
+            ask=maybe(payload.get("ask")),
+            timestamp=whole(payload["timestamp"]),
+            data_source=text(payload["data_source"]),
+            status=text(payload["status"]),
+            last_updated=text(payload["last_updated"]),
+            age_seconds=number(payload["age_seconds"]),
             warning=payload.get("warning"),
         )
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
@@ -164,27 +154,24 @@ def _snapshot(payload: Any) -> Prices:  # noqa: ANN401 - JSON is of any shape
 
 
 def _status(payload: Any) -> SymbolStatus:  # noqa: ANN401 - JSON is of any shape
-    source = payload["source"]
-    since = _whole(payload["since"])
-    return SymbolStatus(
-        _text(payload["symbol"]), _text(payload["state"]), None if source is None else _text(source), since
-    )
+    since = whole(payload["since"])
+    return SymbolStatus(text(payload["symbol"]), text(payload["state"]), maybe_text(payload["source"]), since)
 
 
 def _lagged(payload: Any) -> Lagged:  # noqa: ANN401 - JSON is of any shape
-    return Lagged(_text(payload["symbol"]), _whole(payload["missed"]))
+    return Lagged(text(payload["symbol"]), whole(payload["missed"]))
 
 
 def _update(payload: Any) -> ChannelUpdate:  # noqa: ANN401 - JSON is of any shape
-    return ChannelUpdate(_text(payload["channel"]), payload["data"], _whole(payload["timestamp"]))
+    return ChannelUpdate(text(payload["channel"]), payload["data"], whole(payload["timestamp"]))
 
 
 def _expiring(payload: Any) -> TokenExpiring:  # noqa: ANN401 - JSON is of any shape
-    return TokenExpiring(_whole(payload["expiresAt"]))
+    return TokenExpiring(whole(payload["expiresAt"]))
 
 
 def _error(payload: Any) -> Fault:  # noqa: ANN401 - JSON is of any shape
-    return Fault(_text(payload["code"]), _text(payload["message"]))
+    return Fault(text(payload["code"]), text(payload["message"]))
 
 
 def _subscribed(payload: Any) -> Refused:  # noqa: ANN401 - JSON is of any shape
@@ -202,31 +189,5 @@ _EVENTS: dict[str, Callable[[Any], Message]] = {
     "token_expiring": _expiring,
     "error": _error,
     "subscribed": _subscribed,
+    "events": parse_events,
 }
-
-
-def _side(value: Any) -> Side | None:  # noqa: ANN401 - JSON is of any shape
-    if value is None:
-        return None
-    return Side(_number(value["price"]), _maybe(value["size"]), _text(value["source"]))
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not a text")
-    return value
-
-
-def _number(value: object) -> float:
-    # The numbers of JSON come as exactly these two; `isinstance` would let a boolean through.
-    if type(value) is float or type(value) is int:
-        return value
-    raise TypeError(f"{value!r} is not a number")
-
-
-def _maybe(value: object) -> float | None:
-    return None if value is None else _number(value)
-
-
-def _whole(value: object) -> int:
-    return int(_number(value))

@@ -51,7 +51,8 @@ def test_the_client_without_await_has_all_that_the_other_one_has() -> None:
         return {name for name in dir(kind) if not name.startswith("_")}
 
     assert public(MarketDataClient) == public(SyncMarketDataClient)
-    for name in ("subscribe", "unsubscribe", "remove_callback", "subscribe_channels", "on_state"):
+    alike = ("subscribe", "unsubscribe", "remove_callback", "subscribe_channels", "on_state")
+    for name in (*alike, "subscribe_events", "unsubscribe_events", "on_event", "on_events_dropped"):
         mine = inspect.signature(getattr(SyncMarketDataClient, name)).parameters
         assert list(mine) == list(inspect.signature(getattr(MarketDataClient, name)).parameters)
 

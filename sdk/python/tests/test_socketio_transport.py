@@ -9,8 +9,17 @@ import pytest
 import socketio
 from aiohttp import web
 
-from marketstream_sdk import AuthenticationError, ConnectionLostError, MarketDataError, RequestError
+from marketstream_sdk import (
+    AuthenticationError,
+    ConnectionLostError,
+    EventFilter,
+    InvalidMessageError,
+    MarketDataError,
+    RateLimitedError,
+    RequestError,
+)
 from marketstream_sdk.address import Address
+from marketstream_sdk.event_reconcile import EventCall
 from marketstream_sdk.reconcile import Terms
 from marketstream_sdk.transports.base import Goal
 from marketstream_sdk.transports.socketio import NAMESPACE, SocketIoTransport
@@ -291,4 +300,48 @@ async def test_a_token_that_ends_ends_the_connection_with_its_code() -> None:
         async with asyncio.timeout(5):
             error = await connection.lost
         assert (type(error), error.code) == (AuthenticationError, "TOKEN_EXPIRED")
+        await connection.close()
+
+
+async def test_subscriptions_to_events_are_asked_for_and_changed_by_calls() -> None:
+    async with desk() as (behind, transport, _server):
+        behind.answers = {
+            "event_subscriptions": {"subscriptions": [{"name": "a", "filter": {"types": ["x"]}}]},
+            "subscribe_events": {"subscribed": "b", "filter": {}},
+            "unsubscribe_events": {"unsubscribed": "a"},
+        }
+        connection = await transport.connect("t", goal(), lambda _message: None)
+        assert await connection.event_subscriptions() == {"a": EventFilter("x")}
+        await connection.change_events(EventCall("subscribe_events", "b", EventFilter(min_confidence=0.5)))
+        await connection.change_events(EventCall("unsubscribe_events", "a"))
+        assert behind.asked == [
+            ("event_subscriptions", {}),
+            ("subscribe_events", {"name": "b", "filter": {"minConfidence": 0.5}}),
+            ("unsubscribe_events", {"name": "a"}),
+        ]
+        await connection.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "code"),
+    [
+        ({"error": "no", "code": "SUBSCRIPTION_LIMIT"}, RequestError, "SUBSCRIPTION_LIMIT"),
+        (
+            {"error": "Rate limit exceeded", "code": "RATE_LIMITED", "retryAfterMs": 1},
+            RateLimitedError,
+            "RATE_LIMITED",
+        ),
+        ({"error": "over", "code": "TOKEN_EXPIRED"}, AuthenticationError, "TOKEN_EXPIRED"),
+        ({"subscriptions": 1}, InvalidMessageError, "INVALID_MESSAGE"),
+    ],
+)
+async def test_a_call_about_events_that_fails_says_why(
+    answer: Any, kind: type[MarketDataError], code: str
+) -> None:
+    async with desk() as (behind, transport, _server):
+        behind.answers["event_subscriptions"] = answer
+        connection = await transport.connect("t", goal(), lambda _message: None)
+        with pytest.raises(kind) as caught:
+            await connection.event_subscriptions()
+        assert caught.value.code == code
         await connection.close()

@@ -8,7 +8,9 @@ import pytest
 
 from marketstream_sdk import (
     AuthenticationError,
+    EventFilter,
     MarketDataClient,
+    MarketEvent,
     NotConnectedError,
     Quote,
     SubscriptionError,
@@ -128,3 +130,27 @@ def test_listeners_are_told_until_they_are_taken_away() -> None:
 def test_a_stream_needs_an_event_loop_and_says_so() -> None:
     with pytest.raises(RuntimeError, match="no running event loop"):
         MarketDataClient("http://stage", token="t").stream_quotes("A")
+
+
+def test_events_come_to_callbacks_and_loops() -> None:
+    stage = Stage()
+    flag = MarketEvent("1", "pattern", "flag", "HIGH", 1, matched=("mine", "yours"))
+    halt = MarketEvent("2", "halt", "all", "CRITICAL", 2)
+    called: list[MarketEvent] = []
+    heard: list[MarketEvent] = []
+    lost: list[int] = []
+    with script(stage) as client:
+        client.subscribe_events("mine", called.append, types="pattern", min_priority="LOW")
+        removes = [client.on_event(heard.append), client.on_events_dropped(lost.append)]
+        with client.stream_events("yours", tiers="daily", timeout=5) as stream:
+            client.get_stream_status()
+            client._thread.call(lambda: stage.tell(flag, halt, dropped=3))
+            assert [next(stream), next(stream)] == [flag, halt]
+        assert stage.held == {"mine": EventFilter("pattern", min_priority="LOW")}
+        client.unsubscribe_events("mine")
+        assert stage.held == {}
+        removes[0]()
+        client._thread.call(lambda: stage.tell(halt))
+    assert (called, heard, lost) == ([flag, halt], [halt], [3])
+    for remove in removes:
+        remove()

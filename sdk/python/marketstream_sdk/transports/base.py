@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from marketstream_sdk.errors import MarketDataError
+from marketstream_sdk.event_filter import EventFilter
+from marketstream_sdk.event_reconcile import EventCall
 from marketstream_sdk.model import MarketQuote
 from marketstream_sdk.reconcile import Terms
 from marketstream_sdk.wire import Message
@@ -25,10 +27,12 @@ class Goal:
     Attributes:
         symbols: Symbols and how they are wanted, in the order of the asking.
         channels: Names of channels.
+        events: Whether events of the user are to come.
     """
 
     symbols: Mapping[str, Terms] = field(default_factory=dict)
     channels: tuple[str, ...] = ()
+    events: bool = False
 
 
 class Connection(Protocol):
@@ -71,6 +75,27 @@ class Connection(Protocol):
 
         Raises:
             RequestError: The server has none, or does not give it.
+            ConnectionLostError: No answer came.
+        """
+        ...
+
+    async def event_subscriptions(self) -> dict[str, EventFilter | None]:
+        """The subscriptions to events that the server holds for the user, by name.
+
+        Returns:
+            Their filters; None stands for one that makes no sense here.
+
+        Raises:
+            RequestError: The server does not say.
+            ConnectionLostError: No answer came.
+        """
+        ...
+
+    async def change_events(self, call: EventCall) -> None:
+        """Has the server hold a subscription to events, or let one go, whether it had it or not.
+
+        Raises:
+            RequestError: It does not do that, or not now.
             ConnectionLostError: No answer came.
         """
         ...

@@ -12,8 +12,8 @@ from http import HTTPStatus
 import aiohttp
 
 from marketstream_sdk.address import Address
-from marketstream_sdk.errors import ConnectionLostError, MarketDataError
-from marketstream_sdk.wire import REFUSALS, unreachable
+from marketstream_sdk.errors import ConnectionLostError, MarketDataError, RateLimitedError
+from marketstream_sdk.wire import REFUSALS, refusal, unreachable
 
 
 class Http:
@@ -39,12 +39,25 @@ class Http:
     async def get(
         self, path: str, token: str, headers: Mapping[str, str] | None = None
     ) -> aiohttp.ClientResponse:
+        """The head of an answer to `GET`; see `send`."""
+        return await self.send("GET", path, token, headers)
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        token: str,
+        headers: Mapping[str, str] | None = None,
+        body: object = None,
+    ) -> aiohttp.ClientResponse:
         """The head of an answer; its body can be read from it.
 
         Args:
+            method: Such as `PUT`.
             path: Path and query, quoted.
             token: Who asks.
             headers: More headers.
+            body: What is sent as JSON; None for nothing.
 
         Raises:
             ConnectionLostError: No answer came.
@@ -52,7 +65,9 @@ class Http:
         all_headers = {"Authorization": f"Bearer {token}"} | dict(headers or {})
         try:
             async with asyncio.timeout(self._call_timeout):
-                return await self._session.get(self._address.url(path), headers=all_headers)
+                return await self._session.request(
+                    method, self._address.url(path), headers=all_headers, json=body
+                )
         except TimeoutError as error:
             text = f"no answer from {self._address.root} within {self._call_timeout:g} s"
             raise ConnectionLostError(text) from error
@@ -80,6 +95,22 @@ def read_error(response: aiohttp.ClientResponse, body: object) -> tuple[str, str
             return code, text
         case _:
             return f"HTTP_{response.status}", f"the server answered with status {response.status}"
+
+
+async def read_answer(response: aiohttp.ClientResponse) -> object:
+    """The JSON of an answer, which is read to its end.
+
+    Raises:
+        RequestError: The server does not do what it was asked.
+        AuthenticationError: It does not accept the token.
+    """
+    async with response:
+        body = await read_body(response)
+        if response.status == HTTPStatus.OK:
+            return body
+        if response.status == HTTPStatus.TOO_MANY_REQUESTS:
+            raise RateLimitedError(retry_after(response))
+        raise refusal(*read_error(response, body))
 
 
 async def read_obstacle(response: aiohttp.ClientResponse) -> MarketDataError:

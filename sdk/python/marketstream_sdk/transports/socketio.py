@@ -22,7 +22,11 @@ from marketstream_sdk.errors import (
     RateLimitedError,
     SubscriptionError,
 )
+from marketstream_sdk.event_filter import EventFilter
+from marketstream_sdk.event_reconcile import EventCall
+from marketstream_sdk.event_wire import parse_subscriptions
 from marketstream_sdk.model import MarketQuote
+from marketstream_sdk.payload import named, names
 from marketstream_sdk.reconcile import Call, Terms, reconcile
 from marketstream_sdk.transports.base import Connection, Goal, Receive, Transport
 from marketstream_sdk.wire import (
@@ -147,9 +151,7 @@ class SocketIoConnection:
 
     async def renew(self, token: str) -> None:
         """See `Connection.renew`."""
-        failure = parse_failure(await self._call("authenticate", {"token": token}))
-        if failure is not None:
-            raise failure
+        await self._require("authenticate", {"token": token})
         # Under another plan the server leaves what it does not cover, and says so only when asked.
         left = await self._call("subscriptions", {})
         if parse_failure(left) is None:
@@ -159,11 +161,15 @@ class SocketIoConnection:
 
     async def get_quote(self, symbol: str) -> MarketQuote:
         """See `Connection.get_quote`."""
-        answer = await self._call("get_quote", {"symbol": symbol})
-        failure = parse_failure(answer)
-        if failure is not None:
-            raise failure
-        return parse_market_quote(answer)
+        return parse_market_quote(await self._require("get_quote", {"symbol": symbol}))
+
+    async def event_subscriptions(self) -> dict[str, EventFilter | None]:
+        """See `Connection.event_subscriptions`."""
+        return parse_subscriptions(await self._require("event_subscriptions", {}))
+
+    async def change_events(self, call: EventCall) -> None:
+        """See `Connection.change_events`."""
+        await self._require(call.event, call.payload)
 
     async def close(self) -> None:
         """See `Connection.close`."""
@@ -181,7 +187,7 @@ class SocketIoConnection:
             for symbol in call.symbols:
                 self._confirmed.pop(symbol, None)
             return
-        self._confirmed |= dict.fromkeys(_named(answer, "subscribed", call.symbols), call.terms)
+        self._confirmed |= dict.fromkeys(named(answer, "subscribed", call.symbols), call.terms)
         self._refuse(call.symbols, answer, lambda symbol: self._confirmed.get(symbol) == call.terms)
 
     async def _align_channels(self, wanted: tuple[str, ...]) -> bool:
@@ -193,7 +199,7 @@ class SocketIoConnection:
             self._channels.difference_update(leaving)
         elif joining:
             answer = await self._ask("subscribe", {"channels": joining})
-            self._channels.update(_named(answer, "channels", joining))
+            self._channels.update(named(answer, "channels", joining))
             self._refuse(joining, answer, self._channels.__contains__)
         return bool(leaving or joining)
 
@@ -209,7 +215,7 @@ class SocketIoConnection:
         if failure is None:
             return answer
         reason = f"{failure} ({failure.code})"
-        return {"errors": [f"{name}: {reason}" for key in payload for name in _names(payload[key])]}
+        return {"errors": [f"{name}: {reason}" for key in payload for name in names(payload[key])]}
 
     def _refuse(
         self, asked: tuple[str, ...] | list[str], answer: Mapping[str, Any], had: Callable[[str], bool]
@@ -225,6 +231,18 @@ class SocketIoConnection:
             )
             for name in missing:
                 self._confirmed.pop(name, None)
+
+    async def _require(self, event: str, payload: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON is of any shape
+        """The answer to a call, which must not fail.
+
+        Raises:
+            MarketDataError: Why it did.
+        """
+        answer = await self._call(event, payload)
+        failure = parse_failure(answer)
+        if failure is not None:
+            raise failure
+        return answer
 
     async def _call(self, event: str, payload: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON is of any shape
         """The answer to a call.
@@ -275,17 +293,6 @@ class SocketIoConnection:
 def _settle(answer: asyncio.Future[Any], *arguments: object) -> None:
     if not answer.done():
         answer.set_result(arguments[0] if arguments else None)
-
-
-def _names(value: object) -> list[str]:
-    """The names in a field of a payload; none where it holds something else."""
-    return [str(name) for name in value] if isinstance(value, list) else []
-
-
-def _named(answer: Mapping[str, Any], field: str, asked: tuple[str, ...] | list[str]) -> list[str]:
-    """Those of the names in a field of an answer that were asked for."""
-    confirmed = set(_names(answer.get(field)))
-    return [name for name in asked if name in confirmed]
 
 
 _: type[Transport] = SocketIoTransport

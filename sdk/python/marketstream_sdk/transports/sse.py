@@ -1,8 +1,9 @@
 """Server-sent events over a response that does not end.
 
 A stream's symbols are named when it is opened, so another set is another stream: the new one is opened
-before the old one is closed. The token travels in a header, never in the URL. Half-open streams are noticed
-by silence: a server says something every 15 s.
+before the old one is closed. Events of the user come over a stream of their own, which names nothing. The
+token travels in a header, never in the URL. Half-open streams are noticed by silence: a server says something
+every 15 s.
 """
 
 import asyncio
@@ -21,14 +22,17 @@ from marketstream_sdk.errors import (
     ConnectionLostError,
     InvalidMessageError,
     MarketDataError,
-    RateLimitedError,
     SubscriptionError,
 )
-from marketstream_sdk.events import Event, EventParser
+from marketstream_sdk.event_filter import EventFilter
+from marketstream_sdk.event_reconcile import EventCall
+from marketstream_sdk.events import Event
 from marketstream_sdk.model import MarketQuote
 from marketstream_sdk.reconcile import Terms
 from marketstream_sdk.transports.base import Connection, Goal, Receive, Transport
-from marketstream_sdk.transports.http import Http, read_body, read_error, read_obstacle, retry_after
+from marketstream_sdk.transports.http import Http, read_answer, read_body, read_error, read_obstacle
+from marketstream_sdk.transports.reading import Reading
+from marketstream_sdk.transports.rest_events import change_events, event_subscriptions
 from marketstream_sdk.wire import (
     REFUSALS,
     Fault,
@@ -37,18 +41,23 @@ from marketstream_sdk.wire import (
     parse_event,
     parse_market_quote,
     parse_refused,
-    refusal,
     unreachable,
 )
 
 STREAM = "/market-data/stream"
+EVENTS = "/api/v1/events/stream"
 QUOTE = "/api/v1/market/quote/"
 PROBE = "/api/v1/market/providers"
 
 CONNECTION_LIMIT = "CONNECTION_LIMIT"
 
+OVERLAP = 0.5
+"""Seconds that a stream of events goes on beside the next one: a server may collect events for a moment."""
+
 _UNQUOTED = "/,:=@"
+_ACCEPT = {"Accept": "text/event-stream"}
 _NOT_TO_BE_HAD = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN})
+_NO_EVENTS = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
 _NOT_NOW = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS})
 
 _log = logging.getLogger("marketstream_sdk")
@@ -83,7 +92,7 @@ class SseTransport:
         http = Http(self._address, self._ssl, self._call_timeout, self._idle_timeout)
         connection = SseConnection(http, token, receive, self._cursors)
         try:
-            if goal().symbols:
+            if goal().symbols or goal().events:
                 await connection.align(goal)
             else:
                 await connection.probe()
@@ -110,8 +119,9 @@ class SseConnection:
         self._receive = receive
         self._cursors = cursors
         self._confirmed: dict[str, Terms] = {}
-        self._response: aiohttp.ClientResponse | None = None
-        self._reader: asyncio.Task[None] | None = None
+        self._prices: Reading | None = None
+        self._events: Reading | None = None
+        self._has_events = False
         self._turn = asyncio.Lock()
 
     @property
@@ -122,11 +132,16 @@ class SseConnection:
     async def align(self, goal: Callable[[], Goal]) -> None:
         """See `Connection.align`."""
         async with self._turn:
-            while (wanted := dict(goal().symbols)) != self._confirmed:
-                if wanted:
-                    await self._switch(wanted)
-                else:
+            while True:
+                wanted = goal()
+                if wanted.events != self._has_events:
+                    await self._switch_events(wanted=wanted.events)
+                elif not wanted.symbols and self._confirmed:
                     await self._change({}, None)
+                elif wanted.symbols != self._confirmed:
+                    await self._switch(dict(wanted.symbols))
+                else:
+                    return
 
     async def probe(self) -> None:
         """Finds out whether the server is there and takes the token, as long as there is nothing to stream.
@@ -147,25 +162,30 @@ class SseConnection:
             try:
                 if self._confirmed:
                     await self._switch(dict(self._confirmed))
+                if self._has_events:
+                    await self._switch_events(wanted=True)
             except MarketDataError:
                 self._token = before
                 raise
 
     async def get_quote(self, symbol: str) -> MarketQuote:
         """See `Connection.get_quote`."""
-        response = await self._http.get(QUOTE + quote(symbol, safe=""), self._token)
-        async with response:
-            body = await read_body(response)
-            if response.status == HTTPStatus.OK:
-                return parse_market_quote(body)
-            if response.status == HTTPStatus.TOO_MANY_REQUESTS:
-                raise RateLimitedError(retry_after(response))
-            raise refusal(*read_error(response, body))
+        answer = await read_answer(await self._http.get(QUOTE + quote(symbol, safe=""), self._token))
+        return parse_market_quote(answer)
+
+    async def event_subscriptions(self) -> dict[str, EventFilter | None]:
+        """See `Connection.event_subscriptions`."""
+        return await event_subscriptions(self._http, self._token)
+
+    async def change_events(self, call: EventCall) -> None:
+        """See `Connection.change_events`."""
+        await change_events(self._http, self._token, call)
 
     async def close(self) -> None:
         """See `Connection.close`."""
         self._lose(ConnectionLostError("it was closed"))
         await self._change({}, None)
+        await self._change_events(None)
         await self._http.close()
 
     async def _switch(self, wanted: dict[str, Terms]) -> None:
@@ -173,7 +193,7 @@ class SseConnection:
         try:
             response = await self._open(wanted)
         except ConnectionLostError as error:
-            if error.code != CONNECTION_LIMIT or self._reader is None:
+            if error.code != CONNECTION_LIMIT or self._prices is None:
                 raise
             # There is no room for two: then without an overlap.
             await self._change({}, None)
@@ -188,7 +208,7 @@ class SseConnection:
         if 0 not in rates:
             query += f"&maxRate={max(rates)}"
         last = self._cursors.resume(wanted)
-        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last} if last else {})
+        headers = _ACCEPT | ({"Last-Event-ID": last} if last else {})
         response = await self._http.get(f"{STREAM}?{query}", self._token, headers)
         if response.status == HTTPStatus.OK:
             return response
@@ -200,19 +220,6 @@ class SseConnection:
         # A server that names none of them means all of them.
         self._receive(Refused(tuple(told or (SubscriptionError(symbol, text) for symbol in wanted))))
         return None
-
-    async def _read(self, response: aiohttp.ClientResponse) -> None:
-        """Reads a stream to its end, which is that of the connection."""
-        parser = EventParser()
-        try:
-            async for chunk in response.content.iter_any():
-                for event in parser.feed(chunk):
-                    self._take(event)
-            self._lose(ConnectionLostError("the stream ended"))
-        except TimeoutError:
-            self._lose(ConnectionLostError("the stream has been silent for too long"))
-        except (aiohttp.ClientError, OSError, InvalidMessageError) as error:
-            self._lose(ConnectionLostError(f"the stream broke: {error}"))
 
     def _take(self, event: Event) -> None:
         try:
@@ -231,16 +238,51 @@ class SseConnection:
         if message is not None:
             self._receive(message)
 
+    def _take_event(self, event: Event) -> None:
+        # Both streams say it; the token is to be replaced once.
+        if event.name != "token_expiring" or self._prices is None:
+            self._take(event)
+
     async def _change(self, confirmed: dict[str, Terms], response: aiohttp.ClientResponse | None) -> None:
-        """Goes on with another stream, or with none, and ends the one before."""
-        reader, before = self._reader, self._response
-        self._confirmed, self._response, self._reader = confirmed, response, None
-        if response is not None:
-            self._reader = asyncio.create_task(self._read(response), name="marketstream stream")
-        if reader is not None and before is not None:
-            reader.cancel()
-            before.close()
-            await asyncio.wait([reader])
+        """Goes on with another stream of prices, or with none, and ends the one before."""
+        before = self._prices
+        self._confirmed = confirmed
+        self._prices = None if response is None else Reading(response, self._take, self._lose)
+        if before is not None:
+            await before.end()
+
+    async def _switch_events(self, *, wanted: bool) -> None:
+        """Opens a stream of events, or none, then ends the one before; for a moment both bring the same."""
+        response = await self._open_events() if wanted else None
+        self._has_events = wanted
+        await self._change_events(response, OVERLAP)
+
+    async def _open_events(self) -> aiohttp.ClientResponse | None:
+        """The response whose body is the stream; None where there are no events for this user."""
+        response = await self._http.get(EVENTS, self._token, _ACCEPT)
+        if response.status == HTTPStatus.OK:
+            return response
+        if response.status in _NO_EVENTS:
+            # Why, is told to who makes a subscription.
+            _log.warning("there is no stream of events: the server answered with status %d", response.status)
+            response.release()
+            return None
+        error = await read_obstacle(response)
+        if error.code != CONNECTION_LIMIT or self._events is None:
+            raise error
+        await self._change_events(None)
+        return await self._open_events()
+
+    async def _change_events(self, response: aiohttp.ClientResponse | None, overlap: float = 0.0) -> None:
+        before = self._events
+        self._events = None if response is None else Reading(response, self._take_event, self._lose)
+        if before is None:
+            return
+        try:
+            if response is not None:
+                await asyncio.sleep(overlap)
+        finally:
+            await before.end()
 
     def _lose(self, error: MarketDataError) -> None:
         if not self.lost.done():

@@ -20,7 +20,10 @@ from marketstream_sdk import (
     State,
     SubscriptionError,
 )
+from marketstream_sdk.event_filter import EventFilter
+from marketstream_sdk.event_reconcile import EventCall
 from marketstream_sdk.link import Pace
+from marketstream_sdk.market_event import Events, MarketEvent
 from marketstream_sdk.reconcile import Terms, reconcile
 from marketstream_sdk.transports.base import Connection, Goal, Receive, Transport
 from marketstream_sdk.wire import Message, Prices, Refused
@@ -45,6 +48,8 @@ class Stage:
         connections: All that were made.
         tokens: All that were shown to it, in order.
         gate: Calls are answered while it is set.
+        held: The subscriptions to events of the user, which outlive connections.
+        faults: Why the next calls about these fail, in order.
     """
 
     name = "stage"
@@ -57,6 +62,8 @@ class Stage:
         self.leaves: set[str] = set()
         self.connections: list[StageConnection] = []
         self.tokens: list[str] = []
+        self.held: dict[str, EventFilter | None] = {}
+        self.faults: deque[MarketDataError] = deque()
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -82,6 +89,10 @@ class Stage:
         for quote in quotes:
             self.say(Prices((quote,)))
 
+    def tell(self, *events: MarketEvent, dropped: int = 0) -> None:
+        """Sends events, all together."""
+        self.say(Events(events, dropped))
+
     def drop(self, error: MarketDataError = LOST) -> None:
         """Ends the newest connection."""
         self.connections[-1].lost.set_result(error)
@@ -93,6 +104,8 @@ class StageConnection:
     Attributes:
         calls: Names of calls, and the symbols or channels they named.
         terms: How symbols were wanted last.
+        event_calls: Calls about subscriptions to events: their names, and the names of these.
+        hears_events: Whether events are to come.
         closed: Whether it was closed.
         renewed: Tokens that it was to go on with.
         refuses_renewal: Why it does not go on with the next ones.
@@ -102,6 +115,8 @@ class StageConnection:
         self.lost: asyncio.Future[MarketDataError] = asyncio.get_running_loop().create_future()
         self.calls: list[tuple[str, Any]] = []
         self.terms: dict[str, Terms] = {}
+        self.event_calls: list[tuple[str, str]] = []
+        self.hears_events = False
         self.closed = False
         self.renewed: list[str] = []
         self.refuses_renewal: deque[MarketDataError] = deque()
@@ -127,6 +142,7 @@ class StageConnection:
                     self.receive(Refused((SubscriptionError(symbol, reason),)))
                 else:
                     self.terms[symbol] = call.terms
+        self.hears_events = wanted.events
         if wanted.channels != self._channels:
             self._channels = wanted.channels
             self.calls.append(("channels", wanted.channels))
@@ -145,6 +161,26 @@ class StageConnection:
     async def get_quote(self, symbol: str) -> MarketQuote:
         """See `Connection.get_quote`."""
         raise SubscriptionError(symbol, "no quotes are played on this stage")
+
+    async def event_subscriptions(self) -> dict[str, EventFilter | None]:
+        """See `Connection.event_subscriptions`."""
+        self.event_calls.append(("event_subscriptions", ""))
+        await self._answer_about_events()
+        return dict(self._stage.held)
+
+    async def change_events(self, call: EventCall) -> None:
+        """See `Connection.change_events`."""
+        self.event_calls.append((call.event, call.name))
+        await self._answer_about_events()
+        if call.filter is None:
+            self._stage.held.pop(call.name, None)
+        else:
+            self._stage.held[call.name] = call.filter
+
+    async def _answer_about_events(self) -> None:
+        await self._stage.gate.wait()
+        if self._stage.faults:
+            raise self._stage.faults.popleft()
 
     async def close(self) -> None:
         """See `Connection.close`."""

@@ -1,0 +1,130 @@
+"""The part of a client that deals with events: what happened, beside what things cost.
+
+A subscription has a name and a filter and belongs to the user: the server keeps it, and sends what matches
+to every connection of the user. Here consumers share it by its name. It is made again where a server has
+forgotten it, and ends when the last consumer leaves; `close` leaves it with the server.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+
+from marketstream_sdk.consumer import Callback, Consumer
+from marketstream_sdk.errors import EventSubscriptionError, MarketDataError, NotConnectedError
+from marketstream_sdk.event_filter import EventFilter, Priority, Tier
+from marketstream_sdk.lifecycle import Lifecycle
+from marketstream_sdk.listening import Listening, Remove
+from marketstream_sdk.market_event import MarketEvent
+from marketstream_sdk.stream import EventStream
+
+
+class EventClient(Listening):
+    """See the module; a `MarketDataClient` is one."""
+
+    _life: Lifecycle
+
+    async def subscribe_events(
+        self,
+        name: str,
+        callback: Callback[MarketEvent],
+        *,
+        types: str | Iterable[str] | None = None,
+        names: str | Iterable[str] | None = None,
+        symbols: str | Iterable[str] | None = None,
+        tiers: Tier | Iterable[Tier] | None = None,
+        min_confidence: float | None = None,
+        min_priority: Priority | None = None,
+    ) -> None:
+        """Has a function called with each event that meets all conditions; those left out may be anything.
+
+        Events come in order, each once, also when several subscriptions of the function match it. While there
+        is no connection, or the server cannot keep subscriptions, this returns, and is made good later.
+
+        Args:
+            name: Of the subscription, up to 64 characters; several functions may share it.
+            callback: The function; may be asynchronous, and is then waited for before its next call.
+            types: Types of which an event must have one; several, or a single one, as below.
+            names: Names of which it must have one.
+            symbols: Symbols of which it must have one.
+            tiers: Tiers of which it must have one: `daily`, `intraday`, `combo`.
+            min_confidence: Least confidence, from 0 to 1.
+            min_priority: Least priority: `LOW`, `MEDIUM`, `HIGH`, `CRITICAL`.
+
+        Raises:
+            ValueError: A condition is impossible.
+            EventSubscriptionError: The server refuses the subscription, or the name is in use here with
+                another filter.
+        """
+        filter_ = EventFilter(types, names, symbols, tiers, min_confidence, min_priority)
+        self._desk.events.check(name, filter_)
+        with self._refusals(name):
+            self._desk.events.join(self._desk.events.consumer(callback), name, filter_)
+            await self._life.settle_events()
+
+    async def unsubscribe_events(self, name: str, callback: Callback[MarketEvent] | None = None) -> None:
+        """Ends the calls for a subscription; streams are not touched. The last consumer to leave ends it.
+
+        Args:
+            name: Of the subscription; without a callback it may also be one that another program has made.
+            callback: The only one to silence; None for all of them.
+
+        Raises:
+            EventSubscriptionError: The server refuses that.
+        """
+        with self._refusals(name):
+            self._desk.events.leave_all(name, callback)
+            await self._life.settle_events()
+
+    def stream_events(
+        self,
+        name: str,
+        *,
+        types: str | Iterable[str] | None = None,
+        names: str | Iterable[str] | None = None,
+        symbols: str | Iterable[str] | None = None,
+        tiers: Tier | Iterable[Tier] | None = None,
+        min_confidence: float | None = None,
+        min_priority: Priority | None = None,
+    ) -> EventStream:
+        """Events as they come: `async for event in client.stream_events("mine", types="pattern")`.
+
+        Arguments and errors are those of `subscribe_events`; what the server refuses the stream raises.
+        """
+        filter_ = EventFilter(types, names, symbols, tiers, min_confidence, min_priority)
+        desk, life = self._desk.events, self._life
+        desk.check(name, filter_)
+        consumer: Consumer[MarketEvent] = Consumer()
+        stream = EventStream(consumer, partial(desk.leave, consumer, name), life.settle_events, name)
+        if life.state in {"closed", "failed"}:
+            consumer.end(life.error or NotConnectedError("the client is closed"))
+        else:
+            desk.join(consumer, name, filter_)
+        return stream
+
+    def on_event(self, listener: Callable[[MarketEvent], object]) -> Remove:
+        """Has a plain function told of events that the server sends to everybody, such as a market's halt.
+
+        They need no subscription; every callback and every stream of events gets them too.
+        """
+        return self._desk.events.listen(listener)
+
+    def on_events_dropped(self, listener: Callable[[int], object]) -> Remove:
+        """Has a plain function told how many events were lost, here or at the server, for want of room."""
+        return self._desk.events.losses.add(listener)
+
+    @contextmanager
+    def _refusals(self, name: str) -> Iterator[None]:
+        """Raises what is refused of a subscription during the block."""
+        refused: list[EventSubscriptionError] = []
+
+        def gather(error: MarketDataError) -> None:
+            if isinstance(error, EventSubscriptionError) and error.name == name:
+                refused.append(error)
+
+        remove = self._desk.errors.add(gather)
+        try:
+            yield
+        finally:
+            remove()
+        if refused:
+            raise refused[-1]
