@@ -142,7 +142,10 @@ async function look(): Promise<void> {
   const { symbols = [] } = response?.ok ? ((await response.json()) as { symbols: string[] }) : {};
   const fresh = symbols.some((symbol) => !watchlist.get(symbol));
   if (watchlist.own || !fresh) return;
-  watchlist.found([...symbols].sort(byName).slice(0, MAX_FOUND));
+  // Behind those that are shown: no row jumps when a feed begins with one more symbol.
+  const shown = watchlist.symbols.filter((symbol) => symbols.includes(symbol));
+  const more = symbols.filter((symbol) => !shown.includes(symbol)).sort(byName);
+  watchlist.found([...shown, ...more].slice(0, MAX_FOUND));
   if (symbols.length > MAX_FOUND) find.say(`The first ${MAX_FOUND} of ${symbols.length} symbols: more than that a plan does not allow.`);
   changed();
 }
