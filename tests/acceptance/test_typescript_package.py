@@ -17,6 +17,7 @@ FEED = "synthetic?symbols=EUR/USD,AAPL&rate=20"
 PRICE = re.compile(r"(EUR/USD|AAPL) [\d.]+ [\d.]+$")
 USE = """
 import { type BestPrice, MarketDataClient, SubscriptionError } from "@marketstream/client";
+import type { EventFilter, MarketEvent } from "@marketstream/client";
 import { MarketDataClient as Light, sse } from "@marketstream/client/sse";
 import { useMarketData } from "@marketstream/client/react";
 
@@ -28,7 +29,17 @@ client.onError((error) => error instanceof SubscriptionError && error.reason.len
 new MarketDataClient({ url: "x", tokn: "t" });
 // @ts-expect-error  there is no such mode
 client.subscribe("A", () => {}, { mode: "some" });
-console.log(off, map);
+const filter: EventFilter = { types: ["pattern"], tiers: ["daily"], minPriority: "HIGH" };
+const leave: () => void = client.subscribeEvents<{ target: number }>(
+  "mine",
+  filter,
+  ({ data }) => data.target.toFixed(),
+);
+client.onEvent((event: MarketEvent) => event.market?.price?.midPrice);
+client.onEventsDropped((count: number) => count);
+// @ts-expect-error  there is no such priority
+client.subscribeEvents("mine", { minPriority: "SOON" }, () => {});
+console.log(off, map, leave);
 """
 
 
@@ -101,6 +112,24 @@ console.log(JSON.stringify([{json.dumps(names)}.map((name) => typeof all[name]),
         [_node(), f"names.{kind}"], cwd=installed, capture_output=True, text=True, check=False
     )
     assert json.loads(done.stdout or "null") == [["function"] * len(names), "function"], done.stderr
+
+
+@pytest.mark.parametrize("kind", ["mjs", "cjs"])
+@pytest.mark.parametrize("entry", ["", "/sse"])
+def test_what_is_loaded_on_demand_is_there(installed: Path, kind: str, entry: str) -> None:
+    """Events, and the stream that brings them: without a server the client says that there is none."""
+    load = "await import" if kind == "mjs" else "require"
+    script = f"""
+const {{ MarketDataClient }} = {load}("@marketstream/client{entry}");
+const options = {{ url: "http://127.0.0.1:1", token: "t", transport: "sse", reconnection: false }};
+const onError = (error) => console.log(error.code);
+new MarketDataClient(options).subscribeEvents("mine", {{}}, () => {{}}, {{ onError }});
+"""
+    (installed / f"loaded.{kind}").write_text(script)
+    done = subprocess.run(
+        [_node(), f"loaded.{kind}"], cwd=installed, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("CONNECTION_FAILED\n", "")
 
 
 @pytest.mark.parametrize("name", ["use.mts", "use.cts"])

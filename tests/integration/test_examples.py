@@ -1,12 +1,15 @@
 """Every example runs as its README says, against a server in development mode."""
 
 import asyncio
+import http.client
+import json
 import os
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,6 +71,15 @@ def _finished(program: Program) -> list[str]:
     code = program.wait(15)
     assert code == 0, "\n".join([*program.out, *program.err])
     return program.out
+
+
+def _publish_events(server: Server, *events: Mapping[str, Any]) -> None:
+    """Publishes events, all of which must be good."""
+    headers = {"Authorization": f"Bearer {server.token(scopes=('market:publish',))}"}
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    with closing(connection):
+        connection.request("POST", "/api/v1/events", json.dumps(events), headers)
+        assert json.loads(connection.getresponse().read())["accepted"] == len(events)
 
 
 def test_curl_reads_the_stream(server: Server) -> None:
@@ -145,6 +157,24 @@ def test_the_sdk_gets_prices_in_node(server: Server, node: Node, sdk: Path, tmp_
         prices = _prices(program, r"AAPL [\d.]+ [\d.]+ \d{13}$")
         assert [line.strip() for line in program.err] == ["connecting", "connected"]
     assert len(set(prices)) > 1
+
+
+def test_the_sdk_gets_events_in_node(server: Server, node: Node, sdk: Path, tmp_path: Path) -> None:
+    """In a folder with the SDK installed; events are published until the first one has arrived."""
+    del node  # asked for because it names what is missing where Node is
+    (tmp_path / "node_modules" / "@marketstream").mkdir(parents=True)
+    (tmp_path / "node_modules" / "@marketstream" / "client").symlink_to(sdk)
+    (tmp_path / "events_sdk.mjs").write_text((EXAMPLES / "events_sdk.mjs").read_text())
+    event = {"type": "pattern", "name": "wedge", "symbol": "AAPL", "data": {"target": 210}}
+    with _running(server, "node", "events_sdk.mjs", "pattern", cwd=tmp_path) as program:
+
+        def seen() -> list[str]:
+            _publish_events(server, event | {"confidence": 0.4}, event | {"confidence": 0.8})
+            return list(program.out)
+
+        lines = wait_until(seen, 10, "an event")
+        assert [line.strip() for line in program.err] == ["connecting", "connected"]
+    assert set(lines) == {'MEDIUM pattern wedge AAPL {"target":210}'}
 
 
 async def test_the_react_example_shows_prices_that_move(

@@ -8,7 +8,9 @@ import type {
   Channel,
   ChannelUpdate,
   ConnectionState,
+  EventFilter,
   Lagged,
+  MarketEvent,
   Mode,
   Quote,
   SymbolStatus,
@@ -17,6 +19,7 @@ import { DEFAULT_PLAN, Retry, type RetryPlan } from "./core/retry.js";
 import { normalizeSymbol, normalizeSymbols } from "./core/symbol.js";
 import { realTimer, type Timer } from "./core/timer.js";
 import { Connection } from "./connection.js";
+import type { EventStreams } from "./events.js";
 import type { Transport } from "./transport.js";
 
 /** What a client needs to know. */
@@ -50,6 +53,12 @@ export interface SubscribeOptions {
   readonly onError?: (error: Error) => void;
 }
 
+/** How events are subscribed to. */
+export interface EventOptions {
+  /** Called when the subscription is refused (the error's `code` says why), and when the client has failed. */
+  readonly onError?: (error: Error) => void;
+}
+
 /**
  * Best prices of one server, over one connection that is kept and made again.
  *
@@ -66,6 +75,8 @@ export class CoreClient {
   readonly #transport: Transport;
   readonly #renewable: boolean;
   readonly #connection: Connection;
+  // Loaded by those who ask for events.
+  #events: Promise<EventStreams> | undefined;
 
   constructor(options: CoreOptions) {
     const { url, token, getToken, reconnection = true, timer = realTimer, random = Math.random, transport } = options;
@@ -83,6 +94,7 @@ export class CoreClient {
         timer,
         wants: () => this.#prices.wants,
         channels: () => new Set(this.#channels.wants.keys()),
+        events: async () => !!(await this.#withEvents(({ listens }) => listens)),
         knows: (symbol) => this.#prices.last(symbol) !== undefined,
         event: (name, payload) => this.#hear(name, payload),
         refused: (name, reason) => this.#refuse(name, new SubscriptionError(name, reason)),
@@ -180,6 +192,26 @@ export class CoreClient {
     return this.#join(this.#channels, [...new Set(channels)], { callback, onError, want });
   }
 
+  /**
+   * Calls back with each event that matches the filter, and with those that are sent to everybody.
+   *
+   * The subscription is the user's: the server keeps it under its name, beyond connections, until the last
+   * consumer of this client leaves. Consumers of one name share it and must want the same.
+   *
+   * @returns a function that ends this subscription and no other
+   */
+  subscribeEvents<T = Record<string, unknown>>(
+    name: string,
+    filter: EventFilter,
+    callback: (event: MarketEvent<T>) => unknown,
+    { onError }: EventOptions = {},
+  ): () => void {
+    const consumer = { callback: callback as (event: MarketEvent) => unknown, onError };
+    const leave = this.#attend((events) => events.subscribe(name, filter, consumer), onError);
+    if (this.state === "idle") void this.connect();
+    return leave;
+  }
+
   /** The last price that was delivered of a symbol somebody subscribes to. */
   lastPrice(symbol: string): BestPrice | undefined {
     return this.#prices.last(normalizeSymbol(symbol));
@@ -219,6 +251,35 @@ export class CoreClient {
     return this.#lags.add(listener);
   }
 
+  /** Listens to events that are sent to everybody, whatever is subscribed to. Returns what ends it. */
+  onEvent(listener: (event: MarketEvent) => void): () => void {
+    return this.#attend((events) => events.onEvent(listener));
+  }
+
+  /** Listens to how many events were left out because they were too many. Returns what ends it. */
+  onEventsDropped(listener: (count: number) => void): () => void {
+    return this.#attend((events) => events.onDropped(listener));
+  }
+
+  /** Joins the event streams as soon as they are loaded, unless what is returned was called before. */
+  #attend(join: (events: EventStreams) => () => void, onError?: (error: Error) => void): () => void {
+    let left = false;
+    let leave = (): void => void (left = true);
+    this.#events ??= import("./events.js").then((loaded) => new loaded.EventStreams(this.#connection, this.#errors));
+    this.#events.then((events) => void (left || (leave = join(events))), (error: Error) => {
+      // What could not be loaded may be there the next time.
+      this.#events = undefined;
+      this.#errors.emit(error);
+      guarded(() => onError?.(error));
+    });
+    return () => leave();
+  }
+
+  /** Does something once the event streams are loaded, if anybody has asked for them. */
+  #withEvents<T>(task: (events: EventStreams) => T): Promise<T | void> | undefined {
+    return this.#events?.then(task, () => {}); // Who asked was told why they are not there.
+  }
+
   #join<T>(audience: Audience<T>, keys: readonly string[], consumer: Consumer<T>): () => void {
     const leave = audience.join(keys, consumer);
     const { state, error } = this;
@@ -245,12 +306,14 @@ export class CoreClient {
       this.#prices.prune();
       this.#channels.prune();
       this.#sync();
+      void this.#withEvents((events) => events.sync());
     }
     this.#states.emit(state, error);
     if (state === "failed" && error) {
       this.#errors.emit(error);
       this.#prices.tell(error);
       this.#channels.tell(error);
+      void this.#withEvents((events) => events.tell(error));
     }
   }
 
@@ -263,6 +326,8 @@ export class CoreClient {
       case "sector_update":
       case "sentiment_update":
         return this.#update(parseUpdate(payload));
+      case "events":
+        return void this.#withEvents((events) => events.hear(payload));
       case "status":
         return emitted(this.#statuses, parseStatus(payload));
       case "lagged":

@@ -1,4 +1,4 @@
-import { asError, MarketDataError, type TransportError } from "./core/errors.js";
+import { asError, MarketDataError } from "./core/errors.js";
 import type { ConnectionState } from "./core/model.js";
 import type { Retry } from "./core/retry.js";
 import { pause, type Timer } from "./core/timer.js";
@@ -52,6 +52,11 @@ export class Connection {
     return this.#link;
   }
 
+  /** What waits. */
+  get timer(): Timer {
+    return this.#options.timer;
+  }
+
   /** Starts it where it does not run; resolves when it is connected, rejects when it is given up or closed. */
   start(): Promise<void> {
     if (!this.#run) {
@@ -103,13 +108,16 @@ export class Connection {
   async #once(run: AbortSignal, retry: Retry): Promise<Error> {
     const { transport, endpoint, timer, token } = this.#options;
     const attempt = new AbortController();
-    const abort = (): void => attempt.abort();
+    const { promise: ended, resolve: lost } = new Deferred<Error>();
+    const abort = (): void => {
+      attempt.abort();
+      lost(closed());
+    };
     run.addEventListener("abort", abort);
     let unhealthy = (): void => {};
     try {
       const given = await token();
       if (run.aborted) throw closed();
-      const { promise: ended, resolve: lost } = new Deferred<TransportError>();
       const link = await transport.open({ ...endpoint, token: given, signal: attempt.signal, lost });
       if (run.aborted) {
         link.close();
@@ -118,8 +126,9 @@ export class Connection {
       retry.admitted();
       unhealthy = timer(HEALTHY_AFTER_MS, () => retry.healthy());
       this.#connected(link);
-      return await Promise.race([ended, aborted(attempt.signal)]);
+      return await ended;
     } catch (error) {
+      attempt.abort();
       return asError(error);
     } finally {
       unhealthy();
@@ -168,11 +177,4 @@ class Deferred<T = void> {
 
 function closed(): MarketDataError {
   return new MarketDataError("CLOSED", "the client was closed");
-}
-
-function aborted(signal: AbortSignal): Promise<Error> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve(closed());
-    signal.addEventListener("abort", () => resolve(closed()));
-  });
 }

@@ -14,15 +14,19 @@ export type {
   Channel,
   ChannelUpdate,
   ConnectionState,
+  EventFilter,
   Lagged,
+  MarketEvent,
   Mode,
+  Priority,
   Quote,
   Side,
   SymbolStatus,
+  Tier,
   Want,
   Wants,
 } from "./core/model.js";
 export type { RetryPlan } from "./core/retry.js";
 export type { Timer } from "./core/timer.js";
-export type { ClientOptions, SubscribeOptions } from "./client.js";
-export type { Link, OpenRequest, Transport } from "./transport.js";
+export type { ClientOptions, EventOptions, SubscribeOptions } from "./client.js";
+export type { EventLink, Link, OpenRequest, Transport } from "./transport.js";

@@ -16,12 +16,14 @@ export interface OpenRequest {
   readonly url: string;
   readonly token: string | undefined;
   readonly timer: Timer;
-  /** Aborted when the client does not want the connection any more, while it is being made. */
+  /** Aborted when the connection is not wanted any more while it is being made, or could not be made. */
   readonly signal: AbortSignal;
   /** The symbols to watch, as of now. */
   wants(): Wants;
   /** The channels to listen to, as of now. */
   channels(): ReadonlySet<string>;
+  /** Whether events are listened to. */
+  events(): Promise<boolean>;
   /** Whether a price of the symbol was delivered since it was wanted. */
   knows(symbol: string): boolean;
   /** Something came from the server. */
@@ -42,8 +44,18 @@ export interface Link {
   authenticate(token: string): Promise<void>;
   /** One symbol's quote, as the server sent it. Rejects with a `RequestError` when there is none. */
   getQuote(symbol: string): Promise<unknown>;
+  /** How event streams are reached; absent where the transport has none. The same one each time. */
+  events?(): EventLink | Promise<EventLink>;
   /** Ends it without another word. */
   close(): void;
+}
+
+/** What a connection does for event streams; all of it rejects when the connection is gone. */
+export interface EventLink {
+  /** Makes a call; resolves with its answer, {error, code, retryAfterMs?} where it failed. */
+  call(event: string, payload: object): Promise<unknown>;
+  /** Begins or ends to bring events to the client, as `events`; resolves as `call` does. */
+  listen(wanted: boolean): Promise<unknown>;
 }
 
 /** A way to reach the server. */

@@ -118,6 +118,17 @@ describe("subscribing", () => {
     expect(got).toEqual([1, 2]);
     expect(log).toHaveBeenCalledTimes(4);
   });
+
+  test("a transport that made no connection is told to let go of what it began", async () => {
+    market.refusals = ["UNREACHABLE"];
+    const client = makeClient();
+    void client.connect();
+    await settle();
+    expect(market.tries.map(({ signal }) => signal.aborted)).toEqual([true]);
+    await clock.advance(2_000);
+    await settle();
+    expect(market.tries.map(({ signal }) => signal.aborted)).toEqual([true, false]);
+  });
 });
 
 describe("consumers", () => {

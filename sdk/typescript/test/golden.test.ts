@@ -3,7 +3,9 @@ import { expect, test } from "vitest";
 import { isNews } from "../src/core/delivery.js";
 import { parseAck, parseError, parseFailure, parseLagged, parsePrices, parseStatus, parseUpdate } from "../src/core/message.js";
 import { EventStreamParser } from "../src/core/eventstream.js";
-import type { BestPrice, Want } from "../src/core/model.js";
+import { parseEvents, parseHeld } from "../src/core/eventmessage.js";
+import { reconcileEvents } from "../src/core/eventreconcile.js";
+import type { BestPrice, EventFilter, Want } from "../src/core/model.js";
 import { reconcile } from "../src/core/reconcile.js";
 import { golden, goldenJson, goldenPacket } from "./support/golden.js";
 
@@ -15,6 +17,14 @@ interface ReconcileCase {
   readonly calls: unknown[];
 }
 
+interface EventCase {
+  readonly rule: string;
+  readonly wanted: Record<string, EventFilter>;
+  readonly held: { readonly name: string; readonly filter: EventFilter }[];
+  readonly left?: string[];
+  readonly calls: unknown[];
+}
+
 interface DeliveryCase {
   readonly rule: string;
   readonly arrives: (BestPrice | "reconnected")[];
@@ -23,6 +33,11 @@ interface DeliveryCase {
 
 test.each(goldenJson<ReconcileCase[]>("sdk/reconcile.json"))("reconcile: $rule", ({ wanted, confirmed, part, calls }) => {
   expect(reconcile(new Map(Object.entries(wanted)), new Map(Object.entries(confirmed)), part)).toEqual(calls);
+});
+
+test.each(goldenJson<EventCase[]>("sdk/event_reconcile.json"))("events: $rule", ({ wanted, held, left, calls }) => {
+  const known = new Map(held.map(({ name, filter }) => [name, filter]));
+  expect(reconcileEvents(new Map(Object.entries(wanted)), known, left)).toEqual(calls);
 });
 
 test.each(goldenJson<DeliveryCase[]>("sdk/delivery.json"))("delivery: $rule", ({ arrives, delivered }) => {
@@ -97,7 +112,15 @@ test("what makes no sense is left out and breaks nothing", () => {
     expect(parseUpdate(odd)).toBeUndefined();
     expect(parseFailure(odd)).toBeUndefined();
     expect(parseAck(odd)).toEqual({ taken: new Set(), refused: new Map() });
+    expect(parseEvents(odd)).toEqual({ events: [], dropped: 0 });
+    expect(parseEvents({ events: [odd], dropped: odd === 7 ? "7" : odd }).events).toEqual([]);
+    expect(parseHeld(odd)).toEqual(new Map());
   }
+});
+
+test("a stream's data may hold what other texts end lines with", () => {
+  const [event] = new EventStreamParser().push("data: one\u2028two\u0085\n\n");
+  expect(event?.data).toBe("one\u2028two\u0085");
 });
 
 test("a stream's data may have several lines, and events without any are none", () => {

@@ -3,18 +3,10 @@ import { expect, test } from "vitest";
 import { CoreClient } from "../src/client.js";
 import { FakeClock, settle } from "./support/clock.js";
 import { type Connection, Market, price } from "./support/market.js";
+import { seeded } from "./support/seed.js";
 
 const SYMBOLS = ["A", "B", "C", "D"];
 const STEPS = 60;
-
-/** Numbers from 0 to 1 that a seed determines. */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
-    return state / 2 ** 32;
-  };
-}
 
 /** What a server that carried out a connection's calls would deliver. */
 function watchedOn({ calls }: Connection): Map<string, string> {

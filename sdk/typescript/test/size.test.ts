@@ -6,6 +6,9 @@ import { expect, test } from "vitest";
 
 const BUDGET = 6_000;
 
+/** What is loaded only by those who ask for server-sent events by name, or for events. */
+const LOADED = ["./transports/sse.js", "./events.js", "./personal.js"];
+
 /** Bytes of an entry, minified and compressed, without what it does not carry itself. */
 async function size(entry: string): Promise<number> {
   const { outputFiles } = await build({
@@ -15,8 +18,7 @@ async function size(entry: string): Promise<number> {
     write: false,
     format: "esm",
     target: "es2022",
-    // Loaded only by those who ask for server-sent events by name.
-    external: ["socket.io-client", "react", "./transports/sse.js"].slice(0, entry === "index" ? 3 : 2),
+    external: ["socket.io-client", "react", ...(entry.endsWith("sse") ? LOADED.slice(1) : LOADED)],
   });
   return gzipSync(outputFiles[0]?.contents ?? "", { level: 9 }).length;
 }
@@ -25,6 +27,10 @@ test.each(["index", "sse"])("the entry %s keeps to its budget", async (entry) =>
   const bytes = await size(entry);
   expect(bytes).toBeGreaterThan(1_000);
   expect(bytes).toBeLessThan(BUDGET);
+});
+
+test.each(["events", "transports/personal"])("what %s adds for those who ask for events is small", async (module) => {
+  expect(await size(module)).toBeLessThan(2_500);
 });
 
 test("the hooks are small", async () => {

@@ -4,6 +4,7 @@ import { MarketDataClient, type MarketDataClientOptions } from "../src/index.js"
 import { FakeClock } from "./support/clock.js";
 import { EngineServer, type Made } from "./support/engine.js";
 import { golden, goldenPacket } from "./support/golden.js";
+import { marketEvent } from "./support/market.js";
 
 let clock: FakeClock;
 let server: EngineServer;
@@ -163,4 +164,19 @@ test("channels are asked for and heard", async () => {
   for (const name of ["market_update", "sector_update", "sentiment_update"]) server.send(golden(`socketio/${name}.txt`));
   await holds(() => got.length === 2);
   expect(got).toEqual([goldenPacket("market_update")[1], goldenPacket("sector_update")[1]]);
+});
+
+test("events are asked for by calls and heard", async () => {
+  const got: unknown[] = [];
+  const leave = makeClient().subscribeEvents("mine", { types: ["pattern"] }, ({ id }) => got.push(id));
+  client.onEventsDropped((count) => got.push(count));
+  server.answer(await nextCall("event_subscriptions"), { subscriptions: [] });
+  const call = await nextCall("subscribe_events");
+  expect(call.payload).toEqual({ name: "mine", filter: { types: ["pattern"] } });
+  server.answer(call, { subscribed: "mine", filter: { types: ["pattern"] } });
+  server.send(`42/market-data,["events",${JSON.stringify({ events: [marketEvent("a", ["mine"])], dropped: 2 })}]`);
+  await holds(() => got.length === 2);
+  expect(got).toEqual(["a", 2]);
+  leave();
+  expect((await nextCall("unsubscribe_events")).payload).toEqual({ name: "mine" });
 });

@@ -9,41 +9,21 @@ export interface StreamEvent {
 /** Takes a stream of server-sent events apart, however it was cut into pieces. */
 export class EventStreamParser {
   #rest = "";
-  #name = "";
-  #data: string[] = [];
-  #id: string | undefined;
 
   /** The events that are complete with this piece. */
   push(text: string): StreamEvent[] {
-    const events: StreamEvent[] = [];
-    const all = this.#rest + text;
     // A carriage return at the end may be half of a line break.
-    const lines = (all.endsWith("\r") ? all.slice(0, -1) : all).split(/\r\n|\n|\r/);
-    this.#rest = lines.pop() + (all.endsWith("\r") ? "\r" : "");
-    for (const line of lines) {
-      const event = this.#line(line);
-      if (event) events.push(event);
-    }
-    return events;
+    const blocks = (this.#rest + text).replace(/\r\n|\r(?!$)/g, "\n").split("\n\n");
+    this.#rest = blocks.pop() as string;
+    return blocks.flatMap(parseBlock);
   }
+}
 
-  #line(line: string): StreamEvent | undefined {
-    if (line === "") return this.#dispatch();
-    const colon = line.indexOf(":");
-    const field = colon < 0 ? line : line.slice(0, colon);
-    const value = colon < 0 ? "" : line.slice(colon + 1).replace(/^ /, "");
-    if (field === "event") this.#name = value;
-    else if (field === "data") this.#data.push(value);
-    else if (field === "id" && !value.includes("\0")) this.#id = value;
-    return undefined;
-  }
-
-  #dispatch(): StreamEvent | undefined {
-    const event = { name: this.#name || "message", data: this.#data.join("\n"), id: this.#id };
-    const empty = this.#data.length === 0;
-    this.#name = "";
-    this.#data = [];
-    this.#id = undefined;
-    return empty ? undefined : event;
-  }
+/** The event of some lines; none when they hold no data. */
+function parseBlock(block: string): StreamEvent[] {
+  const lines = block.split("\n").map((line) => /^([^:]*):? ?([^]*)$/.exec(line) ?? []);
+  const values = (name: string): string[] => lines.filter(([, field]) => field === name).map(([, , value = ""]) => value);
+  const data = values("data");
+  const id = values("id").filter((value) => !value.includes("\0")).pop();
+  return data.length > 0 ? [{ name: values("event").pop() || "message", data: data.join("\n"), id }] : [];
 }

@@ -15,7 +15,7 @@ export interface Ack {
   /** Why others are not. */
   readonly refused: ReadonlyMap<string, string>;
   /** Set when the call failed as a whole. */
-  readonly failure?: Failure;
+  readonly failure: Failure | undefined;
 }
 
 /** A call that failed as a whole. */
@@ -58,11 +58,10 @@ export function parseUpdate(payload: unknown): ChannelUpdate | undefined {
 /** The answer to `subscribe`, or the payload of `subscribed`. */
 export function parseAck(payload: unknown): Ack {
   const { subscribed, channels, errors } = fields(payload);
-  const failure = parseFailure(payload);
   return {
     taken: new Set([...texts(subscribed), ...texts(channels)]),
     refused: new Map(texts(errors).map(splitReason)),
-    ...(failure && { failure }),
+    failure: parseFailure(payload),
   };
 }
 

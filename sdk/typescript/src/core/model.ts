@@ -51,6 +51,49 @@ export interface ChannelUpdate {
   readonly timestamp: number;
 }
 
+/** How soon an event should be looked at, the least first. */
+export type Priority = "LOW" | "MEDIUM" | "HIGH" | "CRITICAL";
+
+/** The horizon of an event. */
+export type Tier = "daily" | "intraday" | "combo";
+
+/**
+ * Which events are wanted; what is left out may be anything.
+ *
+ * An event without a symbol, tier or confidence never meets a condition on that field.
+ */
+export interface EventFilter {
+  readonly types?: readonly string[];
+  readonly names?: readonly string[];
+  readonly symbols?: readonly string[];
+  readonly tiers?: readonly Tier[];
+  /** From 0 to 1. */
+  readonly minConfidence?: number;
+  readonly minPriority?: Priority;
+}
+
+/** Something that happened. */
+export interface MarketEvent<T = Record<string, unknown>> {
+  readonly id: string;
+  readonly type: string;
+  readonly name: string;
+  readonly symbol?: string;
+  readonly tier?: Tier;
+  /** From 0 to 1. */
+  readonly confidence?: number;
+  readonly priority: Priority;
+  /** Epoch milliseconds, like `expiresAt`. */
+  readonly timestamp: number;
+  readonly expiresAt?: number;
+  /** The only tenant that hears of it. */
+  readonly tenantId?: string;
+  readonly data: T;
+  /** How its symbol stood when the server took it, where the server adds that. */
+  readonly market?: { readonly price: BestPrice | null; readonly state: SymbolStatus["state"] | null };
+  /** The names of the subscriptions that it matched; absent when it was sent to everybody. */
+  readonly matched?: readonly string[];
+}
+
 /** One symbol's quote, as `getQuote` brings it. */
 export interface Quote {
   readonly symbol: string;

@@ -3,7 +3,7 @@ import { io, type ManagerOptions, type Socket, type SocketOptions } from "socket
 import { RequestError, TransportError } from "../core/errors.js";
 import { fields, parseError, parseFailure } from "../core/message.js";
 import { Synchronizer } from "../core/synchronizer.js";
-import type { Link, OpenRequest, Transport } from "../transport.js";
+import type { EventLink, Link, OpenRequest, Transport } from "../transport.js";
 
 /** How Socket.IO is spoken. */
 export interface SocketIoOptions {
@@ -81,6 +81,11 @@ class SocketIoLink implements Link {
 
   async getQuote(symbol: string): Promise<unknown> {
     return this.#require(await this.#call("get_quote", { symbol }));
+  }
+
+  /** Socket.IO brings events anyway. */
+  events(): EventLink {
+    return { call: (event, payload) => this.#call(event, payload), listen: () => Promise.resolve() };
   }
 
   close(): void {

@@ -1,8 +1,11 @@
 import { RequestError, TransportError } from "../core/errors.js";
 import { EventStreamParser, type StreamEvent } from "../core/eventstream.js";
-import { fields, parseAck, parseError, splitReason } from "../core/message.js";
+import { parseAck, parseError, splitReason } from "../core/message.js";
 import { Pump } from "../core/pump.js";
+import { stronger } from "../core/reconcile.js";
 import type { Link, OpenRequest, Transport } from "../transport.js";
+import { parseJson, refusalOf } from "./answer.js";
+import type { Body, Door, PersonalStream } from "./personal.js";
 
 /** How server-sent events are read. */
 export interface SseOptions {
@@ -18,22 +21,18 @@ export interface SseOptions {
 
 /** Server-sent events: needs nothing but `fetch`, knows neither channels nor mode `every`. */
 export function sse(options: SseOptions = {}): Transport {
-  const place: Place = { covered: new Set(), lastId: undefined };
+  const place: Place = { covered: new Set() };
   return {
     every: false,
     channels: false,
-    open: async (request) => {
-      const link = new SseLink(options, request, place);
-      await link.begin();
-      return link;
-    },
+    open: (request) => new SseLink(options, request, place).begin(),
   };
 }
 
 /** Where streams stopped: symbols that need not be sent from the start, and the newest id of them. */
 interface Place {
   covered: ReadonlySet<string>;
-  lastId: string | undefined;
+  lastId?: string | undefined;
 }
 
 /** What a stream is asked for. */
@@ -45,7 +44,6 @@ interface Target {
 
 interface Stream {
   readonly abort: AbortController;
-  readonly body: ReadableStreamDefaultReader<Uint8Array>;
   readonly target: Target;
 }
 
@@ -54,15 +52,19 @@ const NOTHING: Target = { symbols: new Set(), maxRate: 0, token: undefined };
 /**
  * One stream at a time, opened anew whenever other symbols are wanted. The old one goes on until the new
  * one has begun. While nothing is wanted there is none, and the link counts as open.
+ *
+ * Events come on a stream of their own; what brings them is loaded when they are asked for.
  */
-class SseLink implements Link {
+class SseLink implements Link, Door {
   readonly #options: SseOptions;
   readonly #request: OpenRequest;
   readonly #place: Place;
   readonly #pump = new Pump(() => this.#step());
-  readonly #closing = new AbortController();
+  readonly aborts = new Set<AbortController>();
+  closed = false;
+  stream: Stream | undefined;
   #token: string | undefined;
-  #stream: Stream | undefined;
+  #personal: Promise<PersonalStream> | undefined;
   #open = false;
 
   constructor(options: SseOptions, request: OpenRequest, place: Place) {
@@ -73,46 +75,50 @@ class SseLink implements Link {
     request.signal.addEventListener("abort", () => this.close(), { once: true });
   }
 
-  /** Opens the first stream. */
-  async begin(): Promise<void> {
+  /** Opens the first streams. */
+  async begin(): Promise<Link> {
     await this.#pump.run();
+    if (await this.#request.events()) await (await this.events()).listen(true);
     this.#open = true;
+    return this;
   }
 
-  async sync(): Promise<void> {
-    try {
-      await this.#pump.run();
-    } catch (error) {
-      this.#end(error as TransportError);
+  sync(): Promise<void> {
+    return this.#pump.run().catch((error: TransportError) => {
+      this.end(error);
       throw error;
-    }
+    });
   }
 
-  authenticate(token: string): Promise<void> {
+  async authenticate(token: string): Promise<void> {
     this.#token = token;
+    await (await this.#personal)?.renew();
     return this.sync();
   }
 
   async getQuote(symbol: string): Promise<unknown> {
-    const response = await this.#get(`/api/v1/market/quote/${encodeURIComponent(symbol)}`, {}, new AbortController());
-    const body: unknown = await response.json().catch(() => undefined);
-    if (response.ok) return body;
-    const { code, message } = parseError(fields(body)["error"], `HTTP_${response.status}`);
+    const response = await this.send(`/api/v1/market/quote/${encodeURIComponent(symbol)}`, {});
+    if (response.ok) return response.json().catch(() => undefined);
+    const { code, message } = await refusalOf(response);
     throw new RequestError(code, message);
   }
 
+  /** Loaded by those who ask for events. */
+  events(): Promise<PersonalStream> {
+    return (this.#personal ??= import("./personal.js").then(({ PersonalStream: Personal }) => new Personal(this)));
+  }
+
   close(): void {
-    this.#open = false;
-    this.#closing.abort();
+    this.closed = true;
+    for (const abort of this.aborts) abort.abort();
     this.#drop();
   }
 
   async #step(): Promise<boolean> {
-    const have = this.#stream?.target ?? NOTHING;
+    const have = this.stream?.target ?? NOTHING;
     const target = this.#target();
-    if (isSame(have, target) || this.#closing.signal.aborted) return false;
-    const gone = [...have.symbols].filter((symbol) => !target.symbols.has(symbol));
-    if (gone.length > 0) this.#request.left(gone);
+    if (isSame(have, target) || this.closed) return false;
+    this.#request.left([...have.symbols].filter((symbol) => !target.symbols.has(symbol)));
     if (target.symbols.size === 0) this.#drop();
     else await this.#replace(target);
     return true;
@@ -120,9 +126,9 @@ class SseLink implements Link {
 
   #target(): Target {
     const wants = this.#request.wants();
-    const rates = [...wants.values()].map((want) => want.maxRate);
-    const maxRate = rates.includes(0) ? 0 : Math.max(...rates, 0);
-    return wants.size > 0 ? { symbols: new Set(wants.keys()), maxRate, token: this.#token } : NOTHING;
+    if (wants.size === 0) return NOTHING;
+    const { maxRate } = [...wants.values()].reduce(stronger);
+    return { symbols: new Set(wants.keys()), maxRate, token: this.#token };
   }
 
   /** Opens a stream and lets it take the place of the one there is. */
@@ -133,24 +139,20 @@ class SseLink implements Link {
     const body = await this.#openBody(target, lastId, abort);
     if (!body) return;
     this.#drop();
-    if (this.#closing.signal.aborted) return abort.abort();
+    if (this.closed) return abort.abort();
     this.#place.covered = target.symbols;
     this.#place.lastId = lastId;
-    this.#stream = { abort, body, target };
-    void this.#read(this.#stream);
+    this.stream = { abort, target };
+    void this.#follow(this.stream, body);
   }
 
   /** The body of a new stream; undefined when none of the symbols is possible. */
-  async #openBody(
-    target: Target,
-    lastId: string | undefined,
-    abort: AbortController,
-  ): Promise<ReadableStreamDefaultReader<Uint8Array> | undefined> {
+  async #openBody(target: Target, lastId: string | undefined, abort: AbortController): Promise<Body | undefined> {
     const headers = { Accept: "text/event-stream", ...(lastId && { "Last-Event-ID": lastId }) };
-    const response = await this.#get(streamPath(target), headers, abort);
+    const response = await this.send(streamPath(target), { headers }, abort);
     if (response.ok && response.body) return response.body.getReader();
     const refusal = await refusalOf(response);
-    if (refusal.code === "CONNECTION_LIMIT" && this.#stream) {
+    if (refusal.code === "CONNECTION_LIMIT" && this.stream) {
       // The stream that is there takes the place that the plan allows.
       this.#drop();
       return this.#openBody(target, lastId, abort);
@@ -163,29 +165,30 @@ class SseLink implements Link {
   }
 
   /** Requests, and waits for the head of the answer. */
-  async #get(path: string, headers: Record<string, string>, abort: AbortController): Promise<Response> {
+  async send(path: string, init: RequestInit, abort = new AbortController()): Promise<Response> {
     const { fetch: send = globalThis.fetch, connectTimeoutMs = 10_000, tokenInUrl = false } = this.#options;
     const url = new URL(this.#request.url + path);
+    const headers = new Headers(init.headers);
     if (this.#token && tokenInUrl) url.searchParams.set("token", this.#token);
-    const authorization = this.#token && !tokenInUrl ? { Authorization: `Bearer ${this.#token}` } : {};
+    else if (this.#token) headers.set("Authorization", `Bearer ${this.#token}`);
     let cause = new TransportError("UNREACHABLE", "the server cannot be reached");
-    const stop = (): void => abort.abort();
     const late = this.#request.timer(connectTimeoutMs, () => {
       cause = new TransportError("TIMEOUT", "the server did not answer in time");
-      stop();
+      abort.abort();
     });
-    this.#closing.signal.addEventListener("abort", stop);
+    this.aborts.add(abort);
     try {
-      return await send(url, { headers: { ...headers, ...authorization }, signal: abort.signal, cache: "no-store" });
+      return await send(url, { ...init, headers, signal: abort.signal, cache: "no-store" });
     } catch {
       throw cause;
     } finally {
       late();
-      this.#closing.signal.removeEventListener("abort", stop);
+      this.aborts.delete(abort);
     }
   }
 
-  async #read(stream: Stream): Promise<void> {
+  /** Reads a stream to its end; resolves with why it ended. */
+  async read(body: Body, abort: AbortController, hear: (event: StreamEvent) => unknown): Promise<TransportError> {
     const parser = new EventStreamParser();
     const decoder = new TextDecoder();
     const { idleTimeoutMs = 40_000 } = this.#options;
@@ -194,41 +197,49 @@ class SseLink implements Link {
       for (;;) {
         const silent = this.#request.timer(idleTimeoutMs, () => {
           cause = new TransportError("LOST", `nothing came for ${idleTimeoutMs} ms`);
-          stream.abort.abort();
+          abort.abort();
         });
-        const { done, value } = await stream.body.read().finally(silent);
+        const { done, value } = await body.read().finally(silent);
         if (done) break;
-        for (const event of parser.push(decoder.decode(value, { stream: true }))) this.#hear(stream, event);
+        for (const event of parser.push(decoder.decode(value, { stream: true }))) hear(event);
       }
     } catch {
       // The connection broke; `cause` says so, or something better.
     }
-    if (stream === this.#stream) this.#end(cause);
+    return cause;
+  }
+
+  async #follow(stream: Stream, body: Body): Promise<void> {
+    const cause = await this.read(body, stream.abort, (event) => this.#hear(stream, event));
+    if (stream === this.stream) this.end(cause);
   }
 
   #hear(stream: Stream, { name, data, id }: StreamEvent): void {
-    if (stream !== this.#stream) return;
+    if (stream !== this.stream) return;
     if (id) this.#place.lastId = id;
     const payload = parseJson(data);
-    if (name === "error" && fields(payload)["code"] === "TOKEN_EXPIRED") {
-      this.#end(new TransportError("TOKEN_EXPIRED", parseError(payload, name).message));
-    } else if (name === "subscribed") {
-      for (const [symbol, reason] of parseAck(payload).refused) {
-        stream.target.symbols.delete(symbol);
-        this.#request.refused(symbol, reason);
-      }
-    } else {
-      this.#request.event(name, payload);
+    if (name !== "subscribed") return this.take(name, payload);
+    for (const [symbol, reason] of parseAck(payload).refused) {
+      stream.target.symbols.delete(symbol);
+      this.#request.refused(symbol, reason);
     }
   }
 
-  #drop(): void {
-    this.#stream?.abort.abort();
-    this.#stream = undefined;
+  /** Takes what a stream brings. */
+  take(name: string, payload: unknown): void {
+    const { code, message } = parseError(payload, name);
+    if (name === "error" && code === "TOKEN_EXPIRED") this.end(new TransportError(code, message));
+    else this.#request.event(name, payload);
   }
 
-  #end(cause: TransportError): void {
-    const told = this.#open && !this.#closing.signal.aborted;
+  #drop(): void {
+    this.stream?.abort.abort();
+    this.stream = undefined;
+  }
+
+  /** Ends the connection. */
+  end(cause: TransportError): void {
+    const told = this.#open && !this.closed;
     this.close();
     if (told) this.#request.lost(cause);
   }
@@ -240,22 +251,6 @@ function streamPath({ symbols, maxRate }: Target): string {
 }
 
 function isSame(one: Target, other: Target): boolean {
-  const symbols = one.symbols.size === other.symbols.size && [...one.symbols].every((symbol) => other.symbols.has(symbol));
-  return symbols && one.maxRate === other.maxRate && one.token === other.token;
-}
-
-/** Why there is no stream: the server's word where it gave one. */
-async function refusalOf(response: Response): Promise<TransportError> {
-  const body: unknown = await response.json().catch(() => undefined);
-  const { code, message } = parseError(fields(body)["error"], `HTTP_${response.status}`);
-  const seconds = Number(response.headers.get("Retry-After"));
-  return new TransportError(code, message, Number.isFinite(seconds) ? seconds * 1_000 : 0);
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
+  const [mine, yours] = [one, other].map(({ symbols, maxRate, token }) => [maxRate, token, ...[...symbols].sort()].join());
+  return mine === yours;
 }

@@ -1,12 +1,18 @@
 import { TransportError } from "../../src/core/errors.js";
-import type { BestPrice } from "../../src/core/model.js";
+import type { BestPrice, EventFilter, MarketEvent } from "../../src/core/model.js";
 import { Synchronizer } from "../../src/core/synchronizer.js";
-import type { Link, OpenRequest, Transport } from "../../src/transport.js";
+import type { EventLink, Link, OpenRequest, Transport } from "../../src/transport.js";
 
 /** A best price that is newer the larger its number is. */
 export function price(symbol: string, number: number, changes: Partial<BestPrice> = {}): BestPrice {
   const side = { price: number, size: null, source: "a" };
   return { symbol, bestBid: side, bestAsk: side, midPrice: number, spread: 0, spreadBps: 0, timestamp: number, ...changes };
+}
+
+/** An event that matched the subscriptions of these names; without any it is for everybody. */
+export function marketEvent(id: string, matched?: string[], changes: Partial<MarketEvent> = {}): MarketEvent {
+  const event = { id, type: "pattern", name: "wedge", priority: "MEDIUM", timestamp: 1, data: {}, ...changes } as const;
+  return matched ? { ...event, matched } : event;
 }
 
 type Answer = (event: string, payload: Record<string, unknown>) => unknown;
@@ -23,6 +29,8 @@ export class Market implements Transport {
   refusals: string[] = [];
   /** The code with which every further try is refused. */
   closed = "";
+  /** Subscriptions to events of the one user there is; they outlive connections. */
+  readonly held = new Map<string, EventFilter>();
   /** What calls are answered with, instead of success. */
   answer: Answer | undefined;
 
@@ -50,12 +58,15 @@ export class Connection implements Link {
   readonly calls: [event: string, payload: Record<string, unknown>][] = [];
   readonly tokens: string[] = [];
   closed = false;
+  /** Whether the client listens to events, each time that it said so. */
+  readonly listened: boolean[] = [];
   /** While true, calls are noted and not answered. */
   mute = false;
   readonly #market: Market;
   readonly #request: OpenRequest;
   readonly #synchronizer: Synchronizer;
   #waiting: (() => void)[] = [];
+  #lost: TransportError | undefined;
 
   constructor(market: Market, request: OpenRequest) {
     this.#market = market;
@@ -74,6 +85,13 @@ export class Connection implements Link {
 
   getQuote(symbol: string): Promise<unknown> {
     return Promise.resolve({ symbol });
+  }
+
+  events(): EventLink {
+    return {
+      call: (event, payload) => this.#take(event, payload as Record<string, unknown>),
+      listen: async (wanted) => void this.listened.push(wanted),
+    };
   }
 
   close(): void {
@@ -97,7 +115,8 @@ export class Connection implements Link {
 
   /** Ends, with the reason that a server or a network gives. */
   end(code = "LOST"): void {
-    this.#request.lost(new TransportError(code, `ended: ${code}`));
+    this.#lost = new TransportError(code, `ended: ${code}`);
+    this.#request.lost(this.#lost);
   }
 
   /** Answers what was held back, and no longer holds back. */
@@ -107,10 +126,19 @@ export class Connection implements Link {
   }
 
   async #take(event: string, payload: Record<string, unknown>): Promise<unknown> {
+    if (this.#lost) throw this.#lost;
     this.calls.push([event, payload]);
     if (this.mute) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     const { symbols, channels } = payload;
     const special = this.#market.answer?.(event, payload);
-    return special ?? { [`${event}d`]: symbols, channels };
+    return special ?? this.#answerEvents(event, payload) ?? { [`${event}d`]: symbols, channels };
+  }
+
+  #answerEvents(event: string, { name, filter }: Record<string, unknown>): unknown {
+    const { held } = this.#market;
+    if (event === "event_subscriptions") return { subscriptions: [...held].map(([each, its]) => ({ name: each, filter: its })) };
+    if (event === "unsubscribe_events") return held.delete(String(name)), { unsubscribed: name };
+    if (event === "subscribe_events") return held.set(String(name), filter as EventFilter), { subscribed: name, filter };
+    return undefined;
   }
 }

@@ -5,10 +5,13 @@ import type { BestPrice } from "../../src/core/model.js";
 
 /** One request for a stream, and what can be sent on it. */
 export interface Opened {
+  readonly method: string;
   readonly path: string;
   readonly query: URLSearchParams;
   readonly headers: IncomingMessage["headers"];
   readonly response: ServerResponse;
+  /** What came with the request, as text. */
+  body: string;
   /** Other streams that were open at the time. */
   readonly beside: number;
   /** Whether the client has gone. */
@@ -70,15 +73,17 @@ export class StreamServer {
   #take(request: IncomingMessage, response: ServerResponse): void {
     const { pathname, searchParams } = new URL(request.url ?? "", "http://x");
     const beside = this.opened.filter(({ gone }) => !gone).length;
-    const opened: Opened = { path: pathname, query: searchParams, headers: request.headers, response, beside, gone: false };
+    const { method = "", headers } = request;
+    const opened: Opened = { method, path: pathname, query: searchParams, headers, response, body: "", beside, gone: false };
+    request.on("data", (piece) => (opened.body += String(piece)));
     response.on("close", () => (opened.gone = true));
     this.opened.push(opened);
     const refusal = this.refusals.shift();
     if (this.deaf) return;
     if (refusal) {
-      const { status, code, message = code, headers } = refusal;
-      response.writeHead(status, headers).end(JSON.stringify({ error: { code, message } }));
-    } else if (pathname === "/market-data/stream") {
+      const { status, code, message = code, headers: extra } = refusal;
+      response.writeHead(status, extra).end(JSON.stringify({ error: { code, message } }));
+    } else if (pathname.endsWith("/stream")) {
       response.writeHead(200, { "Content-Type": "text/event-stream" }).write("retry: 3000\n\n");
     } else {
       response.writeHead(200).end(JSON.stringify(this.body));

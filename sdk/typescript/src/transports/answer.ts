@@ -1,0 +1,20 @@
+/** Reads answers over HTTP. */
+
+import { TransportError } from "../core/errors.js";
+import { fields, parseError } from "../core/message.js";
+
+/** Why an answer is not what was asked for: the server's word where it gave one. */
+export async function refusalOf(response: Response): Promise<TransportError> {
+  const body: unknown = await response.json().catch(() => undefined);
+  const { code, message } = parseError(fields(body)["error"], `HTTP_${response.status}`);
+  return new TransportError(code, message, (Number(response.headers.get("Retry-After")) || 0) * 1_000);
+}
+
+/** What a text says as JSON; undefined when it is none. */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
