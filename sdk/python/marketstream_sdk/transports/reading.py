@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import aiohttp
 
@@ -46,3 +47,11 @@ class Reading:
             self._lose(ConnectionLostError("the stream has been silent for too long"))
         except (aiohttp.ClientError, OSError, InvalidMessageError) as error:
             self._lose(ConnectionLostError(f"the stream broke: {error}"))
+
+
+def comes_too_late(response: aiohttp.ClientResponse | None, lost: "asyncio.Future[Any]") -> bool:
+    """Ends a stream that came after its connection was closed or lost: nobody else would."""
+    if response is None or not lost.done():
+        return False
+    response.close()
+    return True

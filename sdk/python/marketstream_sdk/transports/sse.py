@@ -31,7 +31,7 @@ from marketstream_sdk.model import MarketQuote
 from marketstream_sdk.reconcile import Terms
 from marketstream_sdk.transports.base import Connection, Goal, Receive, Transport
 from marketstream_sdk.transports.http import Http, read_answer, read_body, read_error, read_obstacle
-from marketstream_sdk.transports.reading import Reading
+from marketstream_sdk.transports.reading import Reading, comes_too_late
 from marketstream_sdk.transports.rest_events import change_events, event_subscriptions
 from marketstream_sdk.wire import (
     REFUSALS,
@@ -245,6 +245,8 @@ class SseConnection:
 
     async def _change(self, confirmed: dict[str, Terms], response: aiohttp.ClientResponse | None) -> None:
         """Goes on with another stream of prices, or with none, and ends the one before."""
+        if comes_too_late(response, self.lost):
+            return
         before = self._prices
         self._confirmed = confirmed
         self._prices = None if response is None else Reading(response, self._take, self._lose)
@@ -274,6 +276,8 @@ class SseConnection:
         return await self._open_events()
 
     async def _change_events(self, response: aiohttp.ClientResponse | None, overlap: float = 0.0) -> None:
+        if comes_too_late(response, self.lost):
+            return
         before = self._events
         self._events = None if response is None else Reading(response, self._take_event, self._lose)
         if before is None:
