@@ -17,6 +17,7 @@ from weakref import ref
 from marketstream.core.frame import Frame
 from marketstream.core.hub import Hub
 from marketstream.core.outbox import Lane, Outbox
+from marketstream.engine.alarm import Alarm
 from marketstream.engine.connection import Connection
 from marketstream.engine.stats import Stats
 from marketstream.ports import Clock
@@ -52,8 +53,7 @@ class Flusher:
         self._next_at = 0.0
         self._alarms: list[tuple[float, int, ref[Outbox[Connection]]]] = []
         self._order = count()
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
+        self._alarm = Alarm(clock, self._ring)
         self._idle = asyncio.Event()
         self._idle.set()
         self._fresh: list[Frame] = []
@@ -186,18 +186,10 @@ class Flusher:
             self._arm()
 
     def _arm(self) -> None:
-        if not self._alarms:
-            return
-        at = self._alarms[0][0]
-        if self._timer is not None:
-            if self._timer_at <= at:
-                return
-            self._timer.cancel()
-        self._timer_at = at
-        self._timer = asyncio.get_running_loop().call_later(max(0.0, at - self._clock.now()), self._ring)
+        if self._alarms:
+            self._alarm.set(self._alarms[0][0])
 
     def _ring(self) -> None:
-        self._timer = None
         now = self._clock.now()
         while self._alarms and self._alarms[0][0] <= now:
             at, _, known = heapq.heappop(self._alarms)
@@ -210,7 +202,7 @@ class Flusher:
 
     def stop(self) -> None:
         """Forgets what is scheduled."""
-        for handle in (self._scheduled, self._timer):
-            if handle is not None:
-                handle.cancel()
-        self._scheduled = self._timer = None
+        if self._scheduled is not None:
+            self._scheduled.cancel()
+            self._scheduled = None
+        self._alarm.stop()

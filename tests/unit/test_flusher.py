@@ -196,7 +196,11 @@ async def test_a_paced_value_goes_out_when_its_time_has_come_and_once(works: Wor
     await eventually(lambda: sink.writes, what="the alarm")
     works.flusher.flush()
     assert sink.events == [("price", 1)]
-    assert (connection.outbox.alarm_at, works.flusher._timer, works.flusher._alarms) == (None, None, [])
+    assert (connection.outbox.alarm_at, works.flusher._alarm._timer, works.flusher._alarms) == (
+        None,
+        None,
+        [],
+    )
 
 
 async def test_all_paced_values_go_out_one_after_the_other_without_further_prices(works: Works) -> None:

@@ -6,13 +6,13 @@ its size is bounded, and what finds no room there is counted and told. What is C
 ordered messages of the outbox, which are written before any price.
 """
 
-import asyncio
 import heapq
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 
 from marketstream.core.events.mailbox import CAPACITY, LIMIT, WINDOW, Batch, Letter, Mailbox
 from marketstream.core.frame import Frame
+from marketstream.engine.alarm import Alarm
 from marketstream.engine.connection import Connection
 from marketstream.engine.events.letter import Posted
 from marketstream.engine.events.stats import EventStats
@@ -32,7 +32,7 @@ TURN = 500
 """Connections that are served in one turn of the loop: prices must not wait for all of them."""
 
 LEAST = 0.001
-"""Seconds of the shortest wait; timers below fire at once on some loops, and too early."""
+"""Seconds of the shortest wait: one that rings too early would only ring again."""
 
 Post = tuple[Connection, Posted]
 
@@ -75,8 +75,7 @@ class Broadcaster:
         # When to look at which connection, and how long it is left alone if it has taken nothing by then.
         self._due: list[tuple[float, int, Connection, float]] = []
         self._order = count()
-        self._timer: asyncio.TimerHandle | None = None
-        self._timer_at = 0.0
+        self._alarm = Alarm(clock, self.deliver, LEAST)
 
     @property
     def waiting(self) -> int:
@@ -121,13 +120,10 @@ class Broadcaster:
 
     def stop(self) -> None:
         """Forgets what is scheduled."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._alarm.stop()
 
     def deliver(self) -> None:
-        """Sends what is due; called by the timer."""
-        self._timer = None
+        """Sends what is due; called when the alarm rings."""
         now = self._clock.now()
         shared: _Shared = {}
         for _ in range(TURN):
@@ -171,16 +167,8 @@ class Broadcaster:
         heapq.heappush(self._due, (at, next(self._order), connection, patience))
 
     def _arm(self) -> None:
-        if not self._due:
-            return
-        at = self._due[0][0]
-        if self._timer is not None:
-            if self._timer_at <= at:
-                return
-            self._timer.cancel()
-        self._timer_at = at
-        wait = max(LEAST, at - self._clock.now())
-        self._timer = asyncio.get_running_loop().call_later(wait, self.deliver)
+        if self._due:
+            self._alarm.set(self._due[0][0])
 
 
 def _frame(letters: Sequence[Letter], dropped: int) -> Frame:
