@@ -125,7 +125,8 @@ def token(
     scope: Annotated[
         list[str] | None,
         typer.Option(
-            help="Right: market:read, market:publish, admin; repeatable.", show_default="market:read"
+            help="Right: market:read, market:publish, events:work, admin; repeatable.",
+            show_default="market:read",
         ),
     ] = None,
     symbols: Annotated[

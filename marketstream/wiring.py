@@ -147,6 +147,7 @@ def build_events(
             store=MemoryEventStore(),
             rules=rules,
             window=window,
+            workers_per_tenant=settings.events.workers_per_tenant,
         )
     streams = EventStreams(
         node=node,
@@ -162,6 +163,7 @@ def build_events(
         store=RedisEventStore(bus),
         rules=rules,
         window=window,
+        workers_per_tenant=settings.events.workers_per_tenant,
     )
     bus.on_found(streams.look_again)
     return streams

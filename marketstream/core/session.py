@@ -40,6 +40,8 @@ CHANNELS = ("indices", "sectors", "sentiment", "movers")
 READ = "market:read"
 READERS = frozenset({READ, "admin"})
 """Scopes that may see prices."""
+WORK = "events:work"
+"""Scope of those who may do the work of groups."""
 
 SHOWN = 64
 """Characters of a bad symbol that are repeated in its error."""

@@ -235,6 +235,7 @@ class Events(Section):
         channels: Patterns of Redis pub/sub channels from which events come in; only where the bus is a Redis.
         stream: Redis stream from which they come in; unusable entries go to `<stream>.dead`.
         group: Name of the consumer group that reads it.
+        workers_per_tenant: Memberships of worker groups that one tenant may have in a process, of 500.
     """
 
     window_ms: Annotated[float, Field(ge=0, le=10_000)] = 100.0
@@ -242,6 +243,7 @@ class Events(Section):
     channels: tuple[Annotated[str, Field(min_length=1)], ...] = ("marketstream.events.*",)
     stream: Annotated[str, Field(min_length=1)] = "marketstream.events"
     group: Annotated[str, Field(min_length=1)] = "marketstream"
+    workers_per_tenant: Annotated[int, Field(gt=0, le=500)] = 100
 
 
 class Jobs(Section):

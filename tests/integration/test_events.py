@@ -16,6 +16,8 @@ from tests.support.plain import LANGUAGES, call, code_of, plain
 from tests.support.server import Server, running_server
 from tests.support.valkey import Valkey, running_valkey
 
+WORK = ("market:read", "events:work")
+
 ROUTES = """
 [[rules]]
 name = "halts"
@@ -276,7 +278,10 @@ async def test_more_subscriptions_than_may_be_are_refused(server: Server) -> Non
 
 async def test_an_event_reaches_users_at_every_server_once(pair: tuple[Server, Server]) -> None:
     one, two = pair
-    async with watching(one, one.token(user="a")) as here, watching(two, two.token(user="b")) as there:
+    async with (
+        watching(one, one.token(user="a", scopes=WORK)) as here,
+        watching(two, two.token(user="b", scopes=WORK)) as there,
+    ):
         for client in (here, there):
             await client.call("subscribe_events", {"name": "all"})
         await publish(one, {"id": "1"})
@@ -346,7 +351,10 @@ def _pending(redis: Any) -> int:
 
 async def test_the_work_of_a_group_is_shared_between_servers(pair: tuple[Server, Server]) -> None:
     one, two = pair
-    async with watching(one, one.token(user="a")) as here, watching(two, two.token(user="b")) as there:
+    async with (
+        watching(one, one.token(user="a", scopes=WORK)) as here,
+        watching(two, two.token(user="b", scopes=WORK)) as there,
+    ):
         for client in (here, there):
             assert await client.call("join_group", {"group": "crew"}) == {"joined": "crew"}
         await publish(two, *({"id": f"{number}", "type": "work"} for number in range(6)))
@@ -359,6 +367,18 @@ async def test_the_work_of_a_group_is_shared_between_servers(pair: tuple[Server,
         assert mine not in ids(there)
 
 
+async def test_nobody_joins_a_group_without_the_scope_on_any_edge(routes: dict[str, str]) -> None:
+    async with running_server(env=routes) as server:
+        reader, worker = (server.token(scopes=scopes) for scopes in (READ, WORK))
+        async with watching(server, reader) as client:
+            assert (await client.call("join_group", {"group": "crew"}))["code"] == "NOT_ENTITLED"
+        for language in LANGUAGES:
+            async with plain(server.url, reader) as refused, plain(server.url, worker) as member:
+                asked = call(language, "join_group", group="crew")
+                assert code_of(await refused.ask(asked, "joined_group")) == "NOT_ENTITLED"
+                assert code_of(await member.ask(asked, "joined_group")) is None
+
+
 async def test_what_a_killed_server_had_in_hand_is_given_to_others(routes: dict[str, str]) -> None:
     async with AsyncExitStack() as stack:
         bus = stack.enter_context(running_valkey()).url
@@ -367,7 +387,9 @@ async def test_what_a_killed_server_had_in_hand_is_given_to_others(routes: dict[
             await stack.enter_async_context(running_server("--bus", bus, "--role", "gateway", env=routes))
             for _ in range(2)
         ]
-        first, last = [await stack.enter_async_context(watching(edge, edge.token())) for edge in edges]
+        first, last = [
+            await stack.enter_async_context(watching(edge, edge.token(scopes=WORK))) for edge in edges
+        ]
         for worker in (first, last):
             await worker.call("join_group", {"group": "crew"})
         await publish(leader, *({"id": f"{number}", "type": "work"} for number in range(4)))
@@ -383,8 +405,8 @@ async def test_who_hands_out_the_work_may_die_and_the_next_one_goes_on(
     """What workers have in hand is known to the servers that they are connected to."""
     async with (
         gateways(valkey.url, env=routes) as (leader, spare),
-        watching(spare, spare.token(user="a")) as one,
-        watching(spare, spare.token(user="b")) as two,
+        watching(spare, spare.token(user="a", scopes=WORK)) as one,
+        watching(spare, spare.token(user="b", scopes=WORK)) as two,
     ):
         for worker in (one, two):
             await worker.call("join_group", {"group": "crew"})

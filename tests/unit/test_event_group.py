@@ -137,3 +137,39 @@ def test_what_has_expired_while_it_waited_is_told_and_not_given() -> None:
 def test_members_who_could_do_nothing_are_refused() -> None:
     with pytest.raises(ValueError, match="do nothing"):
         Group(pending=0)
+
+
+def copies(*members: tuple[str, str], pending: int = 10, waiting: int = 10) -> Group:
+    made = Group(pending, waiting, shared=False)
+    for member in members:
+        made.join(member, AT_MS)
+    return made
+
+
+def test_each_tenant_does_a_copy_of_what_is_for_all_unless_they_share_a_group() -> None:
+    made = copies(ANN, BOB, EVE)
+    assert sorted(assign(made, event("1"))) == [(ANN, "1"), (EVE, "1")]
+    assert assign(made, event("1")) == []
+    assert made.ack(EVE, "1", AT_MS) == Outcome()
+    assert made.knows((None, "1"))
+    assert given(made.leave(ANN, AT_MS)) == [(BOB, "1")]
+    made.ack(BOB, "1", AT_MS)
+    assert (made.knows((None, "1")), made.pending) == (False, 0)
+
+
+def test_what_comes_before_any_member_waits_for_the_first_tenant_that_has_one() -> None:
+    made = copies()
+    assert assign(made, event("1"), event("2"), event("3", tenant="globex")) == []
+    assert given(made.join(ANN, AT_MS)) == [(ANN, "1"), (ANN, "2")]
+    assert given(made.join(EVE, AT_MS)) == [(EVE, "3")]
+    assert made.waiting == 0
+
+
+def test_a_copy_that_a_member_says_to_have_is_its_tenants() -> None:
+    made = copies(EVE)
+    assign(made, event("1"))
+    assert made.adopt(ANN, [event("1")], AT_MS) == Outcome()
+    assert made.pending == 2
+    made.leave(ANN, AT_MS)
+    assert (made.waiting, made.pending) == (1, 1)
+    assert given(made.join(BOB, AT_MS)) == [(BOB, "1")]

@@ -13,6 +13,7 @@ from marketstream.settings import shipped
 from tests.support.events import event
 
 PLANS = ("basic", "pro")
+BALANCED = {"strategy": "load_balanced", "group": "g"}
 ANN, EVE = ("acme", "ann"), ("globex", "eve")
 
 
@@ -37,8 +38,13 @@ def test_a_rule_says_what_is_sent_to_whom_and_how() -> None:
         name = "jobs"
         strategy = "load_balanced"
         group = "workers"
+        [[rules]]
+        name = "reports"
+        strategy = "load_balanced"
+        group = "printers"
+        shared = true
     """
-    signals, jobs, last = parsed(text)
+    signals, jobs, reports, last = parsed(text)
     assert signals == Rule(
         name="signals",
         filter=Filter(
@@ -52,6 +58,7 @@ def test_a_rule_says_what_is_sent_to_whom_and_how() -> None:
         drop={"basic": ("confidence", "data.score", "data.model.name", "market")},
     )
     assert jobs == Rule("jobs", strategy="load_balanced", group="workers")
+    assert (jobs.shared, reports.shared) == (False, True)
     assert last is DEFAULT
 
 
@@ -73,6 +80,9 @@ def test_a_rule_says_what_is_sent_to_whom_and_how() -> None:
         ({"rules": [{"name": "a", "filter": {"types": ["x", 1]}}]}, "rules[0].filter.types[1]"),
         ({"rules": [{"name": "a", "strategy": "load_balanced"}]}, "rules[0].group"),
         ({"rules": [{"name": "a", "group": "g"}]}, "rules[0].group"),
+        ({"rules": [{"name": "a", "shared": True}]}, "rules[0].shared"),
+        ({"rules": [BALANCED | {"name": "a", "shared": 1}]}, "rules[0].shared"),
+        ({"rules": [BALANCED | {"name": "a"}, BALANCED | {"name": "b", "shared": True}]}, "rules[1].shared"),
         ({"rules": [{"name": "a", "enrich": 1}]}, "rules[0].enrich"),
         ({"rules": [{"name": "a", "drop": ["data"]}]}, "rules[0].drop"),
         ({"rules": [{"name": "a", "drop": {"gold": ["data"]}}]}, "rules[0].drop.gold"),

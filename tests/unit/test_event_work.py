@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,12 +18,12 @@ from marketstream.core.commands import (
     JoinGroup,
     LeaveGroup,
 )
-from marketstream.core.entitlements import Plan
+from marketstream.core.entitlements import Plan, Principal
 from marketstream.core.events.filter import Filter
 from marketstream.core.events.rule import Rule
 from marketstream.engine.events import coordinator
 from marketstream.engine.events.streams import EventStreams, Roads
-from marketstream.errors import BusError, InvalidMessageError, NotEntitledError
+from marketstream.errors import BusError, InvalidMessageError, NotEntitledError, SubscriptionLimitError
 from marketstream.wire import event_work as wire
 from marketstream.wire.json import dumps
 from tests.support.builders import Bench, Client, principal
@@ -30,6 +31,11 @@ from tests.support.event_bench import ids
 from tests.support.eventually import eventually
 
 WORK = Rule("work", Filter(types=frozenset({"work"})), "load_balanced", group="crew", enrich=True)
+
+
+def worker_token(**who: Any) -> Principal:
+    """Somebody who may work."""
+    return principal(**{"scopes": ["events:work"], **who})
 
 
 class Channel:
@@ -68,7 +74,8 @@ class Cluster:
         orders: What whoever does says.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, rules: Sequence[Rule] = (WORK,), per_tenant: int = 100) -> None:
+        self._rules, self._per_tenant = rules, per_tenant
         self.benches = [Bench() for _ in range(count)]
         self.reports, self.orders, self.events = Channel(), Channel(), Channel()
         self.dead: set[str] = set()
@@ -84,7 +91,13 @@ class Cluster:
             _Road(self.events, bench), self.reports, self.orders, None, f"node{number}", self._find_dead
         )
         return EventStreams(
-            node=bench.node, bus=bench.bus, roads=roads, store=MemoryEventStore(), rules=(WORK,), window=0.1
+            node=bench.node,
+            bus=bench.bus,
+            roads=roads,
+            store=MemoryEventStore(),
+            rules=self._rules,
+            window=0.1,
+            workers_per_tenant=self._per_tenant,
         )
 
     async def _find_dead(self, nodes: Sequence[str]) -> Sequence[str]:
@@ -107,7 +120,7 @@ class Cluster:
 
     def worker(self, number: int = 0, **who: Any) -> Client:
         """A member of the crew at one of the processes."""
-        client = self.benches[number].client(principal(**who))
+        client = self.benches[number].client(worker_token(**who))
         assert client.ask(JoinGroup("crew")) == GroupJoined("crew")
         return client
 
@@ -122,6 +135,13 @@ class Cluster:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+
+    async def close(self) -> None:
+        """Forgets what is scheduled."""
+        await eventually(lambda: not any(streams.unread for streams in self.streams), what="all read")
+        for streams, bench in zip(self.streams, self.benches, strict=True):
+            streams.broadcaster.stop()
+            bench.node.flusher.stop()
 
 
 class _Road(MemoryEventRoad):
@@ -142,10 +162,7 @@ async def cluster(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Cluster]:
     monkeypatch.setattr(coordinator, "LOOK", 0.01)
     made = Cluster(2)
     yield made
-    await eventually(lambda: not any(streams.unread for streams in made.streams), what="all read")
-    for streams, bench in zip(made.streams, made.benches, strict=True):
-        streams.broadcaster.stop()
-        bench.node.flusher.stop()
+    await made.close()
 
 
 def work(client: Client) -> list[dict[str, Any]]:
@@ -298,24 +315,71 @@ async def test_a_member_who_is_gone_when_its_event_comes_is_reported(cluster: Cl
     assert ids(two) == ["a"]
 
 
-async def test_only_a_client_that_may_see_everything_may_work(cluster: Cluster) -> None:
+async def test_only_a_client_that_may_work_and_see_everything_may_join(cluster: Cluster) -> None:
     for who in (
-        principal(symbols=["EUR/*"]),
-        principal(plan=Plan("some", symbols=("EUR/*",))),
-        principal(scopes=["market:publish"]),
+        worker_token(symbols=["EUR/*"]),
+        worker_token(plan=Plan("some", symbols=("EUR/*",))),
+        principal(scopes=["market:read", "market:publish", "admin"]),
     ):
         assert isinstance(cluster.benches[0].client(who).ask(JoinGroup("crew")), NotEntitledError)
     one = cluster.worker(0)
-    cluster.benches[0].tokens.known["narrow"] = principal(symbols=["EUR/*"])
+    cluster.benches[0].tokens.known["narrow"] = worker_token(symbols=["EUR/*"])
     await one.authenticate("narrow")
     async with cluster.led_by(0):
         await cluster.publish("a")
     assert ids(one) == []
 
 
+@pytest.mark.parametrize("command", [JoinGroup("crew"), LeaveGroup("crew"), AckEvent("a")])
+async def test_a_reader_has_no_say_in_the_work(cluster: Cluster, command: Any) -> None:
+    reader = principal(scopes=["market:read", "admin"])
+    assert isinstance(cluster.benches[0].client(reader).ask(command), NotEntitledError)
+
+
+async def test_an_event_for_all_is_done_once_by_each_tenants_group(cluster: Cluster) -> None:
+    """Whoever may work for one tenant takes nothing away from another."""
+    ours, more = cluster.worker(0), cluster.worker(1)
+    theirs = cluster.worker(0, tenant="rival")
+    cluster.benches[1].publish("AAPL", 150.0)
+    async with cluster.led_by(0):
+        await cluster.publish("a", "b", symbol="AAPL")
+        assert sorted(ids(ours) + ids(more)) == ["a", "b"]
+        assert sorted(ids(theirs)) == ["a", "b"]
+        theirs.ask(AckEvent("a"))
+        theirs.ask(AckEvent("b"))
+        cluster.benches[0].node.leave(ours.connection, CLIENT_LEFT)
+        cluster.flush()
+    assert sorted(ids(more)) == ["a", "b"]
+    assert all(event["market"]["price"] for event in work(more))
+
+
+async def test_workers_of_all_tenants_share_a_group_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(coordinator, "LOOK", 0.01)
+    cluster = Cluster(1, [replace(WORK, shared=True)])
+    ours, theirs = cluster.worker(), cluster.worker(tenant="rival")
+    async with cluster.led_by(0):
+        await cluster.publish("a", "b")
+        await cluster.publish("c", tenantId="acme")
+    assert len(ids(theirs)) == 1
+    assert sorted(ids(ours) + ids(theirs)) == ["a", "b", "c"]
+    assert "c" not in ids(theirs)
+    await cluster.close()
+
+
+async def test_a_tenant_that_has_all_its_slots_leaves_the_others_theirs() -> None:
+    cluster = Cluster(1, per_tenant=2)
+    mine = [cluster.worker() for _ in range(2)]
+    one_more = cluster.benches[0].client(worker_token())
+    assert isinstance(one_more.ask(JoinGroup("crew")), SubscriptionLimitError)
+    cluster.worker(tenant="rival")
+    mine[0].ask(LeaveGroup("crew"))
+    assert one_more.ask(JoinGroup("crew")) == GroupJoined("crew")
+    await cluster.close()
+
+
 @pytest.mark.parametrize("command", [JoinGroup("nobody"), LeaveGroup("nobody")])
 async def test_a_group_that_no_rule_has_is_refused(cluster: Cluster, command: Any) -> None:
-    assert isinstance(cluster.benches[0].client().ask(command), InvalidMessageError)
+    assert isinstance(cluster.benches[0].client(worker_token()).ask(command), InvalidMessageError)
 
 
 async def test_work_is_sent_with_the_price_of_its_symbol_also_the_second_time(cluster: Cluster) -> None:

@@ -2,11 +2,12 @@
 
 A `Group` gives an event to the member that has least to do, remembers it until it is acknowledged, and gives
 it to others when its member leaves. A member does only events of its own tenant, or those that are for all.
+Of these each tenant with members has a copy of its own to do, unless the group is shared by all tenants.
 Everything is bounded: what a member has in hand, and what waits for one to be free; nothing is dropped
 without a word to whoever caused it.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -51,13 +52,20 @@ class Outcome:
     dropped: list[Event] = field(default_factory=list)
     expired: list[Event] = field(default_factory=list)
 
+    def add(self, more: "Outcome") -> None:
+        """Adds what follows from what happened next."""
+        self.deliveries += more.deliveries
+        self.dropped += more.dropped
+        self.expired += more.expired
+
 
 class _Task(NamedTuple):
-    """An event with its turn: lower numbers came earlier."""
+    """An event with its turn: lower numbers came earlier. Only members of its owner may do it; None: all."""
 
     number: int
     event: Event
-    again: bool
+    owner: str | None
+    again: bool = False
 
     @property
     def key(self) -> _Key:
@@ -84,6 +92,7 @@ class Group:
     Args:
         pending: Events that one member may have in hand, at least 1.
         waiting: Events that may wait for a member; the lowest and oldest of the tenant with most of them go.
+        shared: Whether one member does an event that is for all, instead of one of each tenant.
 
     Raises:
         ValueError: Its members could not do anything.
@@ -92,16 +101,17 @@ class Group:
         waiting: Events that wait for a member.
     """
 
-    __slots__ = ("_capacity", "_hands", "_known", "_limit", "_lines", "_turn", "waiting")
+    __slots__ = ("_capacity", "_hands", "_known", "_limit", "_lines", "_shared", "_turn", "waiting")
 
-    def __init__(self, pending: int = PENDING, waiting: int = WAITING) -> None:
+    def __init__(self, pending: int = PENDING, waiting: int = WAITING, *, shared: bool = True) -> None:
         if pending < 1:
             raise ValueError(f"members who may have {pending} events in hand do nothing")
-        self._limit, self._capacity = pending, waiting
+        self._limit, self._capacity, self._shared = pending, waiting, shared
         self._hands: dict[str, dict[Member, _Hand]] = {}
-        # What waits by tenant of the event: a tenant without workers holds up no other.
+        # What waits by who may do it: a tenant without workers holds up no other. Events for all wait
+        # under None where any member may do them, and where there is no member at all.
         self._lines: dict[str | None, PriorityQueue[_Task]] = {}
-        self._known: set[_Key] = set()
+        self._known: dict[_Key, set[str | None]] = {}
         self._turn = 0
         self.waiting = 0
 
@@ -113,7 +123,11 @@ class Group:
     @property
     def pending(self) -> int:
         """Events that members have in hand."""
-        return len(self._known) - self.waiting
+        return sum(len(hand.pending) for hands in self._hands.values() for hand in hands.values())
+
+    def knows(self, event: tuple[str | None, str]) -> bool:
+        """Whether an event, by tenant and id, waits here or is in somebody's hand."""
+        return event in self._known
 
     def join(self, member: Member, at_ms: int) -> Outcome:
         """Takes a member in, who gets what waits; one that is in already stays as it is.
@@ -122,7 +136,7 @@ class Group:
             member: The member.
             at_ms: Epoch milliseconds now.
         """
-        self._hands.setdefault(member[0], {}).setdefault(member, _Hand())
+        self._hand_of(member)
         return self._hand_out(member[0], at_ms)
 
     def assign(self, event: Event, at_ms: int) -> Outcome:
@@ -132,14 +146,18 @@ class Group:
             event: The event.
             at_ms: Epoch milliseconds now.
         """
-        self._turn += 1
-        task = _Task(self._turn, event, again=False)
-        if task.key in self._known:
-            return Outcome()
-        self._known.add(task.key)
-        self._line(event.tenant).put(task, event.priority)
-        self.waiting += 1
-        return self._hand_out(event.tenant, at_ms)
+        owners: Sequence[str | None] = [event.tenant]
+        if event.tenant is None and not self._shared and self._hands:
+            owners = list(self._hands)
+        outcome = Outcome()
+        for owner in owners:
+            self._turn += 1
+            task = _Task(self._turn, event, owner)
+            if self._note(task):
+                self._line(owner).put(task, event.priority)
+                self.waiting += 1
+                outcome.add(self._hand_out(owner, at_ms))
+        return outcome
 
     def adopt(self, member: Member, events: Sequence[Event], at_ms: int) -> Outcome:
         """Takes a member in with what it says to have in hand, such as from another keeper of this group.
@@ -151,14 +169,13 @@ class Group:
             events: What it has in hand, in order.
             at_ms: Epoch milliseconds now.
         """
-        hand = self._hands.setdefault(member[0], {}).setdefault(member, _Hand())
         for event in events:
             self._turn += 1
-            task = _Task(self._turn, event, again=False)
-            if task.key not in self._known:
-                self._known.add(task.key)
-                hand.pending[task.key] = task
-        return self._hand_out(member[0], at_ms)
+            owner = None if self._shared and event.tenant is None else member[0]
+            task = _Task(self._turn, event, owner)
+            if self._note(task):
+                self._hand_of(member).pending[task.key] = task
+        return self.join(member, at_ms)
 
     def in_hand(self, member: Member) -> frozenset[tuple[str | None, str]]:
         """Tenants and ids of the events that a member has in hand."""
@@ -178,8 +195,7 @@ class Group:
         done = next((key for key in keys if hand and key in hand.pending), None)
         if hand is None or done is None:
             return Outcome()
-        del hand.pending[done]
-        self._known.discard(done)
+        self._forget(hand.pending.pop(done))
         return self._hand_out(member[0], at_ms)
 
     def leave(self, member: Member, at_ms: int) -> Outcome:
@@ -214,10 +230,39 @@ class Group:
 
     def _wait_again(self, tasks: Sequence[_Task]) -> None:
         for task in tasks:
-            self._line(task.event.tenant).put(task._replace(again=True), task.event.priority)
+            self._line(task.owner).put(task._replace(again=True), task.event.priority)
         self.waiting += len(tasks)
-        for tenant in {task.event.tenant for task in tasks}:
-            self._line(tenant).sort(key=lambda task: task.number)
+        for owner in {task.owner for task in tasks}:
+            self._line(owner).sort(key=lambda task: task.number)
+
+    def _hand_of(self, member: Member) -> _Hand:
+        """The hand of a member, who is taken in; the first of a tenant may find what waited for anybody."""
+        tenant = member[0]
+        if not self._shared and not self._hands:
+            for task in self._empty_line(None):
+                self._forget(task)
+                if self._note(owned := task._replace(owner=tenant)):
+                    self._line(tenant).put(owned, task.event.priority)
+                    self.waiting += 1
+        return self._hands.setdefault(tenant, {}).setdefault(member, _Hand())
+
+    def _empty_line(self, owner: str | None) -> Iterator[_Task]:
+        while owner in self._lines:
+            yield self._remove(owner, self._lines[owner].take())
+
+    def _note(self, task: _Task) -> bool:
+        """Notes that a task is to be done; False when it waits or is being done already."""
+        owners = self._known.setdefault(task.key, set())
+        if task.owner in owners:
+            return False
+        owners.add(task.owner)
+        return True
+
+    def _forget(self, task: _Task) -> None:
+        owners = self._known[task.key]
+        owners.discard(task.owner)
+        if not owners:
+            del self._known[task.key]
 
     def _line(self, tenant: str | None) -> PriorityQueue[_Task]:
         return self._lines.setdefault(tenant, PriorityQueue())
@@ -229,7 +274,7 @@ class Group:
             owner, member, hand = found
             task = self._remove(owner, self._lines[owner].take())
             if task.event.expires_at_ms is not None and task.event.expires_at_ms <= at_ms:
-                self._known.discard(task.key)
+                self._forget(task)
                 outcome.expired.append(task.event)
                 continue
             self._turn += 1
@@ -239,7 +284,7 @@ class Group:
         while self.waiting > self._capacity:
             owner = max(self._lines, key=lambda line: len(self._lines[line]))
             task = self._remove(owner, self._lines[owner].shed())
-            self._known.discard(task.key)
+            self._forget(task)
             outcome.dropped.append(task.event)
         return outcome
 

@@ -4,7 +4,7 @@
 rule that is misread sends events to the wrong people.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast, get_args
 
@@ -17,7 +17,7 @@ Strategy = Literal["broadcast_all", "content_based", "priority_first", "load_bal
 DROPPABLE = ("symbol", "tier", "confidence", "expiresAt", "market", "data")
 """Fields that may be kept from a plan; of `market` and `data` also parts, such as `data.score`."""
 
-_KEYS = ("name", "filter", "strategy", "group", "enrich", "drop")
+_KEYS = ("name", "filter", "strategy", "group", "shared", "enrich", "drop")
 _OPEN = ("market", "data")
 
 
@@ -32,6 +32,7 @@ class Rule:
             content_based (whose subscriptions match), priority_first (the same, higher plans first) or
             load_balanced (one worker of a group).
         group: The group of workers; None for other strategies.
+        shared: Whether workers of all tenants are one group, instead of one for each tenant.
         enrich: Whether the event is sent with its symbol's best price and state.
         drop: Plan to fields that it may not see, as dotted paths on the wire.
     """
@@ -40,6 +41,7 @@ class Rule:
     filter: Filter = field(default_factory=Filter)
     strategy: Strategy = "content_based"
     group: str | None = None
+    shared: bool = False
     enrich: bool = False
     drop: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -71,7 +73,17 @@ def parse_rules(table: Mapping[str, object], plans: Collection[str]) -> tuple[Ru
         if rule.name in taken:
             raise ConfigurationError(f"rules[{index}].name", f"{rule.name!r} is the name of another rule")
         taken.add(rule.name)
+    _agree(rules)
     return (*rules, DEFAULT)
+
+
+def _agree(rules: Sequence[Rule]) -> None:
+    """Checks that all rules of a group say alike who its members are."""
+    shared: dict[str, bool] = {}
+    for index, rule in enumerate(rules):
+        if rule.group is not None and shared.setdefault(rule.group, rule.shared) != rule.shared:
+            text = f"the group {rule.group!r} is shared by another rule, or not; they must agree"
+            raise ConfigurationError(f"rules[{index}].shared", text)
 
 
 def _rule(entry: object, path: str, plans: Collection[str]) -> Rule:
@@ -81,15 +93,16 @@ def _rule(entry: object, path: str, plans: Collection[str]) -> Rule:
     strategy = entry.get("strategy", "content_based")
     if strategy not in get_args(Strategy):
         raise ConfigurationError(f"{path}.strategy", f"must be one of {', '.join(get_args(Strategy))}")
-    enrich = entry.get("enrich", False)
-    if not isinstance(enrich, bool):
-        raise ConfigurationError(f"{path}.enrich", "must be true or false")
+    group = _group(entry.get("group"), strategy, f"{path}.group")
+    if group is None and "shared" in entry:
+        raise ConfigurationError(f"{path}.shared", "only a group of workers is shared")
     return Rule(
         name=_name(entry.get("name"), f"{path}.name"),
         filter=_filter(entry.get("filter", {}), f"{path}.filter"),
         strategy=cast("Strategy", strategy),
-        group=_group(entry.get("group"), strategy, f"{path}.group"),
-        enrich=enrich,
+        group=group,
+        shared=_flag(entry, "shared", path),
+        enrich=_flag(entry, "enrich", path),
         drop=_drop(entry.get("drop", {}), f"{path}.drop", plans),
     )
 
@@ -121,6 +134,13 @@ def _group(value: object, strategy: str, path: str) -> str | None:
     if value is not None:
         raise ConfigurationError(path, "only a rule with the strategy load_balanced has a group")
     return None
+
+
+def _flag(entry: Mapping[str, object], key: str, path: str) -> bool:
+    value = entry.get(key, False)
+    if not isinstance(value, bool):
+        raise ConfigurationError(f"{path}.{key}", "must be true or false")
+    return value
 
 
 def _drop(value: object, path: str, plans: Collection[str]) -> Mapping[str, tuple[str, ...]]:

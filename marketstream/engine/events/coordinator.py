@@ -10,13 +10,14 @@ of groups that come while nobody hands out work.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import count
 
 import structlog
 
 from marketstream.core.events.event import Event
 from marketstream.core.events.group import Group, Member, Outcome
+from marketstream.core.events.rule import Rule
 from marketstream.engine.events.stats import EventStats
 from marketstream.errors import BusError, InvalidMessageError
 from marketstream.ports import Clock, Relay
@@ -54,7 +55,7 @@ class Coordinator:
 
     Args:
         clock: Time.
-        groups: Names of the groups.
+        groups: Rules by the names of the groups that they give work to.
         reports: Brings words about members.
         orders: Carries words to them.
         dead: Knows which processes are no more.
@@ -65,14 +66,14 @@ class Coordinator:
         self,
         *,
         clock: Clock,
-        groups: Iterable[str],
+        groups: Mapping[str, Rule],
         reports: Relay,
         orders: Relay,
         stats: EventStats,
         dead: Dead = nobody,
     ) -> None:
         self._clock = clock
-        self._names = tuple(groups)
+        self._rules = groups
         self._orders = orders
         self._dead = dead
         self._stats = stats
@@ -94,7 +95,7 @@ class Coordinator:
 
     async def run(self) -> None:
         """Hands out work until cancelled; may be run again."""
-        if not self._names:
+        if not self._rules:
             return
         self._reset()
         self._active = True
@@ -121,7 +122,9 @@ class Coordinator:
         self._carry_out(group, self._groups[group].assign(event, self._clock.wall_ms()))
 
     def _reset(self) -> None:
-        self._groups = {name: Group(IN_HAND, WAITING) for name in self._names}
+        self._groups = {
+            name: Group(IN_HAND, WAITING, shared=rule.shared) for name, rule in self._rules.items()
+        }
         self._places: dict[str, set[Place]] = {}
         self._markets: dict[tuple[str, _Key], Market] = {}
         # Who has answered the roll, and what was given out while it is open: no answer can know of that.
@@ -190,9 +193,9 @@ class Coordinator:
             case Done(place, event) if place.group in self._groups:
                 group = self._groups[place.group]
                 member = _member(place)
-                for key in ((place.tenant, event), (None, event)):
-                    self._markets.pop((place.group, key), None)
                 self._carry_out(place.group, group.ack(member, event, self._clock.wall_ms()))
+                for key in ((place.tenant, event), (None, event)):
+                    self._forget(place.group, key)
             case _:
                 log.debug("event_group_unknown", report=type(report).__name__)
 
@@ -236,9 +239,14 @@ class Coordinator:
         for name, events in (("dropped", outcome.dropped), ("expired", outcome.expired)):
             work[name] += len(events)
             for event in events:
-                self._markets.pop((group, (event.tenant, event.id)), None)
+                self._forget(group, (event.tenant, event.id))
         if outcome.dropped:
             log.warning("event_work_dropped", group=group, count=len(outcome.dropped))
+
+    def _forget(self, group: str, key: _Key) -> None:
+        """Lets go of what an event was sent with, once nobody has to do it any more."""
+        if not self._groups[group].knows(key):
+            self._markets.pop((group, key), None)
 
 
 def _member(place: Place) -> Member:

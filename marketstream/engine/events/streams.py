@@ -38,7 +38,7 @@ from marketstream.engine.events.desk import EventDesk
 from marketstream.engine.events.letter import Letters
 from marketstream.engine.events.ports import EventRoad, EventStore
 from marketstream.engine.events.stats import EventStats
-from marketstream.engine.events.workers import Workers, groups_of
+from marketstream.engine.events.workers import PER_TENANT, Workers, groups_of
 from marketstream.engine.node import Node
 from marketstream.errors import BusError, InvalidMessageError, UnavailableError
 from marketstream.ports import Bus, Relay
@@ -81,6 +81,7 @@ class EventStreams:
         store: Keeps subscriptions.
         rules: Rules of routing.
         window: Seconds in which events for one connection are collected.
+        workers_per_tenant: Memberships of groups that a tenant may have here.
 
     Attributes:
         stats: The counters.
@@ -100,6 +101,7 @@ class EventStreams:
         store: EventStore,
         rules: Sequence[Rule],
         window: float,
+        workers_per_tenant: int = PER_TENANT,
     ) -> None:
         self.stats = EventStats()
         self.router = Router(rules, Index())
@@ -123,6 +125,7 @@ class EventStreams:
             reports=roads.reports,
             orders=roads.orders,
             stats=self.stats,
+            per_tenant=workers_per_tenant,
         )
         self.coordinator = Coordinator(
             clock=node.clock,
@@ -162,7 +165,7 @@ class EventStreams:
         self.workers.check(connection)
         principal = connection.session.principal
         if not principal.scopes & READERS:
-            self.leave(connection)
+            self._forget(connection)
             return
         user = _user(principal)
         present = self._users.get(user)
@@ -174,8 +177,12 @@ class EventStreams:
         self._rank(user)
 
     def leave(self, connection: Connection) -> None:
-        """A connection ended, or may not hear of events any more."""
+        """A connection ended."""
         self.workers.end(connection)
+        self._forget(connection)
+
+    def _forget(self, connection: Connection) -> None:
+        """Brings no events to a connection any more, except for work."""
         self.broadcaster.forget(connection)
         if connection.session is None:
             return

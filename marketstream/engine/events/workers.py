@@ -24,7 +24,7 @@ from marketstream.core.entitlements import Principal
 from marketstream.core.events.event import Event
 from marketstream.core.events.rule import Rule
 from marketstream.core.frame import Frame
-from marketstream.core.session import READERS
+from marketstream.core.session import WORK
 from marketstream.engine.connection import Connection
 from marketstream.engine.events.broadcaster import EVENTS
 from marketstream.engine.events.letter import Letters
@@ -42,6 +42,9 @@ log = structlog.get_logger(__name__)
 MAX_MEMBERS = 500
 """Memberships in one process: all of them must be told in one go."""
 
+PER_TENANT = 100
+"""Those that one tenant may have of them: it cannot keep the others out."""
+
 REMEMBERED = 10.0
 """Seconds for which it is remembered what a member had in hand: until then somebody hands out work again."""
 
@@ -58,6 +61,7 @@ class Workers:
         reports: Carries words to whoever hands out the work.
         orders: Brings the words of whoever does.
         stats: Counters to keep.
+        per_tenant: Memberships that a tenant may have here.
     """
 
     def __init__(
@@ -69,8 +73,10 @@ class Workers:
         reports: Relay,
         orders: Relay,
         stats: EventStats,
+        per_tenant: int = PER_TENANT,
     ) -> None:
         self._node = node
+        self._per_tenant = per_tenant
         self._name = name
         self._rules = rules
         self._reports = reports
@@ -91,15 +97,18 @@ class Workers:
 
         Raises:
             InvalidMessageError: There is no such group.
-            NotEntitledError: The client may not see everything that the group may be given.
-            SubscriptionLimitError: There are too many members here.
+            NotEntitledError: The client may not work, or not see everything that the group may be given.
+            SubscriptionLimitError: There are too many members here, of its tenant or of all.
         """
+        if not isinstance(command, AckEvent) and command.group not in self._rules:
+            raise InvalidMessageError(f"group: no rule has a group {command.group}", path="group")
+        if connection.session is None or WORK not in connection.session.principal.scopes:
+            raise NotEntitledError(f"scope {WORK} is required")
         match command:
             case JoinGroup(group):
-                self._join(connection, group)
+                self._join(connection, connection.session.principal, group)
                 return GroupJoined(group)
             case LeaveGroup(group):
-                self._require(group)
                 self._leave(connection, group)
                 return GroupLeft(group)
             case AckEvent(ident):
@@ -121,20 +130,25 @@ class Workers:
         if self._rules:
             self._report(Hello(self._name))
 
-    def _require(self, group: str) -> None:
-        if group not in self._rules:
-            raise InvalidMessageError(f"group: no rule has a group {group}", path="group")
-
-    def _join(self, connection: Connection, group: str) -> None:
-        self._require(group)
-        if connection.session is None or not _may_work(connection.session.principal):
+    def _join(self, connection: Connection, who: Principal, group: str) -> None:
+        if not _may_work(who):
             raise NotEntitledError("work of a group needs a token and a plan that cover every symbol")
         if group in self._hands.get(connection, ()):
             return
+        if self._members_of(who.tenant) >= self._per_tenant:
+            text = f"{group}: at most {self._per_tenant} workers of a tenant at one server"
+            raise SubscriptionLimitError(text)
         if self.members >= MAX_MEMBERS:
             raise SubscriptionLimitError(f"{group}: at most {MAX_MEMBERS} workers of one server")
         self._hands.setdefault(connection, {})[group] = {}
         self._report(Join(self._place(connection, group)))
+
+    def _members_of(self, tenant: str) -> int:
+        return sum(
+            len(groups)
+            for connection, groups in self._hands.items()
+            if connection.session is not None and connection.session.principal.tenant == tenant
+        )
 
     def _leave(self, connection: Connection, group: str) -> None:
         groups = self._hands.get(connection, {})
@@ -222,7 +236,7 @@ def groups_of(rules: Sequence[Rule]) -> dict[str, Rule]:
 
 def _may_work(who: Principal) -> bool:
     """Whether there is nothing that would have to be kept from a worker: it gets what comes."""
-    return bool(who.scopes & READERS) and who.symbols is None and "*" in who.plan.symbols
+    return WORK in who.scopes and who.symbols is None and "*" in who.plan.symbols
 
 
 def _key(connection: Connection, ident: str) -> _Key:

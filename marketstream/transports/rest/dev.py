@@ -8,7 +8,7 @@ from marketstream.errors import InvalidMessageError
 from marketstream.transports.answer import json
 
 PLAN = "pro"
-SCOPES = ("market:read", "market:publish", "admin")
+SCOPES = ("market:read", "market:publish", "events:work", "admin")
 TTL = 3_600
 LONGEST = 64
 
