@@ -8,7 +8,7 @@ the flusher's like any other: no task and no handler stays behind for it.
 
 from inspect import isawaitable
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 
 from marketstream.core import closing
 from marketstream.core.closing import CloseReason
@@ -31,24 +31,32 @@ from marketstream.wire.dialect import Dialect
 PATH = "/market-data/stream"
 PERSONAL_PATH = "/api/v1/events/stream"
 
+ORDERLY = frozenset({closing.DRAIN, closing.DISCONNECTED, closing.TOKEN_EXPIRED})
+"""Reasons for which a stream ends where the server meant it to end."""
+
 
 class SseStream(Stream):
     """A client's event stream, and its sink."""
 
-    dialect: Dialect = sse.SSE
     keepalive: Frame | None = sse.COMMENT
     listens = False
     personal = False
     snapshots = False
     keeps = False
-    __slots__ = ("keepalive_interval",)
+    __slots__ = ("dialect", "keepalive_interval")
 
-    def __init__(self, node: Node, keepalive_interval: float) -> None:
+    def __init__(self, node: Node, dialect: Dialect, keepalive_interval: float) -> None:
         super().__init__(node)
+        self.dialect = dialect
         self.keepalive_interval = keepalive_interval
 
-    def close(self, reason: CloseReason) -> None:  # noqa: ARG002  # a stream just ends; the last event said why
-        """Ends the response."""
+    def close(self, reason: CloseReason) -> None:
+        """End the response; the last event said why.
+
+        A stream that was cut off for what it could not take is not complete, and gets no last chunk.
+        """
+        if self.dialect is sse.SSE and reason in ORDERLY and not self.stuck:
+            self.write(sse.LAST_CHUNK)
         self.end()
 
     def lost(self) -> None:
@@ -116,7 +124,7 @@ class EventStream:
         if reply.errors:
             node.send(connection, event.subscribed(reply.symbols, reply.errors))
             node.settle()
-        return take_over(request, stream, self._head(request), lowat=self._lowat)
+        return take_over(request, stream, self._head(request, stream.dialect), lowat=self._lowat)
 
     async def handle_personal(self, request: web.Request) -> web.StreamResponse:
         """Answers with the events that the user has subscribed to."""
@@ -128,7 +136,7 @@ class EventStream:
         except MarketstreamError as error:
             self._node.refuse(error.code)
             raise
-        return take_over(request, stream, self._head(request), lowat=self._lowat)
+        return take_over(request, stream, self._head(request, stream.dialect), lowat=self._lowat)
 
     async def _verify(self, request: web.Request) -> Principal:
         if self._node.draining:
@@ -140,25 +148,27 @@ class EventStream:
         self, request: web.Request, principal: Principal, kind: type[SseStream]
     ) -> tuple[SseStream, Connection]:
         node = self._node
-        stream = kind(node, self._comment_interval)
+        dialect = sse.SSE if request.version >= HttpVersion11 else sse.UNCHUNKED
+        stream = kind(node, dialect, self._comment_interval)
         connection = node.open(new_identifier(), "sse", stream, self._addresses.of(request))
         stream.connection = connection
         connection.since = sse.parse_cursor(_last_event_id(request)) or 0
         await let_in(node, connection, principal)
         return stream, connection
 
-    def _head(self, request: web.Request) -> bytes:
-        head = response_head(
-            "200 OK",
-            [
-                ("Content-Type", "text/event-stream"),
-                ("Cache-Control", "no-cache, no-transform"),
-                ("X-Accel-Buffering", "no"),
-                ("Connection", "close"),
-                *self._origins.headers(request),
-            ],
-        )
-        return head + self._retry
+    def _head(self, request: web.Request, dialect: Dialect) -> bytes:
+        headers = [
+            ("Content-Type", "text/event-stream"),
+            ("Cache-Control", "no-cache, no-transform"),
+            ("X-Accel-Buffering", "no"),
+            *self._origins.headers(request),
+        ]
+        version = HttpVersion10
+        if dialect is sse.SSE:
+            # Not `Connection: close`: fetch in Node takes a broken response that has it for a complete one.
+            version = HttpVersion11
+            headers.append(("Transfer-Encoding", "chunked"))
+        return response_head("200 OK", headers, version) + dialect.render((self._retry,))
 
 
 def _require_taken(reply: Subscribed) -> Subscribed:

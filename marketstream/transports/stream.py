@@ -12,7 +12,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
-from aiohttp import web
+from aiohttp import HttpVersion, HttpVersion11, web
 
 from marketstream.core import closing
 from marketstream.core.entitlements import Principal
@@ -196,17 +196,21 @@ def take_over(request: web.Request, stream: Stream, head: bytes, *, lowat: int =
     return TakenOver()
 
 
-def response_head(status: str, headers: list[tuple[str, str]]) -> bytes:
+def response_head(status: str, headers: list[tuple[str, str]], version: HttpVersion = HttpVersion11) -> bytes:
     """A response's first line and headers.
 
     Args:
         status: Such as `200 OK`.
         headers: Names and values; a line break in one is refused.
+        version: Of HTTP, as of the request.
 
     Raises:
         ValueError: A header would break the head.
     """
-    lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in headers)]
+    lines = [
+        f"HTTP/{version.major}.{version.minor} {status}",
+        *(f"{name}: {value}" for name, value in headers),
+    ]
     if any("\r" in line or "\n" in line for line in lines):
         raise ValueError("a header holds a line break")
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")

@@ -28,12 +28,12 @@ async def test_the_first_bytes_are_exactly_the_protocols(server: Server) -> None
     symbol = new_symbol("EUR/USD")
     await _publish(server, symbol, 1)
     async with request(server, {"symbols": symbol}) as response:
-        lines = [await response.content.readline() for _ in range(6)]
-    assert lines[:3] == [b"retry: 3000\n", b"\n", b"event: price\n"]
+        lines = [await response.content.readline() for _ in range(5)]
+    assert lines[:2] == [b"retry: 3000\n", b"event: price\n"]
     pattern = rf"id: {re.escape(symbol)}-{BASE_MS + 1}@\d{{16}}\n"
-    assert re.fullmatch(pattern, lines[3].decode())
-    assert lines[4].startswith(b'data: {"symbol":"%s",' % symbol.encode())
-    assert lines[5] == b"\n"
+    assert re.fullmatch(pattern, lines[2].decode())
+    assert lines[3].startswith(b'data: {"symbol":"%s",' % symbol.encode())
+    assert lines[4] == b"\n"
 
 
 async def test_the_headers_keep_proxies_from_holding_the_stream_back(server: Server) -> None:

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from marketstream.core.frame import Frame
 from marketstream.wire import event, sse
-from marketstream.wire.sse import SSE, parse_cursor
+from marketstream.wire.sse import SSE, UNCHUNKED, parse_cursor
 from tests.support.builders import JSON, best_price
 
 SYMBOLS = st.text("ABCXYZ0189.-_/=^:", min_size=1, max_size=32)
@@ -27,6 +27,18 @@ def read(stream: bytes) -> list[dict[str, str]]:
     return events
 
 
+def unchunk(data: bytes) -> bytes:
+    """The body in some chunks, by the rules of RFC 9112."""
+    body = b""
+    while data:
+        size, _, rest = data.partition(b"\r\n")
+        end = int(size, 16)
+        body += rest[:end]
+        assert rest[end : end + 2] == b"\r\n"
+        data = rest[end + 2 :]
+    return body
+
+
 def stamped(symbol: str, at_ms: int, cursor: int) -> Frame:
     """A price as it comes from the bus."""
     frame = event.price(best_price(symbol, 1.5, at_ms))
@@ -36,7 +48,7 @@ def stamped(symbol: str, at_ms: int, cursor: int) -> Frame:
 
 @given(SYMBOLS, st.integers(0, 10**15), st.integers(1, 10**18))
 def test_the_cursor_of_an_id_is_read_back(symbol: str, at_ms: int, cursor: int) -> None:
-    (found,) = read(SSE.render([stamped(symbol, at_ms, cursor)]))
+    (found,) = read(UNCHUNKED.render([stamped(symbol, at_ms, cursor)]))
     assert found["id"] == f"{symbol}-{at_ms}@{cursor}"
     assert parse_cursor(found["id"]) == cursor
 
@@ -56,7 +68,7 @@ def test_no_id_makes_the_reader_fail(text: str) -> None:
 def test_any_event_is_one_event_for_the_reader(sent: list[tuple[str, list[Any]]]) -> None:
     """Neither a name nor a payload can end an event early or begin another."""
     frames = [event.custom(name, arguments) for name, arguments in sent]
-    found = read(SSE.render([sse.COMMENT, *frames]))
+    found = read(unchunk(SSE.render([sse.COMMENT, *frames])))
     assert len(found) == len(frames)
     for fields, frame, (_, arguments) in zip(found, frames, sent, strict=True):
         body = frame.body.decode()

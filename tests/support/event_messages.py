@@ -52,7 +52,7 @@ def messages() -> dict[str, bytes]:
     files = {
         "socketio/events.txt": wire.POLLING.render([batch]),
         "socketio/events_dropped.txt": wire.POLLING.render([_frame(matched, dropped=12)]),
-        "sse/events.txt": sse.SSE.render([batch]),
+        "sse/events.txt": sse.UNCHUNKED.render([batch]),
         # Both languages write what is no price alike.
         "websocket/action/events.json": nested(batch),
         "websocket/type/events.json": nested(batch),

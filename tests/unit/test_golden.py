@@ -149,9 +149,9 @@ def pushed() -> dict[str, bytes]:
 def streamed() -> dict[str, bytes]:
     """What an event stream is made of."""
     bench = Bench()
-    client = bench.client(WHO, RecordingTransport(sse.SSE, snapshots=False), "sse")
+    client = bench.client(WHO, RecordingTransport(sse.UNCHUNKED, snapshots=False), "sse")
     client.subscribe("EUR/USD", "AAPL")
-    files = {"sse/retry.txt": sse.retry(3_000)}
+    files = {"sse/retry.txt": sse.UNCHUNKED.render([sse.retry(3_000)])}
 
     def heard() -> bytes:
         bench.flush()

@@ -3,7 +3,7 @@ import pytest
 from marketstream.core.frame import Frame
 from marketstream.core.model import Status
 from marketstream.wire import event, sse
-from marketstream.wire.sse import SSE, parse_cursor
+from marketstream.wire.sse import SSE, UNCHUNKED, parse_cursor
 from tests.support.builders import best_price
 
 
@@ -14,7 +14,7 @@ def stamped(frame: Frame, cursor: int = 77) -> Frame:
 
 
 def test_a_price_has_an_id_of_symbol_time_and_cursor() -> None:
-    text = SSE.render([stamped(event.price(best_price("EUR/USD", at_ms=1_399_033_500_546)))])
+    text = UNCHUNKED.render([stamped(event.price(best_price("EUR/USD", at_ms=1_399_033_500_546)))])
     assert text.startswith(b"event: price\nid: EUR/USD-1399033500546@77\ndata: {")
     assert text.endswith(b"}\n\n")
 
@@ -34,16 +34,22 @@ def test_nothing_but_a_published_price_has_an_id(frame: Frame) -> None:
 
 
 def test_a_comment_is_no_event() -> None:
-    assert SSE.render([sse.COMMENT]) == b": \n\n"
+    assert UNCHUNKED.render([sse.COMMENT]) == b": \n"
+
+
+def test_every_frame_of_a_stream_is_one_chunk() -> None:
+    assert SSE.render([sse.COMMENT, event.error("X", "y")]) == (
+        b"3\r\n: \n\r\n" + b'2f\r\nevent: error\ndata: {"code":"X","message":"y"}\n\n\r\n'
+    )
 
 
 def test_several_arguments_are_one_list() -> None:
-    assert SSE.render([event.custom("e", [1, 2])]) == b"event: e\ndata: [1,2]\n\n"
-    assert SSE.render([event.custom("e", [])]) == b"event: e\ndata: []\n\n"
+    assert UNCHUNKED.render([event.custom("e", [1, 2])]) == b"event: e\ndata: [1,2]\n\n"
+    assert UNCHUNKED.render([event.custom("e", [])]) == b"event: e\ndata: []\n\n"
 
 
 def test_the_name_of_an_event_cannot_end_it() -> None:
-    assert SSE.render([event.custom("a\nb\r\nc", [1])]) == b"event: a b  c\ndata: 1\n\n"
+    assert UNCHUNKED.render([event.custom("a\nb\r\nc", [1])]) == b"event: a b  c\ndata: 1\n\n"
 
 
 @pytest.mark.parametrize(
@@ -68,4 +74,5 @@ def test_the_cursor_of_a_returning_client_is_read_or_there_is_none(
 
 
 def test_a_client_is_told_when_to_come_back() -> None:
-    assert sse.retry(1_500) == b"retry: 1500\n\n"
+    """With the event that follows: a block of its own would be an event without data to several readers."""
+    assert UNCHUNKED.render([sse.retry(1_500)]) == b"retry: 1500\n"
