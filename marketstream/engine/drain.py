@@ -5,6 +5,7 @@ Closed all at once, they would all come back to the other processes at once.
 
 import asyncio
 import random
+from contextlib import suppress
 
 from marketstream.core import closing
 from marketstream.engine.node import Node
@@ -16,7 +17,10 @@ PER_SECOND = 500
 """Clients sent away per second, if the time allows."""
 
 SHARE = 0.6
-"""Part of the time that may be used for it; the rest is for last words."""
+"""Part of the time that may be used for it."""
+
+FAREWELL = 0.2
+"""Part of the time that the last of them have to take their last words; the rest is for the process."""
 
 
 async def drain(node: Node, seconds_left: float) -> None:
@@ -37,4 +41,8 @@ async def drain(node: Node, seconds_left: float) -> None:
         await asyncio.sleep(SLICE * random.uniform(0.5, 1.5))  # noqa: S311  # jitter
     for connection in list(node.connections.values()):
         node.close(connection, closing.DRAIN)
-    await asyncio.sleep(SLICE)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds_left * FAREWELL):
+            # The end of the process would reset what is not closed yet, and close frames would be lost.
+            while node.ending:  # noqa: ASYNC110  # once in the life of a process
+                await asyncio.sleep(SLICE)

@@ -81,6 +81,7 @@ class Node:
         connections: Every open connection by id, admitted or not.
         bus_lag_ms: Milliseconds between publishing and receiving, of the newest frame.
         spawn: Starts a task in the process's task group; set when there is one.
+        ending: Transports that have said their last words, while their clients have not hung up.
         draining: True once the process is going down: nobody is admitted any more.
         on_admitted: Called with a connection that was let in, or that goes on under a newer token.
         on_left: Called with a connection that ended.
@@ -108,6 +109,7 @@ class Node:
         self.hub: Hub[Connection] = Hub(self._opened, self._emptied)
         self.connections: dict[str, Connection] = {}
         self.spawn: Callable[[Coroutine[None, None, None]], object] = asyncio.ensure_future
+        self.ending: set[object] = set()
         self.draining = False
         self.on_admitted: Callable[[Connection], None] = _unheard
         self.on_left: Callable[[Connection], None] = _unheard

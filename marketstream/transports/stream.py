@@ -24,7 +24,7 @@ NOTSENT_LOWAT = 16 * 1024
 """Bytes the kernel may hold unsent: more would be prices that grow old where nothing can replace them."""
 
 LAST_WORDS = 5.0
-"""Seconds a client has to take what was written before the end."""
+"""Seconds a client has to take what was written before the end, and to hang up."""
 
 STUCK_AFTER = 1.0
 """Seconds without taking anything after which a client gets no last words."""
@@ -88,17 +88,25 @@ class Stream(asyncio.Protocol):
         return not self.writable and self.node.clock.now() - self._paused_at >= STUCK_AFTER
 
     def end(self) -> None:
-        """Closes after what was written; a client that takes nothing is cut off at once."""
+        """Close after what was written; a client that takes nothing is cut off at once.
+
+        Only our half is closed at first, and what the client still sends is read and dropped: closing a
+        socket with unread input resets the connection, and a reset takes back what was written last.
+        """
         if self._transport is None or self._closing:
             return
         self._closing = True
         self.write = _drop
         if self.stuck:
             self._transport.abort()
+            return
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
         else:
             self._transport.close()
-            # The last words may find no taker either.
-            asyncio.get_running_loop().call_later(LAST_WORDS, self._cut)
+        self.node.ending.add(self)
+        # The last words may find no taker, and the client may never hang up.
+        asyncio.get_running_loop().call_later(LAST_WORDS, self._cut)
 
     def _cut(self) -> None:
         if self._transport is not None:
@@ -133,6 +141,7 @@ class Stream(asyncio.Protocol):
         self._transport = None
         self._closing = True
         self.write = _drop
+        self.node.ending.discard(self)
         self.lost()
 
 
