@@ -109,7 +109,7 @@ def surround(handler: Handler, origins: OriginPolicy) -> Handler:
 def _translate(refusal: web.HTTPException) -> web.Response:
     code = _CODES.get(refusal.status, refusal.reason.upper().replace(" ", "_"))
     response = json({"error": {"code": code, "message": refusal.text or refusal.reason}}, refusal.status)
-    for name in ("Allow", "Sec-WebSocket-Version"):
+    for name in ("Allow", "Sec-WebSocket-Version", "Upgrade"):
         if name in refusal.headers:
             response.headers[name] = refusal.headers[name]
     return response

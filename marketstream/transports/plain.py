@@ -10,7 +10,6 @@ from inspect import isawaitable
 from aiohttp import web
 
 from marketstream.core import closing
-from marketstream.core.bucket import MessageMeter
 from marketstream.core.closing import CloseReason
 from marketstream.core.commands import Command, Reply
 from marketstream.core.entitlements import Principal
@@ -50,26 +49,18 @@ class PlainStream(WebSocketStream):
     personal = True
     snapshots = False
     keeps = False
-    __slots__ = ("_language", "_meter", "dialect", "keepalive_interval")
+    __slots__ = ("_language", "dialect", "keepalive_interval")
 
     def __init__(self, node: Node, limit: int, keepalive_interval: float) -> None:
         super().__init__(node, limit)
         self.keepalive_interval = keepalive_interval
         self.dialect: Dialect = TYPED.dialect
         self._language: Language | None = None
-        self._meter = MessageMeter(node.delivery.max_messages)
-
-    def received(self, data: bytes) -> None:
-        """The client is there; what it says is in the messages."""
-        self.connection.heard_at = self.node.clock.now()
-        super().received(data)
 
     def message(self, message: Message) -> None:
         """One call."""
         node, connection = self.node, self.connection
-        if self._meter.exceeded(node.clock.now()):
-            node.close(connection, closing.TOO_MANY_MESSAGES)
-        elif message.kind == "binary":
+        if message.kind == "binary":
             node.close(connection, closing.NOT_TEXT)
         else:
             mark, command = self._read(message.data)

@@ -1,9 +1,12 @@
 """WebSocket on a connection taken over from the HTTP server: messages in, ready frames out."""
 
+import re
 from abc import abstractmethod
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
 
+from marketstream.core import closing
+from marketstream.core.bucket import MessageMeter
 from marketstream.core.closing import CloseReason
 from marketstream.engine.node import Node
 from marketstream.transports.stream import NOTSENT_LOWAT, Stream, TakenOver, response_head, take_over
@@ -11,8 +14,10 @@ from marketstream.wire import websocket
 from marketstream.wire.websocket import Decoder, FrameError, Message
 
 VERSION = "13"
-KEY_LENGTH = 24
-"""Characters of 16 bytes in base64."""
+SPOKEN = {"Sec-WebSocket-Version": VERSION, "Upgrade": "websocket"}
+"""Headers that tell a client of another version what to come back with."""
+_KEY = re.compile("[A-Za-z0-9+/]{21}[AQgw]==")
+"""Sixteen bytes in base64."""
 
 
 class WebSocketStream(Stream):
@@ -23,11 +28,12 @@ class WebSocketStream(Stream):
         limit: Bytes a message of the client may have.
     """
 
-    __slots__ = ("_decoder",)
+    __slots__ = ("_decoder", "_meter")
 
     def __init__(self, node: Node, limit: int) -> None:
         super().__init__(node)
         self._decoder = Decoder(limit)
+        self._meter = MessageMeter(node.delivery.max_messages)
 
     # What an edge adds
 
@@ -49,45 +55,61 @@ class WebSocketStream(Stream):
 
     def received(self, data: bytes) -> None:
         """The client sent something."""
+        now = self.node.clock.now()
+        self.connection.heard_at = now
         try:
-            messages = self._decoder.feed(data)
+            for message in self._decoder.feed(data):
+                # Every frame costs about the same to read, whether it is a message or a part of one.
+                if self._meter.exceeded(now):
+                    self.fault(closing.TOO_MANY_MESSAGES)
+                elif message is not None:
+                    self._handle(message)
+                if self._closing:
+                    return
         except FrameError as error:
             self.fault(error.reason)
-            return
-        for message in messages:
-            if self._closing:
-                return
-            match message.kind:
-                case "ping":
-                    # Who reads no answers gets none: they would pile up in the transport.
-                    if self.writable:
-                        self.write(websocket.encode(message.data, websocket.PONG))
-                case "pong":
-                    pass
-                case "close":
-                    self.write(websocket.encode(message.data[:2], websocket.CLOSE))
-                    self.end()
-                case _:
-                    self.message(message)
+
+    def _handle(self, message: Message) -> None:
+        match message.kind:
+            case "ping":
+                # Who reads no answers gets none: they would pile up in the transport.
+                if self.writable:
+                    self.write(websocket.encode(message.data, websocket.PONG))
+            case "pong":
+                pass
+            case "close":
+                self.write(websocket.encode(message.data[:2], websocket.CLOSE))
+                self.end()
+            case _:
+                self.message(message)
 
 
 def is_upgrade(request: web.Request) -> bool:
     """Whether a request asks for a websocket."""
-    return "websocket" in request.headers.get("Upgrade", "").lower()
+    return "websocket" in _tokens(request, "Upgrade")
 
 
 def require_handshake(request: web.Request) -> None:
-    """Checks that a request opens a websocket.
+    """Check that a request opens a websocket (RFC 6455, 4.2.1).
 
     Raises:
         web.HTTPBadRequest: It does not; the text says why.
+        web.HTTPUpgradeRequired: It does, in a version that is not spoken here.
     """
-    key = request.headers.get("Sec-WebSocket-Key", "")
-    if request.method != "GET" or not is_upgrade(request) or len(key) != KEY_LENGTH:
+    if request.method != "GET" or request.version < HttpVersion11:
+        raise web.HTTPBadRequest(text="a WebSocket is opened by a GET of HTTP/1.1")
+    if not is_upgrade(request) or "upgrade" not in _tokens(request, "Connection"):
         raise web.HTTPBadRequest(text="not a WebSocket handshake")
     if request.headers.get("Sec-WebSocket-Version") != VERSION:
         text = f"WebSocket version {VERSION} is spoken here"
-        raise web.HTTPBadRequest(text=text, headers={"Sec-WebSocket-Version": VERSION})
+        raise web.HTTPUpgradeRequired(text=text, headers=SPOKEN)
+    if not _KEY.fullmatch(request.headers.get("Sec-WebSocket-Key", "")):
+        raise web.HTTPBadRequest(text="Sec-WebSocket-Key is not the base64 of 16 bytes")
+
+
+def _tokens(request: web.Request, header: str) -> list[str]:
+    """The members of a header that is a list of words, in lower case."""
+    return [word.strip().lower() for value in request.headers.getall(header, ()) for word in value.split(",")]
 
 
 def accept(
@@ -100,7 +122,7 @@ def accept(
     """Completes the opening handshake.
 
     Raises:
-        web.HTTPBadRequest: As `require_handshake`.
+        web.HTTPException: As `require_handshake`.
     """
     require_handshake(request)
     head = response_head(

@@ -6,6 +6,8 @@ negotiated: compressing the same price once per client is what this server exist
 
 import struct
 from base64 import b64encode
+from codecs import IncrementalDecoder, getincrementaldecoder
+from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha1
 from typing import Literal
@@ -15,6 +17,12 @@ from marketstream.core.closing import INVALID_MESSAGE, MESSAGE_TOO_BIG, CloseRea
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 _CONTINUATION = 0x0
 _CONTROL_LIMIT = 125
+_CODES = frozenset((*range(1000, 1004), *range(1007, 1015)))
+"""Close codes that are registered and may be in a frame: not 1004, not those that stand for no frame."""
+_FREE_CODES = range(3000, 5000)
+"""Those of libraries and applications."""
+_NOT_UTF8 = CloseReason("invalid_message", "text is not UTF-8", 1007, reconnect=False)
+_Utf8 = getincrementaldecoder("utf-8")
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 Kind = Literal["text", "binary", "close", "ping", "pong"]
@@ -66,38 +74,44 @@ class Decoder:
         limit: Bytes a message may have, over all its fragments.
     """
 
-    __slots__ = ("_buffer", "_fragments", "_limit", "_opcode")
+    __slots__ = ("_buffer", "_fragments", "_limit", "_opcode", "_text")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._buffer = b""
-        self._fragments: list[bytes] | None = None
+        self._buffer = bytearray()
+        self._fragments: bytearray | None = None
         self._opcode = 0
+        self._text: IncrementalDecoder | None = None
 
-    def feed(self, data: bytes) -> list[Message]:
-        """Adds what was received.
+    def feed(self, data: bytes) -> Iterator[Message | None]:
+        """Read what was received, frame by frame; nothing is read that is not asked for.
 
-        Returns:
-            The messages completed by it.
+        Yields:
+            For each frame the message that it completes; None when it completes none.
 
         Raises:
-            FrameError: The client broke the protocol. What came before the fault in the same data is lost.
+            FrameError: The client broke the protocol; messages before the fault have been given out.
         """
-        buffer = self._buffer + data if self._buffer else data
-        messages: list[Message] = []
+        buffer = self._buffer
+        buffer += data
         at = 0
-        while (header := self._header(buffer, at)) is not None:
-            start, size = header
-            if len(buffer) < start + 4 + size:
-                break
-            payload = _unmask(buffer[start + 4 : start + 4 + size], buffer[start : start + 4])
-            if (message := self._accept(buffer[at], payload)) is not None:
-                messages.append(message)
-            at = start + 4 + size
-        self._buffer = buffer[at:]
-        return messages
+        try:
+            while (header := self._header(buffer, at)) is not None:
+                start, size = header
+                end = start + 4 + size
+                if len(buffer) < end:
+                    break
+                first, payload = buffer[at], _unmask(buffer[start + 4 : end], buffer[start : start + 4])
+                at = end
+                yield self._accept(first, payload)
+        except FrameError:
+            # Behind a fault nothing makes sense.
+            at = len(buffer)
+            raise
+        finally:
+            del buffer[:at]
 
-    def _header(self, buffer: bytes, at: int) -> tuple[int, int] | None:
+    def _header(self, buffer: bytearray, at: int) -> tuple[int, int] | None:
         """Where the mask starts and how long the payload is; None when the header is not complete."""
         if len(buffer) - at < 2:  # noqa: PLR2004
             return None
@@ -123,11 +137,13 @@ class Decoder:
         return (start, size) if len(buffer) >= start + 4 else None
 
     def _held(self) -> int:
-        return sum(map(len, self._fragments)) if self._fragments else 0
+        return len(self._fragments) if self._fragments else 0
 
     def _accept(self, first: int, payload: bytes) -> Message | None:
         final, opcode = bool(first & 0x80), first & 0x0F
         if opcode >= CLOSE:
+            if opcode == CLOSE:
+                _require_close(payload)
             return Message(_KINDS[opcode], payload)
         if opcode == _CONTINUATION:
             if self._fragments is None:
@@ -135,37 +151,41 @@ class Decoder:
         elif self._fragments is not None:
             raise FrameError(INVALID_MESSAGE, "a new message inside a fragmented one")
         else:
-            self._opcode = opcode
+            self._opcode, self._fragments = opcode, bytearray()
+            self._text = _Utf8() if opcode == TEXT else None
+        self._fragments += payload
+        if self._text is not None:
+            # A fault shows in the fragment that holds it, not when the message is complete.
+            _decode(self._text, payload, final=final)
         if not final:
-            self._fragments = [*(self._fragments or ()), payload]
-            if len(self._fragments) > 64:  # noqa: PLR2004  # no honest client cuts a small message so fine
-                raise FrameError(INVALID_MESSAGE, "too many fragments")
             return None
-        if self._fragments is not None:
-            payload, self._fragments = b"".join((*self._fragments, payload)), None
-        if self._opcode == TEXT:
-            _require_utf8(payload)
-        return Message(_KINDS[self._opcode], payload)
+        message, self._fragments = Message(_KINDS[self._opcode], bytes(self._fragments)), None
+        return message
 
 
-def close_code(data: bytes) -> int:
-    """The code in a close frame's payload; 1005 (none given) when there is none."""
-    return int.from_bytes(data[:2]) if len(data) >= 2 else 1005  # noqa: PLR2004
-
-
-def _unmask(payload: bytes, mask: bytes) -> bytes:
+def _unmask(payload: bytearray, mask: bytearray) -> bytes:
     size = len(payload)
-    if not size:
-        return payload
     # One big integer operation is some twenty times faster than a loop over bytes.
     key = (mask * (size // 4 + 1))[:size]
     return (int.from_bytes(payload) ^ int.from_bytes(key)).to_bytes(size)
 
 
-def _require_utf8(payload: bytes) -> None:
+def _decode(decoder: IncrementalDecoder, data: bytes, *, final: bool = True) -> None:
     try:
-        payload.decode()
+        decoder.decode(data, final)
     except UnicodeDecodeError as exc:
-        raise FrameError(
-            CloseReason("invalid_message", "text is not UTF-8", 1007, reconnect=False), str(exc)
-        ) from exc
+        raise FrameError(_NOT_UTF8, str(exc)) from exc
+
+
+def _require_close(payload: bytes) -> None:
+    """Check the payload of a close frame (RFC 6455, 5.5.1 and 7.4).
+
+    Raises:
+        FrameError: It is one octet, its code is none that an endpoint may send, or its reason is not UTF-8.
+    """
+    if not payload:
+        return
+    code = int.from_bytes(payload[:2])
+    if len(payload) == 1 or not (code in _CODES or code in _FREE_CODES):
+        raise FrameError(INVALID_MESSAGE, "a close frame needs a code that may be sent")
+    _decode(_Utf8(), payload[2:])

@@ -110,7 +110,7 @@ async def test_a_refusal_is_an_error_of_the_api(server: Server, path: str) -> No
         ({"Authorization": "Bearer x"}, 401, "AUTH_FAILED"),
         ({"Authorization": f"Bearer {server.token(ttl=-5)}"}, 401, "TOKEN_EXPIRED"),
         ({"Authorization": f"Bearer {server.token()}", "Origin": "http://evil.example"}, 403, "FORBIDDEN"),
-        ({"Sec-WebSocket-Version": "12"}, 400, "BAD_REQUEST"),
+        ({"Sec-WebSocket-Version": "12"}, 426, "UPGRADE_REQUIRED"),
     ]
     for headers, status, code in cases:
         async with (

@@ -202,10 +202,13 @@ FRAMES = {
     "long control": (masked(b"x" * 126, FIN | PING), 1002),
     "continuation of nothing": (masked(b"x", FIN), 1002),
     "a message in a message": (masked(b"4", TEXT) + masked(b"2"), 1002),
-    "endless fragments": (masked(b"4", TEXT) + masked(b"", 0) * 100, 1002),
+    "endless fragments": (masked(b"4", TEXT) + masked(b"", 0) * 1_100, 4429),
     "a close": (masked(b"\x03\xe8", FIN | CLOSE), 1000),
     "a close without a code": (masked(b"", FIN | CLOSE), None),
-    "a close with half a code": (masked(b"\x03", FIN | CLOSE), None),
+    "a close with half a code": (masked(b"\x03", FIN | CLOSE), 1002),
+    "a close with a code of nobody": (masked(b"\x03\xe7", FIN | CLOSE), 1002),
+    "a close with a code that is never sent": (masked(b"\x03\xee", FIN | CLOSE), 1002),
+    "a close whose reason is not UTF-8": (masked(b"\x03\xe8\xff", FIN | CLOSE), 1007),
 }
 
 

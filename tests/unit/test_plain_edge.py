@@ -13,6 +13,7 @@ from marketstream.wire.websocket import Message
 from tests.support.builders import AT_MS, Bench, best_price, principal
 from tests.support.eventually import eventually
 from tests.support.plain import ACTION, LANGUAGES, TYPED, PlainClient, call, code_of, price_of, subscribe
+from tests.support.raw_socket import masked
 
 DELAYED = Plan("delayed", delay=10)
 PING_FRAME = b"\x89\x00"
@@ -197,8 +198,7 @@ async def test_a_binary_message_closes(world: World) -> None:
 
 async def test_too_many_messages_close(world: World) -> None:
     client = world.client()
-    for _ in range(1_001):
-        client.stream.message(Message("text", b"{}"))
+    client.stream.received(masked(b"{}") * 1_001)
     assert (client.connection.closed, close_code(client)) == (True, 4429)
 
 

@@ -76,11 +76,6 @@ class EngineStream(WebSocketStream):
         self._server = server
         self._socket = socket
 
-    def received(self, data: bytes) -> None:
-        """The client is there; what it says is in the messages."""
-        self.connection.heard_at = self.node.clock.now()
-        super().received(data)
-
     def message(self, message: Message) -> None:
         """One packet, or an attachment of an event that was refused when its text part came."""
         if self.connection.sink is not self:
@@ -167,12 +162,13 @@ class EngineSocket:
         """Ends the transport; part of python-engineio's face."""
         self._server.node.close(self.connection, closing.DISCONNECTED)
 
+    def floods(self) -> bool:
+        """Count a packet that came by a POST; a websocket counts its frames itself."""
+        return self._meter.exceeded(self._server.node.clock.now())
+
     def receive(self, packet: str) -> None:
         """Takes one Engine.IO packet of the client."""
         node = self._server.node
-        if self._meter.exceeded(node.clock.now()):
-            node.close(self.connection, closing.TOO_MANY_MESSAGES)
-            return
         match packet[:1]:
             case "4":
                 self._server.edge.on_message(self, packet[1:])
@@ -329,6 +325,9 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
         for packet in packets:
             if socket.closed:
                 return self._refuse(request, BAD_REQUEST, "the session has ended")
+            if socket.floods():
+                self.node.close(socket.connection, closing.TOO_MANY_MESSAGES)
+                continue
             # "b" starts a base64 packet: binary is refused where its event was read.
             socket.receive("6" if packet.startswith("b") else packet)
         return web.Response(text="ok", headers=dict(self._origins.headers(request)))
