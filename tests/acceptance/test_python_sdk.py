@@ -9,7 +9,6 @@ import random
 import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import Any, Literal
 
 import aiohttp
@@ -33,13 +32,12 @@ from marketstream_sdk.link import Pace
 from tests.conformance.market import new_symbol, price
 from tests.support.eventually import eventually
 from tests.support.proxy import proxy
-from tests.support.server import Server, free_port, running_server
+from tests.support.server import JOBS, Server, free_port, running_server
 
 Way = Literal["socketio", "sse"]
 
 SECRET = "a secret that outlives a server, as in production"
 QUICK = Pace(sleep=lambda seconds: asyncio.sleep(seconds / 20), chance=random.random)
-PLANS = {"MARKETSTREAM_AUTH__PLANS_FILE": str(Path(__file__).parents[1] / "conformance/plans.toml")}
 
 # Half-open connections are noticed within three seconds, and the end of a token is told a second before. The
 # server looks once a second who is to be pinged.
@@ -308,7 +306,7 @@ async def test_a_server_that_is_not_there_is_given_up(way: Way) -> None:
 
 @ways
 async def test_what_is_not_to_be_had_is_told_by_symbol_and_the_rest_goes_on(way: Way) -> None:
-    async with running_server(env=PLANS) as server:
+    async with running_server() as server:
         token = server.token(plan="few", symbols=["A.*"])
         async with MarketDataClient(server.url, token=token, transport=way) as client:
             errors: list[MarketDataError] = []
@@ -347,7 +345,7 @@ async def test_one_quote_can_be_asked_for(way: Way) -> None:
 async def test_calls_that_come_too_early_are_made_again() -> None:
     """Three calls, and one more a second."""
     async with (
-        running_server(env=PLANS) as server,
+        running_server() as server,
         MarketDataClient(server.url, token=server.token(plan="poor")) as client,
     ):
         symbols = [new_symbol() for _ in range(5)]
@@ -360,7 +358,7 @@ async def test_calls_that_come_too_early_are_made_again() -> None:
 async def test_a_plan_that_shrinks_with_a_new_token_is_noticed() -> None:
     """The server leaves the newest symbols without a word; the client asks."""
     plans = iter(["pro", "few", "few", "few"])
-    async with running_server(env=PLANS | IMPATIENT) as server:
+    async with running_server(env=IMPATIENT) as server:
 
         def token() -> str:
             return server.token(plan=next(plans), ttl=3)
@@ -376,7 +374,7 @@ async def test_a_plan_that_shrinks_with_a_new_token_is_noticed() -> None:
 
 async def test_a_stream_changes_its_symbols_though_there_is_room_for_one_connection_only() -> None:
     """And a symbol that is added begins with its current value, however old that is."""
-    async with running_server(env=PLANS) as server:
+    async with running_server() as server:
         old, new = new_symbol(), new_symbol()
         await server.publish(prices=[price(new, 1)])
         await server.publish(prices=[price(old, 1)])
@@ -396,7 +394,7 @@ async def test_channels_and_mode_every_are_there_over_socketio_and_not_over_sse(
     updates: list[ChannelUpdate] = []
     got: list[Quote] = []
     symbol = new_symbol()
-    async with running_server("--dev") as server:
+    async with running_server("--dev", env=JOBS) as server:
         async with MarketDataClient(server.url, token=server.token()) as client:
             assert await client.subscribe_channels("movers", updates.append) == ("movers",)
             with pytest.raises(SubscriptionError, match="weather"):

@@ -21,7 +21,7 @@ from marketstream_sdk import (
 from marketstream_sdk.link import Pace
 from tests.conformance.market import new_symbol, price
 from tests.support.eventually import eventually
-from tests.support.server import Server, free_port, running_server
+from tests.support.server import UNLIMITED, Server, free_port, running_server
 
 Way = Literal["socketio", "sse"]
 
@@ -47,7 +47,7 @@ async def publish(server: Server, *events: dict[str, Any]) -> None:
 
 async def held(server: Server) -> dict[str, Any]:
     """What the server holds for the user, by name."""
-    headers = {"Authorization": f"Bearer {server.token()}"}
+    headers = {"Authorization": f"Bearer {server.token(plan=UNLIMITED)}"}
     async with (
         aiohttp.ClientSession(headers=headers) as session,
         session.get(f"{server.url}/api/v1/events/subscriptions") as answer,

@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.eventually import eventually
 from tests.support.node import Node, Script
-from tests.support.server import Server, free_port, running_server
+from tests.support.server import UNLIMITED, Server, free_port, running_server
 
 FILTER = {"types": ["pattern"], "minConfidence": 0.5}
 PATIENCE = 20.0
@@ -71,7 +71,7 @@ async def publish(server: Server, *events: Mapping[str, Any]) -> None:
 
 async def wanted(server: Server, filters: Mapping[str, Any]) -> None:
     """Waits until these are what the server holds for the user."""
-    headers = {"Authorization": f"Bearer {server.token()}"}
+    headers = {"Authorization": f"Bearer {server.token(plan=UNLIMITED)}"}
     async with aiohttp.ClientSession(headers=headers) as session:
 
         async def holds() -> bool:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -10,7 +10,7 @@ import aiohttp
 
 from marketstream.settings import Settings
 from tests.support.eventually import eventually
-from tests.support.server import Server, running_server
+from tests.support.server import JOBS, UNLIMITED, Server, running_server
 from tests.support.valkey import Valkey
 from tests.support.vendors import KEY, NOWHERE, Vendors, running_vendors
 
@@ -18,33 +18,31 @@ Answer = tuple[int, dict[str, Any], float]
 """Status, body, and the seconds it took."""
 
 
-READERS = 30
-POPULAR = [symbol for symbol in Settings().market.popular if symbol != "AAPL"]
-"""Without the symbol whose questions tests count: jobs ask about the others every minute."""
+READINGS = 30
+POPULAR = Settings().market.popular
 
 Ask = Callable[..., Awaitable[tuple[int, Any]]]
-"""Method, path and the number of a reader; gives status and JSON."""
+"""Method and path; gives status and JSON."""
 
 
 @asynccontextmanager
-async def market(*flags: str) -> AsyncIterator[tuple[Server, Vendors]]:
+async def market(*flags: str, env: Mapping[str, str] | None = None) -> AsyncIterator[tuple[Server, Vendors]]:
     """A server that asks two vendors, FMP first, as often as it likes."""
     async with running_vendors() as vendors:
         vendors.known |= {*POPULAR}
-        env = {
-            "MARKETSTREAM_MARKET__POPULAR": ",".join(POPULAR),
+        own = {
             "MARKETSTREAM_MARKET__PROVIDERS": "fmp,tiingo",
             "FINANCIAL_MODELING_PREP_API_KEY": KEY,
             "TIINGO_API_KEY": KEY,
         }
         for name in ("fmp", "tiingo"):
             table = f"MARKETSTREAM_PROVIDERS__{name.upper()}__"
-            env |= {
+            own |= {
                 f"{table}BASE_URL": vendors.base_url(name),
                 f"{table}PER_MINUTE": "0",
                 f"{table}PER_DAY": "0",
             }
-        async with running_server(*flags, env=env) as server:
+        async with running_server(*flags, env=own | dict(env or {})) as server:
             vendors.asked.clear()
             yield server, vendors
 
@@ -67,20 +65,19 @@ def told(answer: Answer) -> tuple[int, str, str, int]:
 
 
 def asked(vendors: Vendors, symbol: str = "AAPL") -> list[str]:
-    """Which vendors were asked for a symbol, in order; jobs may ask for others."""
+    """Which vendors were asked for a symbol, in order."""
     return [name for name, path, query in vendors.asked if symbol in path or symbol in query.values()]
 
 
 @asynccontextmanager
-async def people(server: Server) -> AsyncIterator[Ask]:
-    """Operators who read, each with an allowance of their own; one of them asks for a path and gets JSON."""
-    scopes = ("market:read", "admin")
-    tokens = [server.token(user=f"u{number}", scopes=scopes) for number in range(READERS)]
-    async with aiohttp.ClientSession(f"{server.url}/api/v1/market/") as session:
+async def operator(server: Server) -> AsyncIterator[Ask]:
+    """An operator who reads as often as he likes; asks for a path and gets JSON."""
+    token = server.token(plan=UNLIMITED, scopes=("market:read", "admin"))
+    headers = {"Authorization": f"Bearer {token}"}
+    async with aiohttp.ClientSession(f"{server.url}/api/v1/market/", headers=headers) as session:
 
-        async def ask(method: str, path: str, who: int = 0) -> tuple[int, Any]:
-            headers = {"Authorization": f"Bearer {tokens[who]}"}
-            async with session.request(method, path, headers=headers) as answer:
+        async def ask(method: str, path: str) -> tuple[int, Any]:
+            async with session.request(method, path) as answer:
                 return answer.status, await answer.json()
 
         yield ask
@@ -157,11 +154,11 @@ async def test_vendors_that_do_not_answer_give_way_to_what_is_remembered(valkey:
 
 async def test_what_the_jobs_keep_fresh_costs_readers_no_question() -> None:
     """Nor does it for as long as the jobs go on: a minute's run may fall into this test, and is counted."""
-    async with market() as (server, vendors), people(server) as ask:
+    async with market(env=JOBS) as (server, vendors), operator(server) as ask:
         _, started = await ask("POST", "jobs/quotes/run")
         await eventually(lambda: over(ask, started["task_id"]), 10, "the end of the job")
-        for number in range(READERS * len(POPULAR)):
-            status, body = await ask("GET", f"quote/{POPULAR[number % len(POPULAR)]}", number % READERS)
+        for symbol in READINGS * POPULAR:
+            status, body = await ask("GET", f"quote/{symbol}")
             assert (status, body["data_source"], body["retry_attempts"]) == (200, "fmp", 0)
         _, stats = await ask("GET", "cache/stats")
         assert stats["hitRatio"] > 0.9

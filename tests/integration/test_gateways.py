@@ -3,7 +3,6 @@
 import asyncio
 import json
 import time
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -13,8 +12,6 @@ from tests.conformance.raw import RawSocket, raw_socket, say
 from tests.support.gateways import events_since, gateways, next_price, subscribe
 from tests.support.server import Server
 from tests.support.valkey import Valkey
-
-PLANS = Path(__file__).parents[1] / "conformance/plans.toml"
 
 
 async def test_a_price_published_at_one_gateway_reaches_the_clients_of_every_gateway(valkey: Valkey) -> None:
@@ -137,9 +134,8 @@ def _values(socket: RawSocket) -> list[dict[str, Any]]:
 
 async def test_a_delayed_client_gets_no_live_price_from_another_gateway(valkey: Valkey) -> None:
     symbol = new_symbol("SLOW")
-    env = {"MARKETSTREAM_AUTH__PLANS_FILE": str(PLANS)}
     async with (
-        gateways(valkey.url, env=env) as (first, second),
+        gateways(valkey.url) as (first, second),
         raw_socket(first.url, token=first.token(plan="delayed")) as here,
         raw_socket(second.url, token=second.token(plan="delayed", user="u2")) as there,
     ):
@@ -151,7 +147,7 @@ async def test_a_delayed_client_gets_no_live_price_from_another_gateway(valkey: 
             await next_price(socket, 1)
         assert time.monotonic() - began >= 2
         # Old enough by now, also for a gateway that has just begun to listen.
-        async with gateways(valkey.url, 1, env=env, owner=False) as (third,):
+        async with gateways(valkey.url, 1, owner=False) as (third,):
             late = third.token(plan="delayed", user="u3")
             async with raw_socket(third.url, token=late) as socket:
                 assert numbers(await subscribe(socket, symbol)) == [1]

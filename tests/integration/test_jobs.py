@@ -17,7 +17,7 @@ from tests.support.clock import FakeClock
 from tests.support.eventually import eventually
 from tests.support.figures import metric
 from tests.support.gateways import next_event
-from tests.support.server import Server, running_server
+from tests.support.server import JOBS, UNLIMITED, Server, running_server
 from tests.support.valkey import Valkey, running_valkey
 
 NAMES = ["quotes", "indices", "sectors", "movers", "sentiment", "warm_cache", "clean_up"]
@@ -25,7 +25,7 @@ NAMES = ["quotes", "indices", "sectors", "movers", "sentiment", "warm_cache", "c
 
 async def ask(server: Server, method: str, path: str, scope: str = "admin") -> tuple[int, Any]:
     """Status and JSON of a call of an operator."""
-    headers = {"Authorization": f"Bearer {server.token(scopes=(scope,))}"}
+    headers = {"Authorization": f"Bearer {server.token(plan=UNLIMITED, scopes=(scope,))}"}
     async with (
         aiohttp.ClientSession(headers=headers) as session,
         session.request(method, f"{server.url}/api/v1/market/jobs/{path}") as answer,
@@ -81,7 +81,7 @@ async def test_without_redis_nobody_can_say_whose_a_run_is(
 
 
 async def test_an_operator_sees_all_jobs_and_runs_one_that_listeners_hear_of() -> None:
-    async with running_server("--dev") as server:
+    async with running_server("--dev", env=JOBS) as server:
         status, body = await ask(server, "GET", "status")
         assert (status, body["active"]) == (200, True)
         assert [job["name"] for job in body["jobs"]] == NAMES
@@ -102,7 +102,7 @@ async def test_an_operator_sees_all_jobs_and_runs_one_that_listeners_hear_of() -
 
 
 async def test_what_is_not_there_is_not_found_and_only_operators_may_ask() -> None:
-    async with running_server("--dev") as server:
+    async with running_server("--dev", env=JOBS) as server:
         for method, path in (("POST", "nothing/run"), ("GET", "indices-5")):
             status, body = await ask(server, method, path)
             assert (status, body["error"]["code"]) == (404, "NOT_FOUND")
@@ -111,10 +111,9 @@ async def test_what_is_not_there_is_not_found_and_only_operators_may_ask() -> No
 
 
 async def test_a_process_of_role_jobs_tells_the_clients_of_a_gateway(valkey: Valkey) -> None:
-    env = {"MARKETSTREAM_MARKET__PROVIDERS": "synthetic"}
     async with (
-        running_server("--bus", valkey.url, "--role", "gateway", env=env) as gateway,
-        running_server("--bus", valkey.url, "--role", "jobs", env=env) as jobs,
+        running_server("--bus", valkey.url, "--role", "gateway", env=JOBS) as gateway,
+        running_server("--bus", valkey.url, "--role", "jobs", env=JOBS) as jobs,
     ):
         status, body = await ask(gateway, "GET", "status")
         assert (status, body["active"], body["jobs"][0]["next_run"]) == (200, False, None)
@@ -130,10 +129,9 @@ async def test_a_process_of_role_jobs_tells_the_clients_of_a_gateway(valkey: Val
 
 
 async def test_a_process_of_role_jobs_keeps_fresh_what_is_watched_elsewhere(valkey: Valkey) -> None:
-    env = {"MARKETSTREAM_MARKET__PROVIDERS": "synthetic"}
     async with (
-        running_server("--bus", valkey.url, "--role", "gateway", env=env) as gateway,
-        running_server("--bus", valkey.url, "--role", "jobs", env=env) as jobs,
+        running_server("--bus", valkey.url, "--role", "gateway", env=JOBS) as gateway,
+        running_server("--bus", valkey.url, "--role", "jobs", env=JOBS) as jobs,
         raw_socket(gateway.url, token=gateway.token()) as socket,
     ):
         await socket.send(say("subscribe", {"symbols": ["EUR/USD"]}, 1))
@@ -151,8 +149,8 @@ async def test_a_process_of_role_jobs_keeps_fresh_what_is_watched_elsewhere(valk
 async def test_of_two_processes_that_do_everything_both_know_what_is_watched(valkey: Valkey) -> None:
     """Either may do the next run, whoever of them feeds the market."""
     async with (
-        running_server("--bus", valkey.url) as one,
-        running_server("--bus", valkey.url) as other,
+        running_server("--bus", valkey.url, env=JOBS) as one,
+        running_server("--bus", valkey.url, env=JOBS) as other,
         raw_socket(one.url, token=one.token()) as here,
         raw_socket(other.url, token=other.token()) as there,
     ):

@@ -2,8 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,17 +10,9 @@ from tests.conformance.market import new_symbol, price
 from tests.conformance.stream import streaming
 from tests.conformance.watcher import Watcher, watching
 from tests.support.eventually import eventually
-from tests.support.server import Server, serving
+from tests.support.server import Server
 
-PLANS = Path(__file__).parents[1] / "conformance" / "plans.toml"
 CAPACITY, REFILL = 100, 10
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    """One server with the plans of the conformance tests."""
-    with serving(env={"MARKETSTREAM_AUTH__PLANS_FILE": str(PLANS)}) as running:
-        yield running
 
 
 async def _subscribe_each(watcher: Watcher, symbols: list[str]) -> list[dict[str, Any]]:

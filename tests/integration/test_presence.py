@@ -5,7 +5,6 @@ import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 
 import pytest
 
@@ -19,8 +18,6 @@ from tests.support.gateways import gateways, is_ready, next_event, subscribe
 from tests.support.server import Server, running_server
 from tests.support.valkey import Valkey, running_valkey
 
-PLANS = Path(__file__).parents[1] / "conformance" / "plans.toml"
-ENV = {"MARKETSTREAM_AUTH__PLANS_FILE": str(PLANS)}
 GATEWAY = {"MARKETSTREAM_SERVER__ROLE": "gateway"}
 DEAD = 20
 """Seconds until a process that was killed is noticed and its symbols have lingered, with room to spare."""
@@ -85,7 +82,7 @@ async def test_the_first_subscriber_anywhere_starts_a_symbol_and_the_last_one_en
     one, other = new_symbol("UP"), new_symbol("UP")
     async with (
         upstream(valkey.url, one, other) as feed,
-        gateways(valkey.url, env=ENV | GATEWAY, owner=False) as (first, second),
+        gateways(valkey.url, env=GATEWAY, owner=False) as (first, second),
         raw_socket(first.url, token=first.token()) as here,
         raw_socket(second.url, token=second.token(user="u2")) as there,
     ):
@@ -214,7 +211,7 @@ async def counted(valkey: Valkey, user: str, *counts: int) -> None:
 
 
 async def test_connections_of_a_user_are_counted_over_all_gateways_and_edges(valkey: Valkey) -> None:
-    async with gateways(valkey.url, env=ENV | GATEWAY, owner=False) as (first, second):
+    async with gateways(valkey.url, env=GATEWAY, owner=False) as (first, second):
         mine = [server.token(user="u", plan="pair") for server in (first, second)]
         async with raw_socket(first.url, token=mine[0]):
             async with streaming(second, "X", token=mine[1]):
@@ -231,7 +228,7 @@ async def test_connections_of_a_user_are_counted_over_all_gateways_and_edges(val
 
 
 async def test_the_places_of_a_gateway_that_was_killed_are_free_at_once(valkey: Valkey) -> None:
-    async with gateways(valkey.url, env=ENV | GATEWAY, owner=False) as (first, second):
+    async with gateways(valkey.url, env=GATEWAY, owner=False) as (first, second):
         token = second.token(user="u", plan="pair")
         async with AsyncExitStack() as stack:
             for _ in range(2):
@@ -247,7 +244,7 @@ async def test_the_places_of_a_gateway_that_was_killed_are_free_at_once(valkey: 
 
 @pytest.mark.parametrize("how", ["killed", "emptied"])
 async def test_limits_hold_again_after_redis_has_lost_its_memory(mortal: Valkey, how: str) -> None:
-    async with gateways(mortal.url, env=ENV | GATEWAY, owner=False) as (first, second):
+    async with gateways(mortal.url, env=GATEWAY, owner=False) as (first, second):
         mine = [server.token(user="u", plan="pair") for server in (first, second)]
         async with raw_socket(first.url, token=mine[0]), raw_socket(second.url, token=mine[1]):
             if how == "killed":
@@ -263,7 +260,7 @@ async def test_limits_hold_again_after_redis_has_lost_its_memory(mortal: Valkey,
 async def test_without_redis_clients_are_let_in_by_what_each_gateway_knows(mortal: Valkey) -> None:
     """And the limit counts again once it is back; nobody is sent away for it."""
     async with (
-        gateways(mortal.url, env=ENV | GATEWAY, owner=False) as (first, second),
+        gateways(mortal.url, env=GATEWAY, owner=False) as (first, second),
         AsyncExitStack() as stack,
     ):
         mine = [server.token(user="u", plan="pair") for server in (first, second)]
@@ -280,7 +277,7 @@ async def test_without_redis_clients_are_let_in_by_what_each_gateway_knows(morta
 
 
 async def test_a_redis_that_answers_nothing_keeps_nobody_out(mortal: Valkey) -> None:
-    async with gateways(mortal.url, 1, env=ENV) as (only,):
+    async with gateways(mortal.url, 1) as (only,):
         mortal.pause()
         token = only.token(user="u", plan="pair")
         async with raw_socket(only.url, token=token), streaming(only, "X", token=token):
@@ -294,7 +291,7 @@ async def test_a_gateway_that_stood_still_is_taken_for_dead_until_it_goes_on(val
     """Its connections to Redis stay open, so only its silence tells."""
     async with (
         upstream(valkey.url, "STILL") as feed,
-        gateways(valkey.url, env=ENV | GATEWAY, owner=False) as (first, second),
+        gateways(valkey.url, env=GATEWAY, owner=False) as (first, second),
         raw_socket(first.url, token=first.token(user="u", plan="alone")) as socket,
     ):
         await subscribe(socket, "STILL")

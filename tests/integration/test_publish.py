@@ -13,7 +13,7 @@ from tests.conformance.raw import enter, raw_socket
 from tests.conformance.stream import streaming
 from tests.conformance.watcher import watching
 from tests.support.eventually import eventually
-from tests.support.server import Server
+from tests.support.server import UNLIMITED, Server
 
 FLAGS = ("--dev",)
 PUBLISH = "/api/v1/market/publish"
@@ -43,7 +43,7 @@ async def http(server: Server) -> AsyncIterator[aiohttp.ClientSession]:
 
 
 def _bearer(server: Server, *scopes: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {server.token(user='publisher', scopes=scopes)}"}
+    return {"Authorization": f"Bearer {server.token(user='publisher', plan=UNLIMITED, scopes=scopes)}"}
 
 
 async def _post(http: aiohttp.ClientSession, server: Server, body: bytes) -> tuple[int, dict[str, Any]]:

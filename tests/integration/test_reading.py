@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 
 from tests.support.eventually import eventually
-from tests.support.server import Server, running_server
+from tests.support.server import UNLIMITED, Server, running_server
 from tests.support.valkey import Valkey
 
 FLAGS = ("--dev",)
@@ -19,7 +19,7 @@ PATHS = (
 
 async def get(server: Server, path: str) -> tuple[int, Any]:
     """Status and JSON of a GET below the market's path."""
-    headers = {"Authorization": f"Bearer {server.token(scopes=('market:read', 'admin'))}"}
+    headers = {"Authorization": f"Bearer {server.token(plan=UNLIMITED, scopes=('market:read', 'admin'))}"}
     async with (
         aiohttp.ClientSession(headers=headers) as session,
         session.get(f"{server.url}/api/v1/market/{path}") as response,

@@ -1,7 +1,8 @@
 """A real server process for tests to talk to, and the few things they all do to it.
 
-The process is `python -m marketstream serve` on a free port with a secret of its own and JSON logs. A
-server that printed a traceback, or left a coroutine or a task behind, fails the test that used it.
+The process is `python -m marketstream serve` on a free port with a secret of its own, JSON logs, no
+periodic jobs, and the plans of `plans.toml`: those that are shipped, and some for tests. A server that
+printed a traceback, or left a coroutine or a task behind, fails the test that used it.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -23,6 +25,13 @@ import jwt
 
 from tests.support.eventually import eventually, wait_until
 from tests.support.program import Program, clean_environment
+
+PLANS = Path(__file__).with_name("plans.toml")
+UNLIMITED = "unlimited"
+"""Plan of a caller who asks as often as a test waits: whoever polls what is limited takes this one."""
+
+JOBS = {"MARKETSTREAM_JOBS__ENABLED": "true"}
+"""For a server whose jobs are what a test is about; they run when the clock says so, also in its middle."""
 
 FAULTS = ("Traceback (most recent call last)", "was never awaited", "Task was destroyed but it is pending")
 PROGRAM = ("-m", "marketstream")
@@ -53,8 +62,10 @@ class Server:
         own = {
             "MARKETSTREAM_JWT_SECRET": self.secret,
             "MARKETSTREAM_LOG__FORMAT": "json",
-            # Jobs ask every minute: no test shall knock at a vendor's door.
+            "MARKETSTREAM_AUTH__PLANS_FILE": str(PLANS),
             "MARKETSTREAM_MARKET__PROVIDERS": "synthetic",
+            # They ask providers and tell channels at full minutes, which may fall into any test.
+            "MARKETSTREAM_JOBS__ENABLED": "false",
         }
         self._program = Program(
             [

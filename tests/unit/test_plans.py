@@ -4,6 +4,7 @@ import pytest
 
 from marketstream.errors import ConfigurationError
 from marketstream.settings import load_plans, shipped
+from tests.support.server import PLANS
 
 
 def written(folder: Path, text: str) -> Path:
@@ -23,6 +24,11 @@ def test_the_shipped_plans_are_basic_and_pro_with_live_data() -> None:
         assert plan.allows_symbol("EUR/USD")
         assert plan.allows_channel("indices")
     assert plans["basic"].max_connections < plans["pro"].max_connections
+
+
+def test_servers_under_test_sell_the_shipped_plans_too() -> None:
+    plans = load_plans(PLANS)
+    assert {name: plans[name] for name in load_plans()} == load_plans()
 
 
 def test_the_example_of_a_delayed_plan_is_a_plan(tmp_path: Path) -> None:
