@@ -58,7 +58,7 @@ async function open(browser, { at = "", fakeTime = false, ...options } = {}) {
   if (fakeTime) await page.clock.install({ time: STARTED });
   await page.addInitScript(() => {
     window.states = [];
-    window.shift = 0;
+    window.shifts = [];
     window.strokes = 0;
     const { stroke } = CanvasRenderingContext2D.prototype;
     CanvasRenderingContext2D.prototype.stroke = function (...path) {
@@ -66,7 +66,8 @@ async function open(browser, { at = "", fakeTime = false, ...options } = {}) {
       return stroke.apply(this, path);
     };
     new PerformanceObserver((list) => {
-      for (const entry of list.getEntries()) if (!entry.hadRecentInput) window.shift += entry.value;
+      const moved = ({ node, previousRect: { x, y }, currentRect: now }) => `${node?.parentElement?.className} ${node?.className ?? node?.nodeName}: ${x}, ${y} to ${now.x}, ${now.y}`;
+      for (const { hadRecentInput, sources } of list.getEntries()) if (!hadRecentInput) window.shifts.push(...sources.map(moved));
     }).observe({ type: "layout-shift", buffered: true });
     document.addEventListener("DOMContentLoaded", () => {
       const note = () => window.states.push(document.querySelector(".status").textContent.trim());
@@ -95,7 +96,7 @@ async function open(browser, { at = "", fakeTime = false, ...options } = {}) {
       noise,
       hosts: [...hosts],
       paths: [...paths],
-      ...(await page.evaluate(() => ({ states: window.states, shift: window.shift, events: [...document.querySelectorAll("#events span")].map((node) => node.textContent) }))),
+      ...(await page.evaluate(() => ({ states: window.states, shifts: window.shifts, events: [...document.querySelectorAll("#events span")].map((node) => node.textContent) }))),
     }),
   };
 }

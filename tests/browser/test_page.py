@@ -48,8 +48,9 @@ def _environment(chromium: str, server: Server, token: str = "") -> dict[str, st
 
 
 async def test_a_price_moves_on_the_page(watch: Scene) -> None:
-    """Best bid and ask with their sources, mid, spread, direction and change follow the market."""
+    """Best bid and ask with their sources, mid, spread, direction and change follow; nothing moves."""
     facts = await watch("move")
+    assert facts["shifts"] == []
     assert facts["first"] == "1.10010"
     assert facts["texts"] == ["1.1003", "gamma", "1.5M", "1.1005", "beta", "1.10040", "0.00020", "1.82"]
     assert facts["arrow"] == "▲"
@@ -74,7 +75,7 @@ async def test_the_page_shows_the_moving_prices_of_a_real_server(node: Node, chr
             assert facts["first"] != facts["then"]
             assert facts["noise"] == []
             assert facts["hosts"] == [server.url]
-            assert facts["shift"] == 0
+            assert facts["shifts"] == []
     assert seen["desktop-light"]["ground"] != seen["desktop-dark"]["ground"]
     assert {f"page-{name}.png" for name in seen} <= {path.name for path in PICTURES.iterdir()}
 
