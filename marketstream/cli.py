@@ -5,7 +5,9 @@ nothing more to watch, 2 that the command or the configuration cannot be used. E
 stderr, never a traceback.
 """
 
+import errno
 import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ from pydantic import SecretStr
 
 from marketstream import __version__
 from marketstream.errors import ConfigurationError, MarketstreamError
+from marketstream.observability import log_writer
 from marketstream.observability.logging import MASK, configure, mask
 from marketstream.publish import publish as publish_lines
 from marketstream.publish.direct import DirectRoad
@@ -27,6 +30,7 @@ from marketstream.settings.loading import DEV_MODE
 
 _BAD_INPUT = 1
 _BAD_USAGE = 2
+_UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO})
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 
@@ -48,7 +52,17 @@ Config = Annotated[
 
 def main() -> None:
     """Entry point of the console script."""
-    app()
+    log_writer.install()
+    try:
+        app()
+    except OSError as error:
+        # A reader of stdout that has gone, such as `head`, has been answered by typer, without a word.
+        if error.errno not in _UNWRITABLE:
+            raise
+        # What is still in the buffer of stdout would be tried, and fail, once more at the end of the process.
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - open until the end
+        typer.echo(f"marketstream: cannot write: {error.strerror}", err=True)
+        sys.exit(_BAD_INPUT)
 
 
 @app.callback(invoke_without_command=True)
@@ -108,6 +122,7 @@ def serve(
     with _plain_errors():
         settings = load_settings(given, config, os.environ).settings
         _check_servable(settings)
+        log_writer.install_stdout()
         configure(settings.log.level, settings.log.format)
         from marketstream.app import run  # noqa: PLC0415 - the other commands start without the server
 
@@ -229,6 +244,7 @@ def redis(
     with _plain_errors():
         from marketstream.embedded import run_valkey  # noqa: PLC0415 - the package may not be installed
 
+        log_writer.install_stdout()
         run_valkey(port, typer.echo)
 
 
@@ -243,10 +259,12 @@ def check_config(*, config: Config = None) -> None:
                 "auth.default_plan", f"there is no plan {loaded.settings.auth.default_plan}"
             )
         load_registry(loaded.settings)
-    rows = [(f"{path} = {_shown(value)}", loaded.origins[path]) for path, value in leaves(loaded.settings)]
-    width = max(len(left) for left, _ in rows)
-    for left, origin in rows:
-        typer.echo(f"{left:<{width}}  # {origin}")
+        rows = [
+            (f"{path} = {_shown(value)}", loaded.origins[path]) for path, value in leaves(loaded.settings)
+        ]
+        width = max(len(left) for left, _ in rows)
+        for left, origin in rows:
+            typer.echo(f"{left:<{width}}  # {origin}")
 
 
 def _road(url: str | None, token: str | None, bus: str | None) -> Road:

@@ -5,6 +5,7 @@ some text, and that a traceback never shows local variables. Other libraries' re
 come out through the same renderer from WARNING on. It holds no state of its own and writes no file.
 """
 
+import json
 import logging
 import re
 import sys
@@ -13,6 +14,8 @@ from typing import Literal
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from marketstream.observability.log_writer import LogWriter
 
 Renderer = Literal["auto", "json", "console"]
 
@@ -48,10 +51,9 @@ def configure(level: str = "info", renderer: Renderer = "auto") -> None:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
         _mask_names,
     ]
-    if renderer == "json":
-        shared.append(structlog.processors.format_exc_info)
     structlog.configure(
         processors=[*shared, _masked(_render(renderer))],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
@@ -63,6 +65,12 @@ def configure(level: str = "info", renderer: Renderer = "auto") -> None:
     # Our own handlers' failures are logged where they are answered. What is left is whatever scanners send
     # that is no HTTP: answered with 400, and no error of this server.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
+    if isinstance(sys.stderr, LogWriter):
+        sys.stderr.on_recovery = _tell_dropped
+
+
+def _tell_dropped(lines: int) -> None:
+    structlog.get_logger(__name__).warning("log_recovered", dropped=lines)
 
 
 def _render(renderer: Renderer) -> Processor:
@@ -78,7 +86,12 @@ def _masked(render: Processor) -> Processor:
     """The net below the names: whatever was rendered is searched once more as text."""
 
     def masked(logger: WrappedLogger, method: str, event: EventDict) -> str:
-        return mask(str(render(logger, method, event)))
+        name = event.get("event")
+        try:
+            return mask(str(render(logger, method, event)))
+        except Exception as error:  # noqa: BLE001 - a value whose repr fails must not end who logs it
+            lost = {"event": "log_entry_unreadable", "of": mask(repr(name)), "error": type(error).__name__}
+            return json.dumps(lost)
 
     return masked
 

@@ -15,6 +15,7 @@ from marketstream.engine.events.streams import EventStreams
 from marketstream.engine.node import Node
 from marketstream.engine.stats import Histogram
 from marketstream.engine.supervisor import Supervisor
+from marketstream.observability.log_writer import STDERR
 from marketstream.ports import Backlog
 
 FEED_STATES = ("standby", "starting", "live", "retrying", "ended", "failed")
@@ -285,6 +286,19 @@ class EventCollector(Collector):
         yield _counter("event_work", "Events of worker groups by outcome", "outcome", streams.stats.work)
 
 
+class LogCollector(Collector):
+    """Reads what became of the log of this process."""
+
+    def collect(self) -> Iterable[Metric]:
+        """Every series of the log, right now."""
+        yield CounterMetricFamily(
+            "log_lines_dropped", "Lines of the log that could not be written", value=STDERR.dropped
+        )
+        yield GaugeMetricFamily(
+            "log_bytes_waiting", "Bytes of the log that wait to be written", value=STDERR.waiting
+        )
+
+
 def build_registry(
     *,
     node: Node,
@@ -306,6 +320,7 @@ def build_registry(
         )
     )
     registry.register(EventCollector(events))
+    registry.register(LogCollector())
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)

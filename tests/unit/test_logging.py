@@ -185,3 +185,18 @@ def test_what_is_no_http_is_no_error_of_this_server(capsys: Captured) -> None:
     configure("debug", "json")
     logging.getLogger("aiohttp.server").error("Error handling request from 192.0.2.1")
     assert events(capsys) == []
+
+
+@pytest.mark.parametrize("renderer", ["json", "console"])
+def test_what_cannot_be_rendered_costs_only_itself(capsys: Captured, renderer: Any) -> None:
+    class Broken:
+        def __repr__(self) -> str:
+            raise RuntimeError
+
+    configure("info", renderer)
+    structlog.get_logger().info("of no use", value=Broken(), odd={(1, 2): 3})
+    logging.getLogger("aiohttp.client").warning("of no use either", extra={"value": Broken()})
+    structlog.get_logger().info("next")
+    err = capsys.readouterr().err
+    assert "of no use" in err
+    assert "next" in err
