@@ -131,7 +131,6 @@ class Server:
             bus=self._bus,
             verifier=self._verifier,
             registry=registry,
-            plans=plans.values(),
             stats=stats,
             delivery=_delivery(settings),
             places=self._presence.places if self._presence else None,
@@ -399,4 +398,5 @@ def _delivery(settings: Settings) -> Delivery:
         lane_capacity=given.every_queue,
         control_capacity=given.control_queue,
         max_messages=given.max_messages_per_second,
+        delayed_bytes=given.delayed_bytes,
     )

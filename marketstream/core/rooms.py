@@ -3,7 +3,11 @@
 Back ends emit to these names from outside, so they are part of the protocol.
 """
 
+import re
+
 from marketstream.core.symbols import normalise
+
+_DELAYED = re.compile(r"delayed:(\d+(?:\.\d+)?(?:e[+-]\d+)?):", re.ASCII)
 
 
 def symbol_room(symbol: str, delay: float = 0) -> str:
@@ -33,6 +37,12 @@ def watched_by(room: str) -> str | None:
     if kind == "delayed":
         name = name.partition(":")[2]
     return name if kind in ("symbol", "delayed", "channel") and name else None
+
+
+def delay_of(room: str) -> float:
+    """Seconds by which the prices of a room are held back; 0 for any other room."""
+    found = _DELAYED.match(room)
+    return float(found[1]) if found else 0.0
 
 
 def demanded_by(room: str) -> str | None:

@@ -6,7 +6,7 @@ was sent before is newer, and none that follows is older. What a client may have
 this module only carries it out.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from inspect import isawaitable
 from typing import TYPE_CHECKING
 
@@ -43,7 +43,7 @@ from marketstream.core.model import Status
 from marketstream.core.outbox import Lane
 from marketstream.core.session import Session
 from marketstream.engine.connection import Connection
-from marketstream.engine.delay import DelayLine
+from marketstream.engine.delay import DelayLine, DelayLines
 from marketstream.engine.quotes import Quotes
 from marketstream.errors import MarketstreamError
 from marketstream.ports import Bus
@@ -63,13 +63,13 @@ class Execution:
     Args:
         node: Whose connections.
         bus: Where last values are.
-        lines: Where prices are held back, by seconds.
+        lines: Where prices are held back.
 
     Attributes:
         quotes: Answers `get_quote`.
     """
 
-    def __init__(self, *, node: "Node", bus: Bus, lines: Mapping[float, DelayLine]) -> None:
+    def __init__(self, *, node: "Node", bus: Bus, lines: DelayLines) -> None:
         self._node = node
         self._bus = bus
         self._lines = lines
@@ -286,7 +286,9 @@ class Execution:
             self._node.stats.discarded += outbox.supersede(symbol)
         prices: Sequence[Frame] = [frame for frame in known if frame.event == "price"]
         if line is not None:
-            prices = line.last(symbols, tenant, prices, self._node.clock.wall_ms())
+            at_ms = self._node.clock.wall_ms()
+            line.begin(prices, self._node.clock.now(), at_ms)
+            prices = line.last(symbols, tenant, prices, at_ms)
         if connection.sink.snapshots:
             self._node.hub.send(outbox, event.snapshot(prices))
         else:
@@ -308,4 +310,4 @@ class Execution:
         return [frame for frame in known if frame.event == "status" and not event.is_live(frame)]
 
     def _line_of(self, session: Session) -> DelayLine | None:
-        return self._lines.get(session.principal.plan.delay)
+        return self._lines.of(session.principal.plan.delay)

@@ -5,7 +5,7 @@ only carries it out.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -21,13 +21,13 @@ from marketstream.core.commands import (
     WorkCommand,
     WorkReply,
 )
-from marketstream.core.entitlements import Plan, Principal
+from marketstream.core.entitlements import Principal
 from marketstream.core.frame import Frame
 from marketstream.core.hub import Hub
 from marketstream.core.session import Session
 from marketstream.core.symbols import SymbolRegistry
 from marketstream.engine.connection import Connection, Sink
-from marketstream.engine.delay import DelayLine
+from marketstream.engine.delay import MAX_BYTES, DelayLines
 from marketstream.engine.demand import Demand
 from marketstream.engine.execution import Answer, Execution
 from marketstream.engine.flusher import Flusher
@@ -58,6 +58,7 @@ class Delivery:
         lane_capacity: Values of mode `every` that may wait, per symbol.
         control_capacity: Ordered messages that may wait.
         max_messages: Messages a second that a client may send.
+        delayed_bytes: Bytes that prices held back for delayed plans may take.
     """
 
     heartbeat_interval: float = 30
@@ -69,6 +70,7 @@ class Delivery:
     lane_capacity: int = 1_000
     control_capacity: int = 1_000
     max_messages: int = 1_000
+    delayed_bytes: int = MAX_BYTES
 
 
 class Node:
@@ -78,6 +80,7 @@ class Node:
         hub: The rooms.
         demand: What feeds should subscribe to.
         stats: The counters.
+        lines: Prices held back for delayed plans.
         connections: Every open connection by id, admitted or not.
         bus_lag_ms: Milliseconds between publishing and receiving, of the newest frame.
         spawn: Starts a task in the process's task group; set when there is one.
@@ -96,7 +99,6 @@ class Node:
         bus: Bus,
         verifier: Verifier,
         registry: SymbolRegistry,
-        plans: Iterable[Plan],
         stats: Stats,
         delivery: Delivery,
         places: Places | None = None,
@@ -126,8 +128,8 @@ class Node:
         self._verifier = verifier
         self._registry = registry
         self._places: Places = LocalPlaces() if places is None else places
-        self._lines = {delay: DelayLine(delay) for delay in {plan.delay for plan in plans} if delay > 0}
-        self._execution = Execution(node=self, bus=bus, lines=self._lines)
+        self.lines = DelayLines(on_held=bus.watch, on_dropped=bus.unwatch, max_bytes=delivery.delayed_bytes)
+        self._execution = Execution(node=self, bus=bus, lines=self.lines)
         bus.attach(self.receive)
 
     # Connections
@@ -289,7 +291,7 @@ class Node:
 
     def quote(self, symbol: str, principal: Principal) -> bytes | Awaitable[bytes]:
         """See `quotes.Quotes.get`: the newest best price, or the one that the plan may see by now."""
-        return self.quotes.get(symbol, principal, self._lines.get(principal.plan.delay))
+        return self.quotes.get(symbol, principal, self.lines.of(principal.plan.delay))
 
     # Frames
 
@@ -301,8 +303,8 @@ class Node:
                 hub.post(_room_of(frame), frame)
             elif hub.deliver(rooms.symbol_room(frame.symbol), frame):
                 watched.append(frame)
-        for line in self._lines.values():
-            line.put(frame for frame in frames if frame.event == "price")
+        for line in filter(None, self.lines):
+            line.put((frame for frame in frames if frame.event == "price"), self.clock.now())
         # What a bus says of itself was never underway.
         if frames and frames[-1].cursor:
             self.bus_lag_ms = max(0.0, self.clock.wall_ms() - frames[-1].cursor / 1000)
@@ -311,7 +313,7 @@ class Node:
     def release_delayed(self) -> None:
         """Called once a second: lets the delay lines give out what is old enough."""
         now = self.clock.now()
-        for line in self._lines.values():
+        for line in self.lines:
             for frame in line.release(now):
                 self.hub.deliver(rooms.symbol_room(frame.symbol, line.delay), frame)
         self.flusher.wake()
@@ -360,12 +362,16 @@ class Node:
     def _opened(self, room: str) -> None:
         if (name := rooms.watched_by(room)) is not None:
             self._bus.watch(name)
+            if (line := self.lines.of(rooms.delay_of(room))) is not None:
+                line.watch(name)
         if (symbol := rooms.demanded_by(room)) is not None:
             self.demand.watch(symbol)
 
     def _emptied(self, room: str) -> None:
         if (name := rooms.watched_by(room)) is not None:
             self._bus.unwatch(name)
+            if (line := self.lines.of(rooms.delay_of(room))) is not None:
+                line.unwatch(name, self.clock.now())
         if (symbol := rooms.demanded_by(room)) is not None:
             self.demand.unwatch(symbol)
 

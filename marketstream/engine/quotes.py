@@ -88,11 +88,16 @@ class Quotes:
     def _written(
         self, symbol: str, principal: Principal, line: DelayLine | None, known: Sequence[Frame]
     ) -> bytes:
-        found = line.last([symbol], principal.tenant, known, self._clock.wall_ms()) if line else known
+        found = known
+        if line is not None:
+            now, at_ms = self._clock.now(), self._clock.wall_ms()
+            line.ask(symbol, now)
+            line.begin(known, now, at_ms)
+            found = line.last([symbol], principal.tenant, known, at_ms)
         if not found:
             raise UnknownSymbolError(f"{symbol}: no price is known")
         # Who sees prices late must not learn from the volume what happens now.
-        provided = None if line else self.known(symbol)
+        provided = self.known(symbol) if line is None else None
         return dumps(self._quote(loads(found[0].body), found[0].trade, provided))
 
     def _quote(

@@ -87,6 +87,12 @@ class EngineCollector(Collector):
         yield CounterMetricFamily("ws_writes", "Writes to connections", value=stats.writes)
         yield CounterMetricFamily("outbox_conflated", "Prices replaced by newer ones", value=node.conflated())
         yield CounterMetricFamily("outbox_lagged", "Values of mode every that were lost", value=stats.lagged)
+        lines = node.lines
+        yield GaugeMetricFamily("delayed_frames", "Prices held back for delayed plans", value=lines.frames)
+        yield GaugeMetricFamily("delayed_bytes", "Bytes that they take", value=lines.bytes)
+        yield CounterMetricFamily(
+            "delayed_frames_waited", "Prices for which there was no room at once", value=lines.waited
+        )
         closed = stats.closed["slow_consumer"]
         yield CounterMetricFamily("outbox_closed", "Clients closed because they took nothing", value=closed)
 

@@ -270,6 +270,7 @@ class Delivery(Section):
         connect_timeout: Seconds a client may take to present itself.
         max_messages_per_second: More than that from one client closes it.
         notsent_lowat: Bytes the kernel may hold unsent for a client.
+        delayed_bytes: Bytes that prices held back for delayed plans may take.
     """
 
     heartbeat_interval: Seconds = 30
@@ -282,6 +283,7 @@ class Delivery(Section):
     connect_timeout: Seconds = 45
     max_messages_per_second: Count = 1000
     notsent_lowat: Count = 16384
+    delayed_bytes: Count = 128 * 1024 * 1024
 
 
 class SocketIO(Section):

@@ -180,12 +180,11 @@ class Bench:
     """A node with everything around it, and a clock that the test owns; flushes when told, or by its loop.
 
     Args:
-        plans: Plans of the server, for its delay lines.
         delivery: How connections are treated.
         places: Who may have one more connection.
     """
 
-    def __init__(self, *plans: Plan, delivery: Delivery | None = None, places: Places | None = None) -> None:
+    def __init__(self, *, delivery: Delivery | None = None, places: Places | None = None) -> None:
         self.clock = FakeClock(wall_ms=AT_MS)
         self.stats = Stats()
         self.bus = MemoryBus(clock=self.clock)
@@ -196,7 +195,6 @@ class Bench:
             bus=self.bus,
             verifier=self.tokens,
             registry=SymbolRegistry("open"),
-            plans=plans or (PRO,),
             stats=self.stats,
             delivery=delivery or Delivery(),
             places=self.places,

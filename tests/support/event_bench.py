@@ -6,7 +6,6 @@ from typing import Any
 
 from marketstream.bus.memory import MemoryEventRoad, MemoryEventStore, MemoryRoad
 from marketstream.core.commands import SubscribeEvents
-from marketstream.core.entitlements import Plan
 from marketstream.core.events.rule import Rule
 from marketstream.engine.events.ports import EventStore
 from marketstream.engine.events.streams import EventStreams, Roads
@@ -21,7 +20,6 @@ class EventBench(Bench):
     """See the module.
 
     Args:
-        plans: Plans of the server.
         rules: Rules of routing.
         store: Where subscriptions are kept.
         window: Seconds in which events for one connection are collected.
@@ -29,12 +27,12 @@ class EventBench(Bench):
 
     def __init__(
         self,
-        *plans: Plan,
+        *,
         rules: Sequence[Rule] = (),
         store: EventStore | None = None,
         window: float = WINDOW,
     ) -> None:
-        super().__init__(*plans)
+        super().__init__()
         self.store = store or MemoryEventStore()
         self.news = MemoryRoad()
         self.streams = EventStreams(

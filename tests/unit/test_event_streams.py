@@ -225,7 +225,7 @@ async def test_a_stream_of_prices_carries_no_events(bench: EventBench) -> None:
 
 
 async def test_a_plan_that_sees_prices_late_does_not_see_how_the_market_is(benches: list[EventBench]) -> None:
-    bench = EventBench(LIVE, LATE, rules=(Rule("priced", Filter(), enrich=True),))
+    bench = EventBench(rules=(Rule("priced", Filter(), enrich=True),))
     benches.append(bench)
     live, late = bench.client(principal("a", plan=LIVE)), bench.client(principal("b", plan=LATE))
     for client in (live, late):
@@ -252,9 +252,7 @@ async def test_a_price_of_one_tenant_is_not_shown_with_an_event_for_all(benches:
 
 
 async def test_a_plan_does_not_see_the_fields_that_its_rule_drops(benches: list[EventBench]) -> None:
-    bench = EventBench(
-        LIVE, LATE, rules=(Rule("some", Filter(), drop={"late": ("confidence", "data.score")}),)
-    )
+    bench = EventBench(rules=(Rule("some", Filter(), drop={"late": ("confidence", "data.score")}),))
     benches.append(bench)
     live, late = bench.client(principal("a", plan=LIVE)), bench.client(principal("b", plan=LATE))
     for client in (live, late):
@@ -269,7 +267,7 @@ async def test_a_plan_does_not_see_the_fields_that_its_rule_drops(benches: list[
 async def test_those_of_higher_plans_are_written_to_first_where_the_rule_says_so(
     benches: list[EventBench],
 ) -> None:
-    bench = EventBench(LIVE, LATE, rules=(Rule("first", Filter(), "priority_first"),))
+    bench = EventBench(rules=(Rule("first", Filter(), "priority_first"),))
     benches.append(bench)
     order: list[str] = []
 
@@ -293,7 +291,7 @@ async def test_those_of_higher_plans_are_written_to_first_where_the_rule_says_so
 
 
 async def test_a_user_ranks_as_the_best_plan_of_all_connections(benches: list[EventBench]) -> None:
-    bench = EventBench(LIVE, LATE, rules=(Rule("first", Filter(), "priority_first"),))
+    bench = EventBench(rules=(Rule("first", Filter(), "priority_first"),))
     benches.append(bench)
     low, high = bench.client(principal("a", plan=LATE)), bench.client(principal("z", plan=LIVE))
     extra = bench.client(principal("z", plan=LATE))
@@ -338,7 +336,7 @@ async def test_a_message_is_made_once_for_all_who_get_the_same(bench: EventBench
 
 
 async def test_a_newer_plan_counts_for_what_comes_after(benches: list[EventBench]) -> None:
-    bench = EventBench(LIVE, LATE, rules=(Rule("some", Filter(), drop={"late": ("confidence",)}),))
+    bench = EventBench(rules=(Rule("some", Filter(), drop={"late": ("confidence",)}),))
     benches.append(bench)
     client = bench.client(principal(plan=LATE))
     await bench.subscribe(client)

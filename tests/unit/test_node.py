@@ -446,7 +446,7 @@ async def test_a_plan_without_a_limit_costs_no_place() -> None:
 
 
 async def test_leaving_cleans_everything(bench: Bench) -> None:
-    bench = Bench(DELAYED)
+    bench = Bench()
     for plan in (Plan("pro", max_connections=1), DELAYED):
         client = bench.client(principal(plan=plan))
         client.subscribe("A", channels=("indices",))
@@ -563,7 +563,6 @@ async def test_a_failed_call_is_answered_with_its_error_and_counted(bench: Bench
 
 
 async def test_what_clients_watch_is_demanded_live_or_delayed_and_nothing_else(bench: Bench) -> None:
-    bench = Bench(DELAYED)
     live, delayed = bench.client(), bench.client(principal(plan=DELAYED))
     live.subscribe("A", "B", channels=("indices",))
     delayed.subscribe("B", "C")
@@ -631,7 +630,7 @@ async def test_a_newer_token_that_covers_less_ends_what_it_does_not_cover(bench:
 
 
 async def test_a_newer_token_of_a_delayed_plan_moves_to_the_delayed_rooms_and_back(bench: Bench) -> None:
-    bench = Bench(DELAYED)
+    bench = Bench()
     client = bench.client()
     client.subscribe("A", "B")
     bench.tokens.known |= {"delayed": principal(plan=DELAYED, symbols=["A"]), "live": principal()}
@@ -644,7 +643,7 @@ async def test_a_newer_token_of_a_delayed_plan_moves_to_the_delayed_rooms_and_ba
 
 
 async def test_a_client_that_left_while_its_token_was_checked_stays_away(bench: Bench) -> None:
-    bench = Bench(DELAYED)
+    bench = Bench()
     client = bench.client()
     client.subscribe("A")
     bench.tokens.later = True
@@ -661,7 +660,6 @@ async def test_a_client_that_left_while_its_token_was_checked_stays_away(bench: 
 
 
 async def test_a_delayed_client_sees_prices_when_they_are_old_enough(bench: Bench) -> None:
-    bench = Bench(DELAYED)
     live, delayed = bench.client(), bench.client(principal(plan=DELAYED))
     for client in (live, delayed):
         client.subscribe("A")
@@ -677,7 +675,7 @@ async def test_a_delayed_client_sees_prices_when_they_are_old_enough(bench: Benc
 
 
 async def test_a_delayed_client_sees_nothing_newer_in_its_snapshot_or_quote(bench: Bench) -> None:
-    bench = Bench(DELAYED)
+    bench.client(principal(plan=DELAYED)).subscribe("A")
     client = bench.client(principal(plan=DELAYED))
     bench.publish("A", 1)
     bench.node.release_delayed()
@@ -689,6 +687,40 @@ async def test_a_delayed_client_sees_nothing_newer_in_its_snapshot_or_quote(benc
     assert client.snapshots() == [[1]]
     assert [status["state"] for status in client.sink.named("status")] == ["delayed", "delayed"]
     assert quoted(client.ask(GetQuote("A")))["bid"] == 1
+
+
+async def test_a_delayed_plan_that_nobody_uses_holds_nothing(bench: Bench) -> None:
+    live, delayed = bench.client(), bench.client(principal(plan=DELAYED))
+    live.subscribe("A", "B")
+    bench.publish("A", 1)
+    bench.publish("B", 1)
+    bench.node.release_delayed()
+    assert bench.node.lines.frames == 0
+    delayed.subscribe("A")
+    bench.publish("A", 2)
+    bench.publish("B", 2)
+    bench.node.release_delayed()
+    assert bench.node.lines.frames == 1
+    bench.node.leave(delayed.connection, closing.CLIENT_LEFT)
+    bench.clock.advance(5)
+    bench.node.release_delayed()
+    assert bench.node.lines.frames == 0
+
+
+async def test_a_price_from_before_its_first_delayed_client_is_shown_when_it_is_old_enough(
+    bench: Bench,
+) -> None:
+    client = bench.client(principal(plan=DELAYED))
+    bench.publish("A", 1)
+    bench.clock.advance(4)
+    client.subscribe("A")
+    seen = []
+    for _ in range(8):
+        bench.node.release_delayed()
+        bench.flush()
+        seen.append(len(client.prices()))
+        bench.clock.advance(1)
+    assert (client.snapshots(), seen) == ([[]], [0, 0, 0, 0, 0, 0, 1, 1])
 
 
 # Figures

@@ -22,8 +22,8 @@ PING_FRAME = b"\x89\x00"
 class World:
     """An engine, and clients on it."""
 
-    def __init__(self, *plans: Plan) -> None:
-        self.bench = Bench(*plans)
+    def __init__(self) -> None:
+        self.bench = Bench()
 
     def client(self, who: Principal | None = None) -> PlainClient:
         """An admitted client."""
@@ -168,7 +168,7 @@ async def test_what_is_for_another_tenant_is_not_heard(world: World, language: s
 
 @pytest.mark.parametrize("language", LANGUAGES)
 async def test_a_delayed_plan_sees_late_prices_and_is_told(language: str) -> None:
-    world = World(DELAYED)
+    world = World()
     world.bench.publish("A", 1)
     client = world.client(principal(plan=DELAYED))
     _, status = client.say(subscribe(language, "A"))

@@ -39,7 +39,7 @@ async def test_without_a_close_there_is_no_change(known: ProviderQuote | None) -
 
 async def test_one_who_sees_prices_late_learns_nothing_of_today() -> None:
     plan = type(PRO)("late", delay=10)
-    bench = Bench(plan)
+    bench = Bench()
     bench.node.quotes.known = {"AAPL": given_quote()}.get
     bench.publish("AAPL", 151)
     bench.node.release_delayed()
