@@ -14,6 +14,7 @@ from pytest_asyncio import is_async_test
 
 from tests.support.browser import find_chromium
 from tests.support.cluster import Cluster, running_cluster
+from tests.support.eventually import TIME_SCALE
 from tests.support.node import Node, find_node
 from tests.support.program import SETTINGS
 from tests.support.sdk import find_sdk
@@ -21,11 +22,17 @@ from tests.support.server import Server, serving
 from tests.support.valkey import Valkey, running_valkey
 
 TAPES = "MARKETSTREAM_TAPES"
+PATIENCE = "3"
 TURNS_TO_END = 20
 
 
 def pytest_configure() -> None:
-    """Takes the server's settings out of the environment; the folder of tapes is the tests' own."""
+    """Takes the server's settings out of the environment; the folder of tapes is the tests' own.
+
+    Limits are stretched unless the environment says otherwise, in scripts too: a limit only bounds a failure,
+    and tests share their processors with each other and with whatever else the machine does.
+    """
+    os.environ.setdefault(TIME_SCALE, PATIENCE)
     for name in [name for name in os.environ if name.startswith(SETTINGS) and name != TAPES]:
         del os.environ[name]
     # How long an example takes says more about what else the machine does than about the code.

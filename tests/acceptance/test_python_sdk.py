@@ -30,7 +30,7 @@ from marketstream_sdk import (
 )
 from marketstream_sdk.link import Pace
 from tests.conformance.market import new_symbol, price
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, scaled
 from tests.support.proxy import proxy
 from tests.support.server import JOBS, Server, free_port, running_server
 
@@ -433,7 +433,7 @@ async def test_scripts_need_no_event_loop(way: Way) -> None:
             called: list[str] = []
             with SyncMarketDataClient(server.url, token=server.token(), transport=way) as client:
                 client.subscribe("AAPL", lambda quote: called.append(quote.symbol))
-                with client.stream_quotes(["EUR/USD", "AAPL"], timeout=10) as stream:
+                with client.stream_quotes(["EUR/USD", "AAPL"], timeout=scaled(10)) as stream:
                     quotes = [next(stream) for _ in range(10)]
                 assert client.is_connected
                 assert client.get_quote("AAPL").symbol == "AAPL"

@@ -20,7 +20,7 @@ from marketstream_sdk import (
 )
 from marketstream_sdk.link import Pace
 from tests.conformance.market import new_symbol, price
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, scaled
 from tests.support.server import UNLIMITED, Server, free_port, running_server
 
 Way = Literal["socketio", "sse"]
@@ -225,7 +225,7 @@ async def test_scripts_hear_of_events_without_an_event_loop() -> None:
             with SyncMarketDataClient(server.url, token=server.token()) as client:
                 called: list[MarketEvent] = []
                 client.subscribe_events("script", called.append)
-                with client.stream_events("script", timeout=10) as stream:
+                with client.stream_events("script", timeout=scaled(10)) as stream:
                     loop.call_soon_threadsafe(started.set)
                     event = next(stream)
                 client.unsubscribe_events("script")

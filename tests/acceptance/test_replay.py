@@ -17,7 +17,7 @@ import pytest
 
 from tests.conformance.stream import streaming
 from tests.conformance.watcher import Watcher, watching
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, scaled
 from tests.support.node import Node
 from tests.support.server import Server, running_server
 from tests.support.tape import HEADER, best_prices, write_tape
@@ -113,7 +113,7 @@ async def test_an_event_stream_ends_on_the_last_price_of_each_symbol(tape: Path,
     last = last_of(expected)
     seen: dict[str, dict[str, Any]] = {}
     async with playing(tape) as server, streaming(server, *expected) as reader:
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(scaled(PATIENCE)):
             while seen != last:
                 price = (await reader.event()).data
                 seen[price["symbol"]] = price

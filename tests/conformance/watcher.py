@@ -6,7 +6,7 @@ from typing import Any
 
 import socketio
 
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, scaled
 from tests.support.server import Server
 
 NAMESPACE = "/market-data"
@@ -93,7 +93,7 @@ async def watching(
         auth={"token": token or server.token()},
         namespaces=[NAMESPACE],
         transports=WAYS[way],
-        wait_timeout=10,
+        wait_timeout=scaled(10),
     )
     try:
         await watcher.until("connected")

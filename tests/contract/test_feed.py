@@ -19,6 +19,7 @@ from marketstream.ports import Feed, QuoteSink
 from tests.support import alpaca
 from tests.support.alpaca import FakeAlpaca, serving_alpaca
 from tests.support.clock import FakeClock
+from tests.support.eventually import scaled
 from tests.support.sink import RecordingSink
 from tests.support.tape import write_tape
 from tests.support.yahoo import Streamer
@@ -181,7 +182,7 @@ async def test_a_waiting_feed_ends_promptly_when_cancelled(build: Callable[[Fake
     task = asyncio.create_task(build(FakeClock(), sleep).run(await eager(RecordingSink())))
     await waiting.wait()
     task.cancel()
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(scaled(1)):
         with pytest.raises(asyncio.CancelledError):
             await task
 

@@ -21,7 +21,7 @@ from tests.conformance.stream import streaming
 from tests.support.alpaca import KEY, SECRET, FakeAlpaca, Line, error, quote, serving_alpaca, trade
 from tests.support.builders import Bench
 from tests.support.clock import PatientClock
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, scaled
 from tests.support.server import running_server
 from tests.support.sink import RecordingSink
 
@@ -64,7 +64,7 @@ class Desk:
 
     async def end(self, task: asyncio.Task[None]) -> str:
         """Waits until the connection is lost; says why."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(scaled(5)):
             with pytest.raises(FeedLostError) as caught:
                 await task
         return str(caught.value)
@@ -261,7 +261,7 @@ async def errors_after(desk: Desk, vendor: FakeAlpaca, code: int) -> BaseExcepti
         line = await vendor.subscribed({"AAPL"})
         await eventually(lambda: desk.feed.status().symbols)
         await line.send({"T": "error", "code": code, "msg": "so it is"})
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(scaled(5)):
             await asyncio.wait([task])
         error = task.exception()
     assert error is not None
@@ -287,7 +287,7 @@ async def test_keys_that_are_not_known_are_final_and_do_not_show(vendor: FakeAlp
     desk = Desk(vendor, secret="wrong-secret")
     with capture_logs() as logs:
         async with desk.running() as task:
-            await asyncio.wait([task], timeout=5)
+            await asyncio.wait([task], timeout=scaled(5))
             error = task.exception()
     assert isinstance(error, FeedError)
     assert "402" in str(error)
@@ -567,7 +567,7 @@ async def test_it_ends_promptly_when_cancelled(vendor: FakeAlpaca, desk: Desk, m
         if moment == "subscribed":
             await vendor.subscribed({"AAPL"})
         task.cancel()
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(scaled(2)):
             with pytest.raises(asyncio.CancelledError):
                 await task
 

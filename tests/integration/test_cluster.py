@@ -27,7 +27,7 @@ from tests.conformance.market import new_symbol, numbers, price
 from tests.conformance.raw import RawSocket, raw_socket
 from tests.support.builders import best_price
 from tests.support.cluster import Cluster, Node, running_cluster
-from tests.support.eventually import eventually, wait_until
+from tests.support.eventually import eventually, scaled, wait_until
 from tests.support.gateways import gateways, is_ready, next_event, next_price, subscribe
 from tests.support.server import Server, free_port
 
@@ -111,7 +111,7 @@ async def _first_event(server: Server, symbol: str, last: str) -> str:
     """The id of the first price of a stream."""
     headers = {"Authorization": f"Bearer {server.token()}", "Last-Event-ID": last}
     async with (
-        aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(10)) as session,
+        aiohttp.ClientSession(headers=headers, timeout=aiohttp.ClientTimeout(scaled(10))) as session,
         session.get(f"{server.url}/market-data/stream", params={"symbols": symbol}) as answer,
     ):
         async for raw in answer.content:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.raw import raw_socket
-from tests.support.eventually import wait_until
+from tests.support.eventually import scaled, wait_until
 from tests.support.gateways import next_event
 from tests.support.node import FOLDER, Node
 from tests.support.pages import bundle, serving_folder
@@ -76,7 +76,7 @@ def _finished(program: Program) -> list[str]:
 def _publish_events(server: Server, *events: Mapping[str, Any]) -> None:
     """Publishes events, all of which must be good."""
     headers = {"Authorization": f"Bearer {server.token(scopes=('market:publish',))}"}
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=scaled(10))
     with closing(connection):
         connection.request("POST", "/api/v1/events", json.dumps(events), headers)
         assert json.loads(connection.getresponse().read())["accepted"] == len(events)

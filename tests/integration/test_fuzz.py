@@ -17,7 +17,7 @@ from tests.conformance.raw import PREFIX, enter, poller, raw_socket, say
 from tests.conformance.watcher import Watcher, watching
 from tests.support.builders import HOSTILE
 from tests.support.crowd import entered
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, scaled
 from tests.support.figures import memory, metric
 from tests.support.raw_socket import BINARY, CLOSE, ENGINE, PING, TEXT, UPGRADE, head, masked, wire
 from tests.support.server import Server
@@ -403,7 +403,7 @@ async def test_requests_that_are_no_http_are_answered_or_ended(server: Server) -
         async with wire(server.port) as way:
             await way.send(data)
             way.finish()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(scaled(10)):
                 answer = b""
                 while block := await way.read():
                     answer += block

@@ -21,7 +21,7 @@ from marketstream.engine.stats import Stats
 from marketstream.observability.clock import SystemClock
 from tests.conformance.market import BASE_MS, new_symbol, numbers, price
 from tests.conformance.raw import raw_socket
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, scaled
 from tests.support.gateways import gateways, next_price, subscribe
 from tests.support.server import running_server
 from tests.support.stream import GROUP, STREAM, add, add_raw, dead, fields, progress
@@ -353,7 +353,7 @@ async def test_reading_ends_promptly_when_it_is_cancelled_while_nothing_comes(
         await eventually(lambda: _progress(redis) == (0, 0), what="a group")
         await eventually(lambda: redis.info("clients")["blocked_clients"] == 1, what="a read that waits")
         reads.cancel()
-        done_, _ = await asyncio.wait([reads], timeout=1)
+        done_, _ = await asyncio.wait([reads], timeout=scaled(1))
         assert done_ == {reads}
 
 
@@ -380,7 +380,7 @@ async def test_a_flush_ends_when_what_was_published_before_it_is_in_redis(valkey
     reader.bus.attach(got.extend)
     async with running(reader.bus):
         await eventually(lambda: reader.bus.connected, what="a connection")
-        await asyncio.wait_for(reader.bus.flushed(), 5)
+        await asyncio.wait_for(reader.bus.flushed(), scaled(5))
 
         async def babble() -> None:
             number = 1_000
@@ -391,7 +391,7 @@ async def test_a_flush_ends_when_what_was_published_before_it_is_in_redis(valkey
 
         noise = asyncio.create_task(babble())
         reader.take(_best(symbol, 1), None)
-        await asyncio.wait_for(reader.bus.flushed(), 5)
+        await asyncio.wait_for(reader.bus.flushed(), scaled(5))
         [last] = await reader.bus.last([symbol], "acme")  # type: ignore[misc]  # asked of Redis
         assert last.at_ms == 1
         noise.cancel()
@@ -409,7 +409,7 @@ async def test_a_bus_that_is_cancelled_while_it_sends_ends(valkey: Valkey) -> No
             reader.take(_best("BUSY", number), None)
             await asyncio.sleep(0)
         task.cancel()
-        ended, _ = await asyncio.wait([task], timeout=5)
+        ended, _ = await asyncio.wait([task], timeout=scaled(5))
         assert ended == {task}
 
 

@@ -16,7 +16,7 @@ from marketstream.wire.keys import frames_channel, shard_of
 from tests.conformance.market import new_symbol, numbers, price
 from tests.conformance.raw import RawSocket, raw_socket
 from tests.support.builders import best_price
-from tests.support.eventually import eventually, wait_until
+from tests.support.eventually import eventually, scaled, wait_until
 from tests.support.gateways import gateways, is_ready, next_event, next_price, readiness, subscribe
 from tests.support.server import Server, running_server
 from tests.support.valkey import Valkey, running_valkey
@@ -122,7 +122,7 @@ async def test_a_frozen_redis_is_noticed_and_nothing_is_lost_when_it_goes_on(mor
         mortal.pause()
         for number in range(2, 50):
             await first.publish(prices=[price(symbol, number)])
-        assert (await asyncio.wait_for(next_event(there, "status"), 15))["state"] == "stale"
+        assert (await asyncio.wait_for(next_event(there, "status"), scaled(15)))["state"] == "stale"
         assert not await is_ready(second)
         mortal.go_on()
         await next_price(there, 49)

@@ -20,7 +20,7 @@ from marketstream.observability.clock import SystemClock
 from marketstream.ports import Lease
 from marketstream.wire import event, keys
 from tests.support.builders import Bench, best_price
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, scaled
 from tests.support.valkey import Valkey
 
 LATER = 4_000_000_000_000_000
@@ -260,7 +260,7 @@ async def heard(asking: RedisIntake) -> None:
 async def test_a_fault_at_one_publication_is_answered_and_the_next_one_is_judged(valkey: Valkey) -> None:
     async with court(valkey) as (asking, desk, _):
         with pytest.raises(UnavailableError):
-            await asyncio.wait_for(asking.submit(b"stumble"), 2)
+            await asyncio.wait_for(asking.submit(b"stumble"), scaled(2))
         with pytest.raises(InvalidMessageError) as refused:
             await asking.submit(b"bad")
         assert (str(refused.value), refused.value.path) == ("it is bad", "prices")

@@ -12,7 +12,7 @@ import pytest
 
 from tests.conformance.market import new_symbol, price, quote
 from tests.conformance.raw import RawSocket, raw_socket
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, scaled
 from tests.support.figures import metric
 from tests.support.gateways import is_ready, next_event, next_price, readiness, subscribe
 from tests.support.server import Server, running_server
@@ -157,7 +157,7 @@ async def test_when_the_feed_is_killed_the_other_one_goes_on(valkey: Valkey) -> 
             owner.kill()
             await socket.fence()
             before = len(values(socket, symbol))
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(scaled(5)):
                 while len(values(socket, symbol)) <= before + 1:
                     await next_event(socket, "price")
             assert taken(heir) == 1

@@ -100,7 +100,7 @@ def test_a_server_says_where_it_is_and_in_development_that_it_must_not_be_like_t
         assert started["url"].startswith("http://127.0.0.1:")
         assert started["feeds"] == ["synthetic"]
         assert entries["development_mode"]["level"] == "warning"
-        with urlopen(started["url"] + "dev/token", timeout=5) as answer:  # noqa: S310  # the server's own address
+        with urlopen(started["url"] + "dev/token", timeout=scaled(5)) as answer:  # noqa: S310  # the server's own address
             token = json.load(answer)["token"]
         assert program.terminate() == 0
         assert not any(token in line for line in program.out)
@@ -119,7 +119,7 @@ def test_a_token_of_the_command_line_opens_the_server() -> None:
 
 def ask(server: Server, token: str) -> int:
     """The status of a question that only an admin may ask."""
-    with urlopen(f"{server.url}/api/v1/market/ws/stats?token={token}", timeout=5) as answer:  # noqa: S310  # as above
+    with urlopen(f"{server.url}/api/v1/market/ws/stats?token={token}", timeout=scaled(5)) as answer:  # noqa: S310  # as above
         status: int = answer.status
         return status
 

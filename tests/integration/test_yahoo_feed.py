@@ -14,7 +14,7 @@ from marketstream.feeds.yahoo import YahooFeed
 from marketstream.ports import StreamStatus
 from tests.support.alarm import AlarmClock
 from tests.support.builders import Bench
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, scaled
 from tests.support.sink import RecordingSink
 from tests.support.yahoo import AT_MS, Streamer, frame
 
@@ -47,7 +47,7 @@ class Stage:
     async def lost(self) -> str:
         """The reason with which the run ended."""
         assert self.task is not None
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(scaled(10)):
             with pytest.raises(FeedLostError) as caught:
                 await self.task
         return str(caught.value)

@@ -1,7 +1,7 @@
 """Waiting for something to become true, instead of sleeping and hoping.
 
-A wait ends the moment its condition holds; its limit only bounds a failure. Slow machines stretch every
-limit by the environment's `TEST_TIME_SCALE` (a factor, 1 when absent).
+A wait ends the moment its condition holds; its limit only bounds a failure. Every limit is stretched by the
+environment's `TEST_TIME_SCALE`, a factor that `conftest.py` sets where nobody else did.
 """
 
 import asyncio
@@ -13,12 +13,13 @@ from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
+TIME_SCALE = "TEST_TIME_SCALE"
 PAUSE = 0.01
 
 
 def scaled(seconds: float) -> float:
     """A limit in seconds, stretched as the environment asks."""
-    return seconds * float(os.environ.get("TEST_TIME_SCALE", "1"))
+    return seconds * float(os.environ.get(TIME_SCALE, "1"))
 
 
 @overload

@@ -23,7 +23,7 @@ from typing import Any
 import aiohttp
 import jwt
 
-from tests.support.eventually import eventually, wait_until
+from tests.support.eventually import eventually, scaled, wait_until
 from tests.support.program import Program, clean_environment
 
 PLANS = Path(__file__).with_name("plans.toml")
@@ -151,7 +151,7 @@ class Server:
         """
         if not self._program.running:
             raise AssertionError(f"the server ended with {self.terminate()} instead of starting")
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=scaled(1))
         try:
             connection.request("GET", "/healthz")
             return connection.getresponse().status == http.HTTPStatus.OK

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from marketstream.core.model import Quote
 from marketstream.ports import QuoteSink
+from tests.support.eventually import scaled
 
 
 class RecordingSink:
@@ -96,7 +97,7 @@ class RecordingSink:
         if self._count >= count:
             event.set()
         self._wakers.append((count, event))
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(scaled(seconds)):
             await event.wait()
 
 

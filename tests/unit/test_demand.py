@@ -9,6 +9,7 @@ from marketstream.engine import demand as module
 from marketstream.engine.demand import Demand
 from marketstream.observability.clock import SystemClock
 from tests.support.clock import FakeClock
+from tests.support.eventually import scaled
 
 NOTHING: frozenset[str] = frozenset()
 
@@ -126,7 +127,7 @@ async def test_a_feed_waits_until_something_differs_from_what_it_knows(clock: Fa
         await asyncio.sleep(module.SETTLE)
     assert not waiting.done()
     demand.watch("B")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         assert await waiting == {"A", "B"}
 
 
@@ -170,7 +171,7 @@ async def test_a_feed_is_told_when_a_symbol_has_lingered_without_anything_else_h
     demand.watch("B")
     known = await demand.differs(NOTHING)
     demand.unwatch("A")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         assert await demand.differs(known) == {"B"}
 
 
@@ -179,7 +180,7 @@ async def test_every_feed_hears_of_a_change(clock: FakeClock) -> None:
     waiting = [asyncio.create_task(demand.differs(NOTHING)) for _ in range(3)]
     await asyncio.sleep(module.SETTLE * 2)
     demand.watch("A")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         assert await asyncio.gather(*waiting) == [{"A"}] * 3
 
 

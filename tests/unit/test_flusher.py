@@ -11,7 +11,7 @@ from marketstream.engine.connection import Connection
 from marketstream.engine.flusher import Flusher
 from marketstream.engine.stats import Stats
 from tests.support.clock import FakeClock
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, scaled
 from tests.support.recording import RecordingTransport
 
 FEW_TURNS = 5
@@ -249,7 +249,7 @@ async def test_nothing_waits_once_the_flusher_is_idle(works: Works) -> None:
     for number in range(LANE_BATCH * 2 + 1):
         works.tick(number)
     works.flusher.wake()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         await works.flusher.idle()
     assert len(sink.events) == LANE_BATCH * 2 + 1
 
@@ -258,7 +258,7 @@ async def test_a_client_that_takes_nothing_does_not_keep_the_flusher_busy(works:
     works.connect()[1].full = True
     works.tick()
     works.flusher.wake()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         await works.flusher.idle()
 
 

@@ -32,7 +32,7 @@ from marketstream.errors import (
 )
 from marketstream.wire import event, sse
 from tests.support.builders import AT_MS, HOUR_MS, Bench, Client, best_price, principal
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, scaled
 from tests.support.recording import RecordingTransport
 
 DELAYED = Plan("delayed", delay=10)
@@ -586,14 +586,14 @@ async def test_a_tape_waits_for_a_client_of_every_value_but_not_for_ever(bench: 
     assert not done
     client.sink.full = False
     bench.node.resume(client.connection)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         await waiting
     client.sink.full = True
     bench.publish("A", *range(6, 12))
     waiting = asyncio.create_task(bench.node.caught_up(patience=60))
     await asyncio.sleep(0)
     bench.clock.advance(61)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(scaled(5)):
         await waiting
 
 

@@ -16,7 +16,7 @@ from marketstream.errors import MarketstreamError
 from marketstream.publish import Tally, publish
 from marketstream.publish.relayed import RelayedRoad
 from marketstream.wire import intake, keys
-from tests.support.eventually import wait_until
+from tests.support.eventually import scaled, wait_until
 from tests.support.program import clean_environment
 from tests.support.valkey import Valkey, running_valkey
 
@@ -41,7 +41,7 @@ class Owner:
         self._client = valkey.client()
         self._inbox = self._client.pubsub()  # type: ignore[no-untyped-call]  # redis-py's types are not complete
         self._inbox.subscribe(keys.INTAKE)
-        assert self._inbox.get_message(timeout=5) is not None
+        assert self._inbox.get_message(timeout=scaled(5)) is not None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._work)
         self._thread.start()
