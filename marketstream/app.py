@@ -23,6 +23,7 @@ from marketstream.bus.redis import RedisBus
 from marketstream.bus.url import build_bus
 from marketstream.cache.redis import RedisCache
 from marketstream.engine.aggregator import Aggregator
+from marketstream.engine.ahead import Ahead
 from marketstream.engine.desk import Desk
 from marketstream.engine.drain import drain
 from marketstream.engine.entries import PriceEntries
@@ -136,8 +137,13 @@ class Server:
             places=self._presence.places if self._presence else None,
         )
         self.publisher = Publisher(bus=self._bus, stats=stats)
+        ahead = Ahead(clock=self._bus.clock, stats=stats, seconds=settings.feeds.max_ahead)
         self.aggregator = Aggregator(
-            publisher=self.publisher, clock=self._clock, stats=stats, stale_after=settings.feeds.stale_after
+            publisher=self.publisher,
+            clock=self._clock,
+            stats=stats,
+            ahead=ahead,
+            stale_after=settings.feeds.stale_after,
         )
         self._supervisor = Supervisor(aggregator=self.aggregator, node=self.node, clock=self._clock)
         self._market = Market(
@@ -147,7 +153,8 @@ class Server:
             registry=registry,
             aggregator=self.aggregator,
             publisher=self.publisher,
-            clock=self._clock,
+            clock=self._bus.clock,
+            ahead=ahead,
             stats=stats,
         )
         self._registry = registry
@@ -158,7 +165,9 @@ class Server:
         self._lease, self._intake = self._build_lease(desk)
         if self._feeds_market:
             self._register_feeds()
-            entries = PriceEntries(publish=self.publisher.publish_one, registry=registry, clock=self._clock)
+            entries = PriceEntries(
+                publish=self.publisher.publish_one, registry=registry, clock=self._bus.clock, ahead=ahead
+            )
             for work in build_ingests(
                 settings, self._bus, prices=entries, events=self._events, clock=self._clock, stats=stats
             ):

@@ -69,7 +69,7 @@ class InvalidMessageError(RequestError):
 
 
 class FutureTimeError(InvalidMessageError):
-    """A vendor dates a message later than it can be: one of the two clocks is wrong.
+    """A vendor or publisher dates a message later than it can be: one of the two clocks is wrong.
 
     Attributes:
         at_ms: That time, epoch milliseconds.

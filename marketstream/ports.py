@@ -42,6 +42,11 @@ class Bus(Protocol):
         ...
 
     @property
+    def clock(self) -> Clock:
+        """Time as cursors tell it: one for all processes, whatever the clock of this machine says."""
+        ...
+
+    @property
     def skew(self) -> int:
         """Microseconds by which cursors of two symbols may belie the order of their publishing; 0: never."""
         ...

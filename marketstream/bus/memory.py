@@ -17,7 +17,7 @@ class MemoryBus:
     """See `ports.Bus`; delivers within the call to `publish`."""
 
     def __init__(self, *, clock: Clock) -> None:
-        self._clock = clock
+        self.clock = clock
         self._cursor = 0
         self._last: dict[tuple[str | None, str], Frame] = {}
         self._receive: Callable[[Sequence[Frame]], None] | None = None
@@ -38,7 +38,7 @@ class MemoryBus:
 
     def publish(self, frames: Sequence[Frame]) -> None:
         """Stamps, remembers and delivers."""
-        cursor = max(self._cursor, self._clock.wall_ms() * 1000 - 1)
+        cursor = max(self._cursor, self.clock.wall_ms() * 1000 - 1)
         for frame in frames:
             cursor += 1
             frame.cursor = cursor

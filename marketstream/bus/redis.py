@@ -17,8 +17,10 @@ import structlog
 from redis.exceptions import RedisError
 
 from marketstream.bus.client import Client
+from marketstream.bus.clock import BusClock
 from marketstream.bus.listener import Listener
 from marketstream.bus.mirror import Field, Mirror, best, fields, stamp_order
+from marketstream.bus.reply import first_reason
 from marketstream.bus.sender import Sender
 from marketstream.bus.values import fetch
 from marketstream.core.backoff import Backoff
@@ -52,6 +54,7 @@ class RedisBus:
 
     Attributes:
         client: Commands go through it.
+        clock: Redis' time.
         node: Name of this process among those that share Redis.
         sender: What goes out.
     """
@@ -59,6 +62,7 @@ class RedisBus:
     def __init__(self, *, client: Client, clock: Clock, shards: int = keys.SHARDS) -> None:
         self.client = client
         self._clock = clock
+        self.clock = BusClock(clock)
         self._shards = shards
         self.sender = Sender(client, shards)
         self._mirror = Mirror()
@@ -197,7 +201,7 @@ class RedisBus:
                 await link.open()
             await self._session(link)
         except* Exception as group:  # noqa: BLE001  # whatever it was, the process and its clients go on
-            reason = _reason(group)
+            reason = first_reason(group)
         finally:
             self._link = None
             await link.close()
@@ -217,6 +221,7 @@ class RedisBus:
             async with asyncio.timeout(PATIENCE):
                 link.want(channels)
                 await link.hears(channels)
+            await self.clock.read(self.client)
             await self._restore()
             await self._resync(list(self._mirror))
             self._found()
@@ -247,6 +252,7 @@ class RedisBus:
         while True:
             await asyncio.sleep(CANARY_INTERVAL)
             self._sang.clear()
+            await self.clock.read(self.client)
             self._silent = set(self._canaries)
             for canary in self._canaries:
                 await self.client.publish(canary, b"")
@@ -381,17 +387,6 @@ class RedisBus:
 
 def _ignore(_: object) -> None:
     """Who has no receiver yet has nothing to lose."""
-
-
-def _reason(group: BaseExceptionGroup[BaseException]) -> str:
-    """The first cause, in words."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    said = str(error) if isinstance(error, RedisError | OSError | BusError) and str(error) else repr(error)
-    # redis-py may say no more than that it could not connect; what is behind it is what an operator needs.
-    cause = str(error.__cause__ or error.__context__ or "")
-    return said if not cause or cause in said else f"{said} {cause}"
 
 
 _: type[Bus] = RedisBus

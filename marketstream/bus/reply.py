@@ -8,6 +8,10 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
+from redis.exceptions import RedisError
+
+from marketstream.errors import BusError
+
 T = TypeVar("T")
 
 
@@ -36,3 +40,14 @@ def heed() -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
+
+
+def first_reason(group: BaseExceptionGroup[BaseException]) -> str:
+    """The first cause of a failure, in words."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    said = str(error) if isinstance(error, RedisError | OSError | BusError) and str(error) else repr(error)
+    # redis-py may say no more than that it could not connect; what is behind it is what an operator needs.
+    cause = str(error.__cause__ or error.__context__ or "")
+    return said if not cause or cause in said else f"{said} {cause}"

@@ -4,10 +4,12 @@ There is one aggregation for everybody, and one for each tenant that brings quot
 """
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from marketstream.core.aggregate import Aggregation
 from marketstream.core.frame import Frame
 from marketstream.core.model import BestPrice, Quote, Status
+from marketstream.engine.ahead import Ahead
 from marketstream.engine.node import Node
 from marketstream.engine.publisher import Publisher
 from marketstream.engine.stats import Stats
@@ -29,15 +31,23 @@ class Aggregator:
         publisher: Where best prices go.
         clock: Time.
         stats: Counters to keep.
+        ahead: How far times may be ahead.
         stale_after: Seconds after which a silent source leaves the best price.
     """
 
     def __init__(
-        self, *, publisher: Publisher, clock: Clock, stats: Stats, stale_after: float = 30.0
+        self,
+        *,
+        publisher: Publisher,
+        clock: Clock,
+        stats: Stats,
+        ahead: Ahead,
+        stale_after: float = 30.0,
     ) -> None:
         self._publisher = publisher
         self._clock = clock
         self._stats = stats
+        self._ahead = ahead
         self._stale_after = stale_after
         self._public = Aggregation(stale_after)
         self._private: dict[str, Aggregation] = {}
@@ -61,7 +71,9 @@ class Aggregator:
         self._lacking.clear()
 
     def offer(self, quotes: Sequence[Quote], feed: str, stale_after: float | None = None) -> None:
-        """Takes what a feed read; a late quote is counted and left out.
+        """Takes what a feed read; a late quote is counted and left out, one that is ahead is dated back.
+
+        A feed cannot be told that its clock is wrong, and what it says is true all the same.
 
         Args:
             quotes: In order.
@@ -70,9 +82,12 @@ class Aggregator:
         """
         now = self._clock.now()
         self._stats.quotes[feed] += len(quotes)
-        apply = self._public.apply
+        apply, (now_ms, latest_ms) = self._public.apply, self._ahead.bounds()
         changed: list[BestPrice] = []
         for quote in quotes:
+            if quote.at_ms > latest_ms:
+                self._ahead.note(feed, quote.at_ms, quote.source)
+                quote = replace(quote, at_ms=now_ms)  # noqa: PLW2901  # the same quote, dated better
             try:
                 best = apply(quote, now, feed=feed, stale_after=stale_after)
             except LateQuoteError:

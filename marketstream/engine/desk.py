@@ -7,9 +7,10 @@ sources meet. Where there is no such process, prices can still be published as t
 from marketstream.core.model import BestPrice, Quote
 from marketstream.core.symbols import SymbolRegistry
 from marketstream.engine.aggregator import Aggregator
+from marketstream.engine.ahead import Ahead
 from marketstream.engine.publisher import Publisher
 from marketstream.engine.stats import Stats
-from marketstream.errors import RequestError, UnavailableError
+from marketstream.errors import FutureTimeError, RequestError, UnavailableError
 from marketstream.ports import Clock, Intake
 from marketstream.wire import publication
 from marketstream.wire.json import dumps
@@ -25,7 +26,8 @@ class Desk:
         registry: Symbols of this server.
         aggregator: Where quotes go.
         publisher: Where prices go.
-        clock: Time.
+        clock: The time that all processes share.
+        ahead: How far publishers' times may be ahead of it.
         stats: Counters to keep.
     """
 
@@ -36,12 +38,14 @@ class Desk:
         aggregator: Aggregator,
         publisher: Publisher,
         clock: Clock,
+        ahead: Ahead,
         stats: Stats,
     ) -> None:
         self._registry = registry
         self._aggregator = aggregator
         self._publisher = publisher
         self._clock = clock
+        self._ahead = ahead
         self._stats = stats
 
     async def submit(self, body: bytes) -> bytes:
@@ -87,12 +91,16 @@ class Desk:
             if error is None:
                 accepted += 1
                 continue
-            self._stats.rejected["http"] += 1
+            if isinstance(error, FutureTimeError):
+                self._ahead.note(FEED, error.at_ms, item.source if isinstance(item, Quote) else "")
+            else:
+                self._stats.rejected["http"] += 1
             rejected.append({"index": index, "error": str(error)})
         return dumps({"accepted": accepted, "rejected": rejected})
 
     def _take(self, item: BestPrice | Quote, tenant: str | None) -> RequestError | None:
         try:
+            self._ahead.check(item.at_ms)
             if isinstance(item, Quote):
                 self._aggregator.offer_one(item, FEED, tenant)
             else:

@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from marketstream.core.model import BestPrice
 from marketstream.core.symbols import SymbolRegistry
-from marketstream.errors import LateQuoteError
+from marketstream.engine.ahead import Ahead
+from marketstream.errors import FutureTimeError, LateQuoteError
 from marketstream.ports import Clock
 from marketstream.wire import ingest
 
@@ -15,15 +16,22 @@ class PriceEntries:
     Args:
         publish: Takes a price and its tenant; raises `RequestError` for what it does not take.
         registry: Symbols of this server.
-        clock: Time.
+        clock: The time that all processes share.
+        ahead: How far back ends' times may be ahead of it.
     """
 
     def __init__(
-        self, *, publish: Callable[[BestPrice, str | None], None], registry: SymbolRegistry, clock: Clock
+        self,
+        *,
+        publish: Callable[[BestPrice, str | None], None],
+        registry: SymbolRegistry,
+        clock: Clock,
+        ahead: Ahead,
     ) -> None:
         self._publish = publish
         self._registry = registry
         self._clock = clock
+        self._ahead = ahead
 
     def take(self, data: bytes, entry_id: bytes) -> str:
         """Publishes what an entry says.
@@ -39,9 +47,13 @@ class PriceEntries:
             RequestError: It is a bad one.
         """
         added_ms = int(entry_id.partition(b"-")[0])
-        entry = ingest.parse(data, self._registry, self._clock.wall_ms(), added_ms)
         try:
+            entry = ingest.parse(data, self._registry, self._clock.wall_ms(), added_ms)
+            self._ahead.check(entry.price.at_ms)
             self._publish(entry.price, entry.tenant)
         except LateQuoteError:
             return "late"
+        except FutureTimeError as error:
+            self._ahead.note("stream", error.at_ms)
+            raise
         return "accepted"

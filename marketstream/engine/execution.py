@@ -286,7 +286,7 @@ class Execution:
             self._node.stats.discarded += outbox.supersede(symbol)
         prices: Sequence[Frame] = [frame for frame in known if frame.event == "price"]
         if line is not None:
-            at_ms = self._node.clock.wall_ms()
+            at_ms = self._bus.clock.wall_ms()
             line.begin(prices, self._node.clock.now(), at_ms)
             prices = line.last(symbols, tenant, prices, at_ms)
         if connection.sink.snapshots:

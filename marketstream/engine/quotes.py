@@ -90,7 +90,7 @@ class Quotes:
     ) -> bytes:
         found = known
         if line is not None:
-            now, at_ms = self._clock.now(), self._clock.wall_ms()
+            now, at_ms = self._clock.now(), self._bus.clock.wall_ms()
             line.ask(symbol, now)
             line.begin(known, now, at_ms)
             found = line.last([symbol], principal.tenant, known, at_ms)

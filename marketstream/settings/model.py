@@ -123,10 +123,12 @@ class Feeds(Section):
     Attributes:
         specs: Feeds as `serve --feed` takes them; they run together.
         stale_after: Seconds of silence after which a source leaves the best price.
+        max_ahead: Seconds by which the time of a quote or price may be ahead of the server's clock.
     """
 
     specs: Annotated[tuple[str, ...], _SPACES] = ()
     stale_after: Seconds = 30
+    max_ahead: Annotated[float, Field(gt=0, le=300)] = 5
 
 
 class Bus(Section):

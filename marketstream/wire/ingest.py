@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from marketstream.core.model import BestPrice
 from marketstream.core.symbols import SymbolRegistry
-from marketstream.errors import InvalidMessageError
+from marketstream.errors import FutureTimeError, InvalidMessageError
 from marketstream.wire.json import loads
 from marketstream.wire.publication import best_price, tenant_of
 
@@ -53,6 +53,8 @@ def parse(data: bytes, registry: SymbolRegistry, now_ms: int, added_ms: int) -> 
         payload["timestamp"] = added_ms
     try:
         price = best_price(payload, registry, now_ms)
+    except FutureTimeError as error:
+        raise FutureTimeError(f"payload.{error}", error.at_ms, path=f"payload.{error.path}") from error
     except InvalidMessageError as error:
         raise InvalidMessageError(f"payload.{error}", path=f"payload.{error.path}") from error
     return Entry(price, tenant_of(value))

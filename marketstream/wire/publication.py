@@ -7,13 +7,13 @@ from typing import Any
 
 from marketstream.core.model import BestPrice, Quote, Side
 from marketstream.core.symbols import SymbolRegistry, normalise
-from marketstream.errors import InvalidMessageError, RequestError
+from marketstream.errors import FutureTimeError, InvalidMessageError, RequestError
 from marketstream.wire.json import loads
 
 MAX_ITEMS = 10_000
 MAX_NAME = 64
 MAX_AHEAD_MS = 5 * 60 * 1000
-"""How far a publisher's clock may be ahead: a price of tomorrow would silence the symbol until then."""
+"""What lies further ahead is no wrong clock but a mistake of units; the engine allows clocks less."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,9 +184,8 @@ def _time(value: dict[str, Any], at_ms: int) -> int:
     if isinstance(time, bool) or not isinstance(time, int | float) or not 1 <= time < math.inf:
         raise InvalidMessageError("timestamp: must be epoch milliseconds", path="timestamp")
     if time > at_ms + MAX_AHEAD_MS:
-        raise InvalidMessageError(
-            "timestamp: lies in the future; epoch milliseconds are expected", path="timestamp"
-        )
+        text = "timestamp: lies in the future; epoch milliseconds are expected"
+        raise FutureTimeError(text, int(time), path="timestamp")
     return int(time)
 
 

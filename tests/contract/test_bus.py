@@ -190,6 +190,14 @@ async def test_cursors_rise_strictly_when_the_clock_is_corrected(line: Line, mil
     assert_rising(line.frames)
 
 
+async def test_the_clock_of_a_bus_is_the_one_that_its_cursors_are_stamped_by(line: Line) -> None:
+    """Whatever the clock of this machine says: that of the test is years behind."""
+    await line.listen("A")
+    await line.publish(price("A"))
+    (frame,) = line.frames
+    assert abs(line.bus.clock.wall_ms() - frame.cursor / 1000) < 60_000
+
+
 async def test_a_tenants_frames_and_everybodys_share_the_cursors_of_a_symbol(line: Line) -> None:
     await line.publish(price("A"), price("A", 2, "acme"), price("A", 3, "rival"), price("A", 4))
     assert_rising(line.frames)

@@ -15,6 +15,7 @@ from marketstream.bus.url import build_bus, build_clients
 from marketstream.core.frame import Frame
 from marketstream.core.model import BestPrice
 from marketstream.core.symbols import SymbolRegistry
+from marketstream.engine.ahead import Ahead
 from marketstream.engine.entries import PriceEntries
 from marketstream.engine.publisher import Publisher
 from marketstream.engine.stats import Stats
@@ -67,7 +68,12 @@ class Reader:
             client=client,
             reader=reader,
             source=Source(STREAM, GROUP, consumer),
-            take=PriceEntries(publish=self._publish, registry=SymbolRegistry("open"), clock=clock).take,
+            take=PriceEntries(
+                publish=self._publish,
+                registry=SymbolRegistry("open"),
+                clock=clock,
+                ahead=Ahead(clock=clock, stats=self.stats),
+            ).take,
             flushed=bus.flushed,
             clock=clock,
             stats=self.stats,

@@ -14,6 +14,7 @@ from marketstream.bus.redis import RedisBus
 from marketstream.bus.url import build_bus
 from marketstream.core.frame import Frame
 from marketstream.core.symbols import SymbolRegistry
+from marketstream.engine.ahead import Ahead
 from marketstream.engine.desk import Desk
 from marketstream.errors import InvalidMessageError, UnavailableError
 from marketstream.observability.clock import SystemClock
@@ -217,6 +218,7 @@ class Clumsy(Desk):
             aggregator=bench.aggregator,
             publisher=bench.publisher,
             clock=bench.clock,
+            ahead=Ahead(clock=bench.clock, stats=bench.stats),
             stats=bench.stats,
         )
         self.given: list[bytes] = []

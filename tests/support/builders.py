@@ -13,6 +13,7 @@ from marketstream.core.entitlements import Mode, Plan, Principal, compile_globs
 from marketstream.core.model import BestPrice, Quote, Side
 from marketstream.core.symbols import SymbolRegistry
 from marketstream.engine.aggregator import Aggregator
+from marketstream.engine.ahead import Ahead
 from marketstream.engine.connection import Connection
 from marketstream.engine.heartbeat import Heartbeat
 from marketstream.engine.node import Delivery, Node
@@ -200,7 +201,12 @@ class Bench:
             places=self.places,
         )
         self.publisher = Publisher(bus=self.bus, stats=self.stats)
-        self.aggregator = Aggregator(publisher=self.publisher, clock=self.clock, stats=self.stats)
+        self.aggregator = Aggregator(
+            publisher=self.publisher,
+            clock=self.clock,
+            stats=self.stats,
+            ahead=Ahead(clock=self.clock, stats=self.stats),
+        )
         self.heartbeat = Heartbeat(node=self.node, aggregator=self.aggregator)
         self._count = 0
 

@@ -86,7 +86,7 @@ class Cluster:
 
     def _join(self, number: int, bench: Bench) -> EventStreams:
         # The clock of the first is everybody's.
-        bench.clock = bench.node.clock = self.benches[0].clock
+        bench.clock = bench.node.clock = bench.bus.clock = self.benches[0].clock
         roads = Roads(
             _Road(self.events, bench), self.reports, self.orders, None, f"node{number}", self._find_dead
         )

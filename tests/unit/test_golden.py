@@ -19,6 +19,7 @@ from marketstream.core.closing import TOKEN_EXPIRED
 from marketstream.core.entitlements import Plan, Principal
 from marketstream.core.model import BestPrice, Side, Status
 from marketstream.core.symbols import SymbolRegistry
+from marketstream.engine.ahead import Ahead
 from marketstream.engine.desk import Desk
 from marketstream.errors import AuthFailedError
 from marketstream.transports.credentials import Credentials
@@ -286,6 +287,7 @@ async def http() -> AsyncIterator[TestClient[web.Request, web.Application]]:
         aggregator=bench.aggregator,
         publisher=bench.publisher,
         clock=bench.clock,
+        ahead=Ahead(clock=bench.clock, stats=bench.stats),
         stats=bench.stats,
     )
     publishing = Publishing(guard=Guard(verifier=bench.tokens, credentials=Credentials()), intake=desk)

@@ -110,12 +110,12 @@ class EventStreams:
         self._news = roads.news
         self._users: dict[User, list[Connection]] = {}
         self.broadcaster = Broadcaster(
-            clock=node.clock, send=node.send, settle=node.settle, stats=self.stats, window=window
+            clock=bus.clock, send=node.send, settle=node.settle, stats=self.stats, window=window
         )
         # The task group comes later.
         self._book = Book(store=store, router=self.router, spawn=lambda work: node.spawn(work))  # noqa: PLW0108
         self.desk = EventDesk(
-            clock=node.clock, road=roads.events, router=self.router, look=self._look, stats=self.stats
+            clock=bus.clock, road=roads.events, router=self.router, look=self._look, stats=self.stats
         )
         groups = groups_of(rules)
         self.workers = Workers(
@@ -128,7 +128,7 @@ class EventStreams:
             per_tenant=workers_per_tenant,
         )
         self.coordinator = Coordinator(
-            clock=node.clock,
+            clock=bus.clock,
             groups=groups,
             reports=roads.reports,
             orders=roads.orders,
@@ -270,7 +270,8 @@ class EventStreams:
         event, now = message.event, self._node.clock.now()
         self.stats.received += 1
         ends = event.expires_at_ms
-        expires_at = float("inf") if ends is None else self._node.monotonic(ends)
+        # By the clock that all processes share, like everything about an event.
+        expires_at = float("inf") if ends is None else now + (ends - self._bus.clock.wall_ms()) / 1000
         if expires_at <= now:
             self.stats.expired += 1
             return

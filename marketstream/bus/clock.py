@@ -1,0 +1,47 @@
+"""The clock that all processes on one Redis share: Redis' own, by which cursors are stamped.
+
+It is read now and then and goes on by this machine's monotonic clock in between, so that it never runs ahead
+of Redis, whatever this machine's wall clock says. Until it was read first the wall clock stands in.
+"""
+
+from marketstream.bus.client import Client, Script
+from marketstream.ports import Clock
+from marketstream.wire import keys
+
+_TIME = Script("local t = redis.call('TIME') return t[1] * 1000 + math.floor(t[2] / 1000)")
+
+
+class BusClock:
+    """See the module and `ports.Clock`.
+
+    Args:
+        own: The clock of this machine.
+    """
+
+    def __init__(self, own: Clock) -> None:
+        self._own = own
+        # Epoch milliseconds at Redis when this machine's monotonic clock stood at 0.
+        self._origin_ms: float | None = None
+
+    def now(self) -> float:
+        """Monotonic seconds of this machine."""
+        return self._own.now()
+
+    def wall_ms(self) -> int:
+        """Epoch milliseconds at Redis: what it is there by now, or was a moment ago."""
+        if self._origin_ms is None:
+            return self._own.wall_ms()
+        return int(self._origin_ms + self._own.now() * 1000)
+
+    async def read(self, client: Client) -> None:
+        """Asks Redis for its time.
+
+        Raises:
+            RedisError, OSError: It does not answer.
+        """
+        # With a key, so that a cluster knows which node to ask; their clocks are close together.
+        (at_ms,) = await client.evaluate(_TIME, [([keys.LEASE], [])])
+        self._origin_ms = int(at_ms) - self._own.now() * 1000
+
+
+_: type[Clock] = BusClock
