@@ -24,12 +24,13 @@ from marketstream.bus.url import build_bus
 from marketstream.cache.redis import RedisCache
 from marketstream.engine.aggregator import Aggregator
 from marketstream.engine.ahead import Ahead
+from marketstream.engine.delivery import Delivery
 from marketstream.engine.desk import Desk
 from marketstream.engine.drain import drain
 from marketstream.engine.entries import PriceEntries
 from marketstream.engine.heartbeat import Heartbeat
 from marketstream.engine.market import Market
-from marketstream.engine.node import Delivery, Node
+from marketstream.engine.node import Node
 from marketstream.engine.publisher import Publisher
 from marketstream.engine.stats import Stats
 from marketstream.engine.supervisor import Supervisor
@@ -402,6 +403,7 @@ def _delivery(settings: Settings) -> Delivery:
         idle_timeout=given.idle_timeout,
         slow_timeout=given.slow_timeout,
         connect_timeout=given.connect_timeout,
+        max_unadmitted=given.max_unadmitted,
         token_warning=given.token_warning,
         max_delay=given.flush_max_delay_ms / 1000,
         lane_capacity=given.every_queue,

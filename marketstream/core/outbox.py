@@ -69,6 +69,8 @@ class Outbox(Generic[OwnerT]):
         owner: Whoever writes for this outbox.
         tenant: Tenant of the client; frames of another tenant never come here.
         slots: The newest frame of each key, oldest key first. The hub writes here directly.
+        control_capacity: Ordered messages that may wait.
+        control_limit: Bytes that they may have.
         dirty: True while the outbox is in the list of those with something to send.
         lanes: Special deliveries by symbol.
         control: Messages in order, which nothing replaces.
@@ -84,6 +86,7 @@ class Outbox(Generic[OwnerT]):
         "control",
         "control_bytes",
         "control_capacity",
+        "control_limit",
         "dirty",
         "lanes",
         "moved",
@@ -103,6 +106,7 @@ class Outbox(Generic[OwnerT]):
         self.pushed = 0
         self.moved = 0
         self.control_capacity = control_capacity
+        self.control_limit = CONTROL_BYTES
         self.lanes: dict[str, Lane] | None = None
         self.dirty = False
         self.wake_at: float | None = None
@@ -133,7 +137,7 @@ class Outbox(Generic[OwnerT]):
             False when the client let so many of them wait that there is no room: it must be closed.
         """
         self.control_bytes += len(frame.body)
-        if self.pushed >= self.control_capacity or self.control_bytes > CONTROL_BYTES:
+        if self.pushed >= self.control_capacity or self.control_bytes > self.control_limit:
             return False
         self.pushed += 1
         self.control.append(frame)

@@ -7,6 +7,7 @@ microsecond per connection, so ten thousand idle clients cost less than one perc
 import asyncio
 
 from marketstream.core import closing
+from marketstream.engine import memory
 from marketstream.engine.aggregator import Aggregator
 from marketstream.engine.connection import Connection
 from marketstream.engine.node import Node
@@ -52,6 +53,8 @@ class Heartbeat:
         self._aggregator.expire()
         node.release_delayed()
         node.settle()
+        if node.unadmitted.ebbed():
+            memory.release()
         node.stats.rate = node.stats.delivered - self._delivered
         self._delivered = node.stats.delivered
 

@@ -6,7 +6,6 @@ only carries it out.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
 
 import structlog
 
@@ -24,16 +23,19 @@ from marketstream.core.commands import (
 from marketstream.core.entitlements import Principal
 from marketstream.core.frame import Frame
 from marketstream.core.hub import Hub
+from marketstream.core.outbox import CONTROL_BYTES
 from marketstream.core.session import Session
 from marketstream.core.symbols import SymbolRegistry
 from marketstream.engine.connection import Connection, Sink
-from marketstream.engine.delay import MAX_BYTES, DelayLines
+from marketstream.engine.delay import DelayLines
+from marketstream.engine.delivery import Delivery
 from marketstream.engine.demand import Demand
 from marketstream.engine.execution import Answer, Execution
 from marketstream.engine.flusher import Flusher
 from marketstream.engine.places import LocalPlaces
 from marketstream.engine.quotes import Quotes
 from marketstream.engine.stats import Stats
+from marketstream.engine.unadmitted import MAX_MESSAGE_BYTES, MAX_MESSAGES, Unadmitted
 from marketstream.errors import UnavailableError
 from marketstream.ports import Bus, Clock, Places, Verifier
 from marketstream.wire import keys
@@ -42,35 +44,6 @@ log = structlog.get_logger(__name__)
 
 EventHandler = Callable[[Principal, EventCommand], Awaitable[EventReply]]
 WorkHandler = Callable[[Connection, WorkCommand], WorkReply]
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """How connections are treated; all times in seconds.
-
-    Attributes:
-        heartbeat_interval: Between two `heartbeat` events.
-        idle_timeout: A client that says nothing for so long is closed.
-        slow_timeout: A client that takes nothing for so long is closed.
-        connect_timeout: A connection that is not admitted by then is closed.
-        token_warning: Before its token ends a client is told so.
-        max_delay: A price may wait so long for others to share its write.
-        lane_capacity: Values of mode `every` that may wait, per symbol.
-        control_capacity: Ordered messages that may wait.
-        max_messages: Messages a second that a client may send.
-        delayed_bytes: Bytes that prices held back for delayed plans may take.
-    """
-
-    heartbeat_interval: float = 30
-    idle_timeout: float = 120
-    slow_timeout: float = 30
-    connect_timeout: float = 45
-    token_warning: float = 60
-    max_delay: float = 0.02
-    lane_capacity: int = 1_000
-    control_capacity: int = 1_000
-    max_messages: int = 1_000
-    delayed_bytes: int = MAX_BYTES
 
 
 class Node:
@@ -82,6 +55,7 @@ class Node:
         stats: The counters.
         lines: Prices held back for delayed plans.
         connections: Every open connection by id, admitted or not.
+        unadmitted: Those of them that are not.
         bus_lag_ms: Milliseconds between publishing and receiving, of the newest frame.
         spawn: Starts a task in the process's task group; set when there is one.
         ending: Transports that have said their last words, while their clients have not hung up.
@@ -110,6 +84,7 @@ class Node:
         self.demand = Demand(clock=clock)
         self.hub: Hub[Connection] = Hub(self._opened, self._emptied)
         self.connections: dict[str, Connection] = {}
+        self.unadmitted = Unadmitted(delivery.max_unadmitted)
         self.spawn: Callable[[Coroutine[None, None, None]], object] = asyncio.ensure_future
         self.ending: set[object] = set()
         self.draining = False
@@ -135,12 +110,16 @@ class Node:
     # Connections
 
     def open(self, ident: str, transport: str, sink: Sink, address: str = "") -> Connection:
-        """Registers a new connection that is not admitted yet."""
-        connection = Connection(
-            ident, transport, sink, self.clock.now(), control_capacity=self.delivery.control_capacity
-        )
+        """Registers a new connection that is not admitted yet; where many are, another one has to go."""
+        connection = Connection(ident, transport, sink, self.clock.now(), control_capacity=MAX_MESSAGES)
+        connection.outbox.control_limit = MAX_MESSAGE_BYTES
         connection.address = address
         self.connections[ident] = connection
+        if (evicted := self.unadmitted.add(connection)) is not None:
+            self.refuse(closing.EVICTED.code.upper())
+            # Without last words: in a flood they would be kept for clients that never fetch them.
+            self.leave(evicted, closing.EVICTED)
+            evicted.sink.close(closing.EVICTED)
         return connection
 
     def verify(self, token: str) -> Principal | Awaitable[Principal]:
@@ -174,6 +153,9 @@ class Node:
             self._let_in(connection, principal)
 
     def _let_in(self, connection: Connection, principal: Principal) -> None:
+        self.unadmitted.remove(connection)
+        connection.outbox.control_capacity = self.delivery.control_capacity
+        connection.outbox.control_limit = CONTROL_BYTES
         connection.placed = principal.plan.max_connections > 0
         connection.session = Session(principal, self._registry)
         connection.outbox.tenant = principal.tenant
@@ -228,6 +210,7 @@ class Node:
             return
         connection.closed = True
         self.connections.pop(connection.id, None)
+        self.unadmitted.remove(connection)
         session = connection.session
         if session is None:
             return

@@ -67,6 +67,10 @@ class EngineCollector(Collector):
         yield _counter("ws_connections", "Admitted connections", "transport", stats.opened)
         yield _counter("ws_connections_closed", "Ended connections", "reason", stats.closed)
         yield _counter("ws_handshakes_refused", "Refused handshakes", "code", stats.refused)
+        waiting = len(self._node.unadmitted)
+        yield GaugeMetricFamily(
+            "ws_unadmitted_connections", "Connections that wait to be let in", value=waiting
+        )
         yield CounterMetricFamily("ws_subscriptions", "Symbols subscribed", value=stats.subscriptions)
         yield _counter("ws_commands", "Calls of clients by outcome", "code", stats.commands)
 

@@ -270,6 +270,7 @@ class Delivery(Section):
         control_queue: Answers and notices kept per client.
         token_warning: Seconds before its token's end that a client is told.
         connect_timeout: Seconds a client may take to present itself.
+        max_unadmitted: Connections that may wait for that; then the longest waiting goes for a new one.
         max_messages_per_second: More than that from one client closes it.
         notsent_lowat: Bytes the kernel may hold unsent for a client.
         delayed_bytes: Bytes that prices held back for delayed plans may take.
@@ -283,6 +284,7 @@ class Delivery(Section):
     control_queue: Count = 1000
     token_warning: Seconds = 60
     connect_timeout: Seconds = 45
+    max_unadmitted: Count = 2000
     max_messages_per_second: Count = 1000
     notsent_lowat: Count = 16384
     delayed_bytes: Count = 128 * 1024 * 1024

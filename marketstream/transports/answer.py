@@ -93,8 +93,9 @@ def surround(handler: Handler, origins: OriginPolicy) -> Handler:
             response = failure(error)
         except web.HTTPException as refusal:
             response = _translate(refusal)
-        except Exception:
-            log.exception("request_crashed", path=request.path)
+        except Exception as error:
+            if not (isinstance(error, ConnectionError) and _is_gone(request)):
+                log.exception("request_crashed", path=request.path)
             response = failure(MarketstreamError())
         if not response.prepared:
             for name, value in origins.headers(request):
@@ -104,6 +105,11 @@ def surround(handler: Handler, origins: OriginPolicy) -> Handler:
         return response
 
     return answer
+
+
+def _is_gone(request: web.Request) -> bool:
+    """Whether the client left in the middle of its request, which is nobody's fault here."""
+    return request.transport is None or request.transport.is_closing()
 
 
 def _translate(refusal: web.HTTPException) -> web.Response:

@@ -25,12 +25,19 @@ class Credentials:
         Raises:
             UnauthorizedError: There is none.
         """
-        if isinstance(given, str) and given:
-            return given
-        token = self.in_request(request)
-        if token is None:
-            raise UnauthorizedError("a token is required")
-        return token
+        return self.first(given, self.in_request(request))
+
+    @staticmethod
+    def first(*given: object) -> str:
+        """The first of some values that is a token.
+
+        Raises:
+            UnauthorizedError: None is.
+        """
+        for token in given:
+            if isinstance(token, str) and token:
+                return token
+        raise UnauthorizedError("a token is required")
 
     def in_request(self, request: web.Request) -> str | None:
         """The token in the HTTP request itself; None when there is none."""

@@ -72,12 +72,15 @@ class Decoder:
 
     Args:
         limit: Bytes a message may have, over all its fragments.
+
+    Attributes:
+        limit: The same, of messages that are not complete yet.
     """
 
-    __slots__ = ("_buffer", "_fragments", "_limit", "_opcode", "_text")
+    __slots__ = ("_buffer", "_fragments", "_opcode", "_text", "limit")
 
     def __init__(self, limit: int) -> None:
-        self._limit = limit
+        self.limit = limit
         self._buffer = bytearray()
         self._fragments: bytearray | None = None
         self._opcode = 0
@@ -132,8 +135,8 @@ class Decoder:
                 return None
             size = int.from_bytes(buffer[start : start + width])
             start += width
-        if opcode < CLOSE and size + self._held() > self._limit:
-            raise FrameError(MESSAGE_TOO_BIG, f"a message may have {self._limit} bytes")
+        if opcode < CLOSE and size + self._held() > self.limit:
+            raise FrameError(MESSAGE_TOO_BIG, f"a message may have {self.limit} bytes")
         return (start, size) if len(buffer) >= start + 4 else None
 
     def _held(self) -> int:

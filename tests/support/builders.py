@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Iterable
 from typing import Any
 
-from aiohttp.test_utils import make_mocked_request
 from hypothesis import strategies as st
 
 from marketstream.bus.memory import MemoryBus
@@ -15,8 +14,9 @@ from marketstream.core.symbols import SymbolRegistry
 from marketstream.engine.aggregator import Aggregator
 from marketstream.engine.ahead import Ahead
 from marketstream.engine.connection import Connection
+from marketstream.engine.delivery import Delivery
 from marketstream.engine.heartbeat import Heartbeat
-from marketstream.engine.node import Delivery, Node
+from marketstream.engine.node import Node
 from marketstream.engine.places import LocalPlaces
 from marketstream.engine.publisher import Publisher
 from marketstream.engine.stats import Stats
@@ -253,9 +253,7 @@ class Edge(Bench):
     def arrive(self) -> Client:
         """A client that has not shaken hands yet."""
         client = self.open()
-        socket = EngineSocket(
-            self.server.eio, f"secret of {client.connection.id}", make_mocked_request("GET", "/")
-        )
+        socket = EngineSocket(self.server.eio, f"secret of {client.connection.id}", None)
         socket.connection = client.connection
         self.sockets[client.connection.id] = self.server.eio.sockets[socket.sid] = socket
         return client

@@ -8,7 +8,8 @@ from aiohttp import web
 from marketstream.core import closing
 from marketstream.core.closing import CloseReason
 from marketstream.core.frame import Frame
-from marketstream.engine.node import Delivery, Node
+from marketstream.engine.delivery import Delivery
+from marketstream.engine.node import Node
 from marketstream.transports import websocket
 from marketstream.transports.websocket import WebSocketStream
 from marketstream.wire import socketio

@@ -20,7 +20,7 @@ from marketstream.core.commands import (
 from marketstream.core.entitlements import Mode, Plan
 from marketstream.core.frame import Frame
 from marketstream.core.model import Status
-from marketstream.engine.node import Delivery
+from marketstream.engine.delivery import Delivery
 from marketstream.engine.places import LocalPlaces
 from marketstream.errors import (
     AuthFailedError,

@@ -21,10 +21,13 @@ from marketstream.core.closing import CloseReason
 from marketstream.core.frame import Frame
 from marketstream.engine.connection import Connection
 from marketstream.engine.node import Node
+from marketstream.engine.unadmitted import MAX_PAYLOAD as UNADMITTED_PAYLOAD
 from marketstream.transports import websocket
 from marketstream.transports.address import AddressReader
+from marketstream.transports.credentials import Credentials
 from marketstream.transports.identifier import new_identifier
 from marketstream.transports.origin import OriginPolicy
+from marketstream.transports.socketio.body import read_packets
 from marketstream.transports.socketio.polling import PollingSink
 from marketstream.transports.websocket import WebSocketStream
 from marketstream.wire import socketio as wire
@@ -57,6 +60,9 @@ class EngineStream(WebSocketStream):
 
     A websocket that is only being tried beside the polls of its session is not the sink yet.
 
+    Attributes:
+        deadline: Ends that; None where the session began on the websocket.
+
     Args:
         server: The server.
         socket: The client.
@@ -68,13 +74,19 @@ class EngineStream(WebSocketStream):
     personal = True
     snapshots = True
     keeps = False
-    __slots__ = ("_server", "_socket", "keepalive_interval")
+    __slots__ = ("_server", "_socket", "deadline", "keepalive_interval")
 
     def __init__(self, server: "EngineServer", socket: "EngineSocket") -> None:
         super().__init__(server.node, server.max_payload)
         self.keepalive_interval: float = server.ping_interval
+        self.deadline: asyncio.TimerHandle | None = None
         self._server = server
         self._socket = socket
+
+    def received(self, data: bytes) -> None:
+        """The client sent something."""
+        self._decoder.limit = self._server.limit_of(self.connection)
+        super().received(data)
 
     def message(self, message: Message) -> None:
         """One packet, or an attachment of an event that was refused when its text part came."""
@@ -98,6 +110,9 @@ class EngineStream(WebSocketStream):
             self._socket.gone()
         else:
             self._socket.probing = False
+            if self.deadline is not None:
+                # It would keep the session alive.
+                self.deadline.cancel()
 
 
 class EngineSocket:
@@ -105,11 +120,13 @@ class EngineSocket:
 
     Attributes:
         sid: Engine.IO's session id: a secret between server and client, unlike `connection.id`.
-        request: The request it began with, until the handshake is decided.
+        token: What the request it began with says of its client, until that is let in. Of the request nothing
+            else is kept: it may be large, and anybody can make one.
         connection: The engine's side of it.
         closed: True once it is gone (python-engineio asks for it).
         upgraded: True once it is on a websocket.
         probing: True while a websocket is being tried beside the polls.
+        posting: True while the body of a request is read.
     """
 
     __slots__ = (
@@ -118,19 +135,21 @@ class EngineSocket:
         "_sessions",
         "closed",
         "connection",
+        "posting",
         "probing",
-        "request",
         "sid",
+        "token",
         "upgraded",
     )
 
-    def __init__(self, server: "EngineServer", sid: str, request: web.Request) -> None:
+    def __init__(self, server: "EngineServer", sid: str, token: str | None) -> None:
         self.sid = sid
-        self.request: web.Request | None = request
+        self.token = token
         self.connection: Connection
         self.closed = False
         self.upgraded = False
         self.probing = False
+        self.posting = False
         self._server = server
         self._meter = MessageMeter(server.node.delivery.max_messages)
         self._sessions: dict[str, Any] | None = None
@@ -188,7 +207,7 @@ class EngineSocket:
         if self.closed:
             return
         self.closed = True
-        self.request = None
+        self.token = None
         self._server.forget(self)
         self._server.edge.on_lost(self, reason)
         self._server.node.leave(self.connection, reason)
@@ -212,6 +231,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
         *,
         node: Node,
         edge: Edge,
+        credentials: Credentials,
         origins: OriginPolicy,
         addresses: AddressReader,
         max_payload: int,
@@ -223,6 +243,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
         Args:
             node: The engine.
             edge: Who gets the messages.
+            credentials: Where tokens are found.
             origins: Which web pages may connect.
             addresses: Where clients are.
             max_payload: Bytes a message, or a POST of messages, may have.
@@ -231,6 +252,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
         """
         self.node = node
         self.edge = edge
+        self._credentials = credentials
         self._origins = origins
         self._addresses = addresses
         self.max_payload = max_payload
@@ -269,6 +291,10 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
             return self._upgrade(request, socket)
         return await self._poll(request, socket)
 
+    def limit_of(self, connection: Connection) -> int:
+        """Bytes that a message, or a POST of messages, of a client may have."""
+        return self.max_payload if connection.session else min(self.max_payload, UNADMITTED_PAYLOAD)
+
     def forget(self, socket: EngineSocket) -> None:
         """Drops a socket that is gone."""
         self.sockets.pop(socket.sid, None)
@@ -283,7 +309,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
             return self._refuse(request, BAD_REQUEST, "the server is going down", 503)
         if request.method != "GET" or (transport == "websocket") != websocket.is_upgrade(request):
             return self._refuse(request, BAD_HANDSHAKE, "not a handshake")
-        socket = EngineSocket(self, new_identifier(), request)
+        socket = EngineSocket(self, new_identifier(), self._credentials.in_request(request))
         if transport == "websocket":
             return self._begin_websocket(request, socket)
         sink = PollingSink(socket.gone, self.ping_interval)
@@ -308,20 +334,20 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
         socket.connection.heard_at = self.node.clock.now()
         if socket.upgraded:
             return self._refuse(request, BAD_REQUEST, "the session is on a websocket")
-        if (request.content_length or 0) > self.max_payload:
-            self.node.close(socket.connection, closing.MESSAGE_TOO_BIG)
-            return self._refuse(request, BAD_REQUEST, "the payload is too large", 413)
-        body = await request.content.read(self.max_payload + 1)
-        while len(body) <= self.max_payload and not request.content.at_eof():
-            body += await request.content.read(self.max_payload + 1 - len(body))
-        if len(body) > self.max_payload:
-            self.node.close(socket.connection, closing.MESSAGE_TOO_BIG)
-            return self._refuse(request, BAD_REQUEST, "the payload is too large", 413)
+        if socket.posting:
+            self.node.close(socket.connection, closing.INVALID_MESSAGE)
+            return self._refuse(request, BAD_REQUEST, "two posts at the same time")
+        socket.posting = True
         try:
-            packets = body.decode().split("\x1e")
+            packets = await read_packets(request, self.limit_of(socket.connection))
         except UnicodeDecodeError:
             self.node.close(socket.connection, closing.INVALID_MESSAGE)
             return self._refuse(request, BAD_REQUEST, "the payload is not UTF-8")
+        finally:
+            socket.posting = False
+        if packets is None:
+            self.node.close(socket.connection, closing.MESSAGE_TOO_BIG)
+            return self._refuse(request, BAD_REQUEST, "the payload is too large", 413)
         for packet in packets:
             if socket.closed:
                 return self._refuse(request, BAD_REQUEST, "the session has ended")
@@ -352,7 +378,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
         stream.connection = socket.connection
         answer = websocket.accept(request, stream, self._origins.headers(request), lowat=self._lowat)
         socket.probing = True
-        asyncio.get_running_loop().call_later(
+        stream.deadline = asyncio.get_running_loop().call_later(
             self.node.delivery.connect_timeout, self._end_probe, stream, socket
         )
         return answer

@@ -39,10 +39,9 @@ class MarketServer(socketio.AsyncServer):  # type: ignore[misc]  # python-socket
 class MarketData:
     """Reads the packets of clients and answers them."""
 
-    def __init__(self, *, node: Node, manager: HubManager, credentials: Credentials) -> None:
+    def __init__(self, *, node: Node, manager: HubManager) -> None:
         self._node = node
         self._manager = manager
-        self._credentials = credentials
 
     def on_message(self, socket: EngineSocket, text: str) -> None:
         """See `engine.Edge.on_message`."""
@@ -83,12 +82,9 @@ class MarketData:
         if socket.connection.session is not None:
             self._complain(socket, InvalidMessageError("the namespace was entered before"))
             return None
-        origin = socket.request
         try:
-            if origin is None:
-                raise InvalidMessageError("the handshake is over")
             given = packet.data.get("token") if isinstance(packet.data, dict) else None
-            found = self._node.verify(self._credentials.find(origin, given))
+            found = self._node.verify(Credentials.first(given, socket.token))
             if isawaitable(found):
                 return self._admit_later(socket, found)
             return self._admit(socket, found)
@@ -128,7 +124,7 @@ class MarketData:
     def _welcome(self, socket: EngineSocket, principal: Principal) -> None:
         connection = socket.connection
         self._manager.add(socket)
-        socket.request = None
+        socket.token = None
         socket.push(wire.connect(connection.id))
         socket.push(
             event.connected(
@@ -229,10 +225,11 @@ def build_socketio(
         ping_timeout=ping_timeout,
         monitor_clients=False,
     )
-    edge = MarketData(node=node, manager=manager, credentials=credentials)
+    edge = MarketData(node=node, manager=manager)
     server.eio.use(
         node=node,
         edge=edge,
+        credentials=credentials,
         origins=origins,
         addresses=addresses,
         max_payload=max_payload,

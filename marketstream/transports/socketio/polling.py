@@ -6,7 +6,6 @@ that ended between two polls stays for one more, so that its last words are hear
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 
 from marketstream.core.closing import CloseReason
@@ -41,7 +40,7 @@ class PollingSink:
         self.writable = False
         self._on_close = on_close
         self._poll: asyncio.Future[None] | None = None
-        self._rest: deque[bytes] = deque()
+        self._rest: list[bytes] = []
         self._closed = False
 
     def write(self, data: bytes) -> None:
@@ -79,7 +78,7 @@ class PollingSink:
         Returns:
             Packets that no poll has taken: they go first on the other transport.
         """
-        rest, self._rest = list(self._rest), deque()
+        rest, self._rest = self._rest, []
         self.writable = False
         self.release()
         return rest
@@ -96,7 +95,7 @@ class PollingSink:
         """
         if not self._rest:
             await self._wait(node, connection, patience)
-        packets = [self._rest.popleft() for _ in range(min(PACKETS, len(self._rest)))]
+        packets, self._rest = self._rest[:PACKETS], self._rest[PACKETS:]
         if self._closed and not self._rest:
             self._on_close()
         return wire.SEPARATOR.join(packets) or wire.NOOP.body
