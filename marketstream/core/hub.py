@@ -181,6 +181,11 @@ class Hub(Generic[OwnerT]):
         else:
             self.overflowed.append(outbox.owner)
 
+    def send_first(self, outbox: Outbox[OwnerT], kind: str, frame: Frame) -> None:
+        """Give one client a message that goes before all others, and replaces one of its kind."""
+        outbox.put_first(kind, frame)
+        self.mark(outbox)
+
     def offer(self, outbox: Outbox[OwnerT], frame: Frame) -> None:
         """Offers one client a keyed frame that is not a price."""
         if frame.key is not None:

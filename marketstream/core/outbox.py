@@ -14,6 +14,8 @@ CONTROL_CAPACITY = 1_000
 CONTROL_BYTES = 4 * 1024 * 1024
 LANE_CAPACITY = 1_000
 LANE_BATCH = 256
+WRITE_BYTES = 64 * 1024
+"""Bytes of ordered messages in one write: what must go first cannot overtake what was written before."""
 SLACK = 0.1
 """Part of an interval by which a paced value may be late without shifting those that follow."""
 
@@ -74,6 +76,7 @@ class Outbox(Generic[OwnerT]):
         dirty: True while the outbox is in the list of those with something to send.
         lanes: Special deliveries by symbol.
         control: Messages in order, which nothing replaces.
+        first: What each of the first of them is; a newer one of the same kind takes its place.
         pushed: How many of them count against `control_capacity`.
         moved: How many of them came out of lanes.
         wake_at: After `take`: monotonic seconds at which more can be taken; None when nothing waits.
@@ -88,6 +91,7 @@ class Outbox(Generic[OwnerT]):
         "control_capacity",
         "control_limit",
         "dirty",
+        "first",
         "lanes",
         "moved",
         "owner",
@@ -103,6 +107,7 @@ class Outbox(Generic[OwnerT]):
         self.slots: dict[str, Frame] = {}
         self.control: list[Frame] = []
         self.control_bytes = 0
+        self.first: tuple[str, ...] = ()
         self.pushed = 0
         self.moved = 0
         self.control_capacity = control_capacity
@@ -128,6 +133,7 @@ class Outbox(Generic[OwnerT]):
         """Forgets everything, because the client is gone."""
         self.slots.clear()
         self.control = []
+        self.first = ()
         self.lanes = None
 
     def push(self, frame: Frame) -> bool:
@@ -142,6 +148,17 @@ class Outbox(Generic[OwnerT]):
         self.pushed += 1
         self.control.append(frame)
         return True
+
+    def put_first(self, kind: str, frame: Frame) -> None:
+        """Put a message before all that wait, in the place of the last one of its kind if that waits.
+
+        There is one of each kind at most, so they need no capacity.
+        """
+        if kind in self.first:
+            self.control[self.first.index(kind)] = frame
+        else:
+            self.first = (kind, *self.first)
+            self.control.insert(0, frame)
 
     def open_lane(self, lane: Lane) -> None:
         """Gives a symbol special delivery from now on."""
@@ -189,15 +206,16 @@ class Outbox(Generic[OwnerT]):
         lane.waiting.clear()
         return left
 
-    def take(self, now: float) -> tuple[list[Frame], list[Lane]]:
+    def take(self, now: float, limit: float = WRITE_BYTES) -> tuple[list[Frame], list[Lane]]:
         """Everything that may go out now, in order, and the lanes that have a loss to report.
 
-        What a lane holds beyond one batch, or before it is due, stays; `wake_at` then says when to come back.
+        What a lane holds beyond one batch, or before it is due, stays, and so does what is behind `limit`
+        bytes of ordered messages; `wake_at` then says when to come back.
         """
-        frames = self.control
-        if frames:
-            self.control = []
-            self.control_bytes = self.pushed = self.moved = 0
+        frames = self._take_control(limit)
+        if self.control:
+            self.wake_at = now
+            return frames, []
         if self.slots:
             frames = [*frames, *self.slots.values()] if frames else list(self.slots.values())
             self.slots.clear()
@@ -217,3 +235,20 @@ class Outbox(Generic[OwnerT]):
                 at = max(lane.due, now)
                 self.wake_at = at if self.wake_at is None else min(self.wake_at, at)
         return frames, lagging
+
+    def _take_control(self, limit: float) -> list[Frame]:
+        taken = self.control
+        if not taken:
+            return taken
+        self.first = ()
+        size = 0
+        for at, frame in enumerate(taken):
+            size += len(frame.body)
+            if size > limit and at:
+                self.control = taken[at:]
+                self.control_bytes = max(0, self.control_bytes - size + len(frame.body))
+                self.pushed = max(0, self.pushed - at)
+                return taken[:at]
+        self.control = []
+        self.control_bytes = self.pushed = self.moved = 0
+        return taken

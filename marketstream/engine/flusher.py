@@ -10,13 +10,14 @@ back through `resume`. A client that is dead costs the others nothing.
 
 import asyncio
 import heapq
+import math
 from collections.abc import Callable, Sequence
 from itertools import count
 from weakref import ref
 
 from marketstream.core.frame import Frame
 from marketstream.core.hub import Hub
-from marketstream.core.outbox import Lane, Outbox
+from marketstream.core.outbox import WRITE_BYTES, Lane, Outbox
 from marketstream.engine.alarm import Alarm
 from marketstream.engine.connection import Connection
 from marketstream.engine.stats import Stats
@@ -136,10 +137,10 @@ class Flusher:
     def finish(self, connection: Connection) -> None:
         """Writes what waits for one client right away, before it is closed."""
         if connection.sink.writable or connection.sink.keeps:
-            self._write_all(connection, self._clock.now())
+            self._write_all(connection, self._clock.now(), math.inf)
 
-    def _write_all(self, connection: Connection, now: float) -> bool:
-        frames = self._take(connection.outbox, now)
+    def _write_all(self, connection: Connection, now: float, limit: float = WRITE_BYTES) -> bool:
+        frames = self._take(connection.outbox, now, limit)
         if not frames:
             return True
         try:
@@ -150,10 +151,10 @@ class Flusher:
         self._stats.delivered += len(frames)
         return True
 
-    def _take(self, outbox: Outbox[Connection], now: float) -> list[Frame]:
+    def _take(self, outbox: Outbox[Connection], now: float, limit: float) -> list[Frame]:
         ordered = len(outbox.control)
-        frames, lagging = outbox.take(now)
-        self._stats.taken += len(frames) - ordered
+        frames, lagging = outbox.take(now, limit)
+        self._stats.taken += len(frames) - (ordered - len(outbox.control))
         if outbox.wake_at is not None:
             self._wake_later(outbox, outbox.wake_at)
         return [*self._losses(lagging), *frames] if lagging else frames

@@ -43,7 +43,7 @@ class Heartbeat:
             if now >= connection.keepalive_at:
                 connection.keepalive_at = now + sink.keepalive_interval
                 if sink.keepalive is not None:
-                    node.send(connection, sink.keepalive)
+                    node.hub.send_first(connection.outbox, "ping", sink.keepalive)
             if now >= connection.heartbeat_at:
                 connection.heartbeat_at = now + node.delivery.heartbeat_interval
                 if sink.listens:

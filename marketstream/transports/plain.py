@@ -45,10 +45,7 @@ class PlainStream(WebSocketStream):
     """
 
     keepalive: Frame | None = PING
-    listens = True
-    personal = True
     snapshots = False
-    keeps = False
     __slots__ = ("_language", "dialect", "keepalive_interval")
 
     def __init__(self, node: Node, limit: int, keepalive_interval: float) -> None:

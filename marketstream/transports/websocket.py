@@ -8,9 +8,11 @@ from aiohttp import HttpVersion11, web
 from marketstream.core import closing
 from marketstream.core.bucket import MessageMeter
 from marketstream.core.closing import CloseReason
+from marketstream.core.frame import Frame
 from marketstream.engine.node import Node
 from marketstream.transports.stream import NOTSENT_LOWAT, Stream, TakenOver, response_head, take_over
 from marketstream.wire import websocket
+from marketstream.wire.dialect import Dialect
 from marketstream.wire.websocket import Decoder, FrameError, Message
 
 VERSION = "13"
@@ -21,13 +23,20 @@ _KEY = re.compile("[A-Za-z0-9+/]{21}[AQgw]==")
 
 
 class WebSocketStream(Stream):
-    """A stream that speaks WebSocket.
+    """A stream that speaks WebSocket; edges say the rest of what a `Sink` is.
 
     Args:
         node: The engine.
         limit: Bytes a message of the client may have.
     """
 
+    dialect: Dialect
+    keepalive: Frame | None
+    keepalive_interval: float
+    listens = True
+    personal = True
+    snapshots: bool
+    keeps = False
     __slots__ = ("_decoder", "_meter")
 
     def __init__(self, node: Node, limit: int) -> None:
@@ -72,9 +81,7 @@ class WebSocketStream(Stream):
     def _handle(self, message: Message) -> None:
         match message.kind:
             case "ping":
-                # Who reads no answers gets none: they would pile up in the transport.
-                if self.writable:
-                    self.write(websocket.encode(message.data, websocket.PONG))
+                self._pong(websocket.encode(message.data, websocket.PONG))
             case "pong":
                 pass
             case "close":
@@ -82,6 +89,15 @@ class WebSocketStream(Stream):
                 self.end()
             case _:
                 self.message(message)
+
+    def _pong(self, pong: bytes) -> None:
+        if self.writable:
+            self.write(pong)
+        elif self.connection.sink is self:
+            # Before the prices that wait, and only for the latest ping: more would pile up (RFC 6455, 5.5.3).
+            frame = Frame("", pong)
+            frame.wrapped[self.dialect] = pong
+            self.node.hub.send_first(self.connection.outbox, "websocket pong", frame)
 
 
 def is_upgrade(request: web.Request) -> bool:

@@ -10,6 +10,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
+from typing import Any
 
 import pytest
 import websocket
@@ -50,7 +51,7 @@ async def test_the_stock_client_of_python_sees_the_code_each_time(
     messages = ["x" * BIG] if what == "big" else [SMALL] * 20_000
 
     def once() -> int | None:
-        client = websocket.create_connection(address(server, path), timeout=20)
+        client: Any = websocket.create_connection(address(server, path), timeout=20)
         try:
             for message in messages:
                 client.send(message)
@@ -64,7 +65,7 @@ async def test_the_stock_client_of_python_sees_the_code_each_time(
         except (OSError, websocket.WebSocketException):
             return None
         finally:
-            client.close(timeout=1)
+            client.shutdown()
 
     codes = [await asyncio.to_thread(once) for _ in range(TIMES)]
     assert codes == [code] * TIMES

@@ -27,7 +27,7 @@ class EchoStream(WebSocketStream):
     dialect: Dialect = socketio.WEBSOCKET
     keepalive: Frame | None = None
     keepalive_interval = 3_600.0
-    listens = personal = snapshots = keeps = False
+    snapshots = False
 
     def __init__(self, node: Node) -> None:
         super().__init__(node, LIMIT)

@@ -242,6 +242,26 @@ async def test_more_than_one_batch_goes_out_in_several_flushes_by_itself(works: 
     assert [number for _, number in sink.events] == list(range(LANE_BATCH * 2 + 1))
 
 
+async def test_many_large_messages_go_out_in_several_writes_by_themselves(works: Works) -> None:
+    """And what has to go first never waits for more than one of them."""
+    connection, sink = works.connect()
+    for _ in range(8):
+        works.hub.send(connection.outbox, Frame("", b"x" * 30_000))
+    works.tick(1)
+    works.flusher.wake()
+    await eventually(lambda: not len(connection.outbox), what="an empty outbox")
+    assert [len(data) // 30_000 for data in sink.writes] == [2, 2, 2, 2]
+    assert works.stats.taken == 1
+
+
+async def test_last_words_are_one_write_however_much_waits(works: Works) -> None:
+    connection, sink = works.connect()
+    for _ in range(8):
+        works.hub.send(connection.outbox, Frame("", b"x" * 30_000))
+    works.flusher.finish(connection)
+    assert [len(data) // 30_000 for data in sink.writes] == [8]
+
+
 async def test_nothing_waits_once_the_flusher_is_idle(works: Works) -> None:
     """What a feed that can wait, such as a tape, relies on."""
     _, sink = works.connect(Lane("A", lossless=True))

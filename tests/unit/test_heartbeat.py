@@ -148,6 +148,18 @@ async def test_a_slow_client_finds_one_heartbeat_not_a_heap_of_them(bench: Beats
     assert client.connection.outbox.control == []
 
 
+async def test_a_slow_client_finds_one_ping_before_everything_else(bench: Beats) -> None:
+    slow = bench.client(sink=RecordingTransport(keepalive=PING, keepalive_interval=5))
+    slow.sink.full = True
+    bench.node.send(slow.connection, Frame("", b"3answer"))
+    bench.run(20)
+    slow.sink.full = False
+    bench.node.resume(slow.connection)
+    bench.flush()
+    assert slow.sink.packets[:2] == ["2", "3answer"]
+    assert slow.sink.packets.count("2") == 1
+
+
 async def test_a_transport_gets_its_keepalive_in_its_own_rhythm_admitted_or_not(bench: Beats) -> None:
     sinks = [RecordingTransport(keepalive=PING, keepalive_interval=interval) for interval in (10, 25)]
     bench.client(sink=sinks[0])

@@ -1,8 +1,10 @@
+import math
+
 import pytest
 
 from marketstream.core import outbox as module
 from marketstream.core.frame import Frame
-from marketstream.core.outbox import CONTROL_BYTES, LANE_BATCH, Lane, Outbox
+from marketstream.core.outbox import CONTROL_BYTES, LANE_BATCH, WRITE_BYTES, Lane, Outbox
 
 
 def frame(key: str = "A", body: bytes = b"{}") -> Frame:
@@ -47,6 +49,67 @@ def test_what_was_taken_is_not_touched_by_what_comes_later() -> None:
     assert len(taken) == 1
 
 
+def test_a_sign_of_life_goes_before_all_that_waits() -> None:
+    """A pong too late is a client that leaves: RFC 6455, 5.5.2."""
+    lane = Lane("L", lossless=True)
+    box = outbox(lane)
+    lossless, price, answer, pong, ping = filled(lane, 1), frame(), message(), message(), message()
+    box.slots["A"] = price
+    box.push(answer)
+    box.put_first("pong", pong)
+    box.put_first("ping", ping)
+    assert box.take(0) == ([ping, pong, answer, price, *lossless], [])
+
+
+def test_only_the_latest_of_each_kind_waits() -> None:
+    """So a client that asks without reading needs no room for the answers: RFC 6455, 5.5.3."""
+    box = outbox()
+    pongs = [message() for _ in range(2_000)]
+    for pong in pongs:
+        box.put_first("pong", pong)
+        box.put_first("ping", pong)
+    assert len(box) == 2
+    assert box.push(message())
+    assert box.take(0)[0][:2] == [pongs[-1]] * 2
+
+
+def test_a_sign_of_life_after_a_write_goes_before_what_is_left_of_it() -> None:
+    box = outbox()
+    messages = [message(b"x" * 40_000) for _ in range(4)]
+    for each in messages:
+        box.push(each)
+    price = box.slots["A"] = frame()
+    assert box.take(5) == (messages[:1], [])
+    assert box.wake_at == 5
+    pong = message()
+    box.put_first("pong", pong)
+    assert box.take(5) == ([pong, messages[1]], [])
+    assert box.take(5) == ([messages[2]], [])
+    assert box.take(5) == ([messages[3], price], [])
+    assert box.wake_at is None
+
+
+def test_prices_wait_until_all_that_comes_before_them_is_written() -> None:
+    """A snapshot that is still waiting must not be overtaken by a newer price."""
+    box = outbox()
+    snapshot, price = message(b"x" * WRITE_BYTES), frame()
+    box.push(message(b"x"))
+    box.push(snapshot)
+    box.slots["A"] = price
+    assert len(box.take(0)[0]) == 1
+    assert box.take(0)[0] == [snapshot, price]
+
+
+def test_what_is_left_of_a_write_still_counts_against_the_bounds() -> None:
+    box = outbox()
+    for _ in range(100):
+        assert box.push(message(b"x" * 40_000))
+    box.take(0)
+    assert (box.control_bytes, box.pushed) == (99 * 40_000, 99)
+    box.take(0, math.inf)
+    assert (box.control_bytes, box.pushed, box.control) == (0, 0, [])
+
+
 def test_ordered_messages_are_refused_beyond_their_number() -> None:
     box: Outbox[str] = Outbox("me", control_capacity=2)
     assert [box.push(message()) for _ in range(3)] == [True, True, False]
@@ -59,7 +122,7 @@ def test_ordered_messages_are_refused_beyond_their_bytes() -> None:
     box = outbox()
     half = b"x" * (CONTROL_BYTES // 2)
     assert [box.push(message(half)) for _ in range(3)] == [True, True, False]
-    box.take(0)
+    box.take(0, math.inf)
     assert box.push(message(half))
 
 

@@ -70,10 +70,7 @@ class EngineStream(WebSocketStream):
 
     dialect: Dialect = wire.WEBSOCKET
     keepalive: Frame | None = wire.PING
-    listens = True
-    personal = True
     snapshots = True
-    keeps = False
     __slots__ = ("_server", "_socket", "deadline", "keepalive_interval")
 
     def __init__(self, server: "EngineServer", socket: "EngineSocket") -> None:
@@ -194,7 +191,9 @@ class EngineSocket:
             case "3" | "6":
                 pass
             case "2":
-                self.push(Frame("", b"3" + packet[1:].encode()))
+                node.hub.send_first(
+                    self.connection.outbox, "engine pong", Frame("", b"3" + packet[1:].encode())
+                )
                 node.settle()
             case "1":
                 node.leave(self.connection, closing.CLIENT_LEFT)
