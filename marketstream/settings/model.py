@@ -4,16 +4,11 @@
 """
 
 import ipaddress
-import json
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     IPvAnyNetwork,
     SecretStr,
@@ -22,37 +17,11 @@ from pydantic import (
 
 from marketstream.core.symbols import normalise
 from marketstream.security.jwt import MIN_SECRET_BYTES
-
-
-def _split(pattern: str) -> BeforeValidator:
-    """Reads a list out of one environment variable: a JSON array, or parts between separators."""
-
-    def split(value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        if value.lstrip().startswith("["):
-            return json.loads(value)
-        return [part for part in re.split(pattern, value.strip()) if part]
-
-    return BeforeValidator(split)
-
-
-_COMMAS = _split(r"\s*,\s*")
-_SPACES = _split(r"\s+")  # a feed spec holds commas of its own
+from marketstream.settings.section import COMMAS, SPACES, Count, Seconds, Section
+from marketstream.settings.vendor import Providers
 
 Source = Literal["yahoo", "fmp", "alpha_vantage", "tiingo", "synthetic"]
 MOST_SYMBOLS = 50
-
-Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(gt=0)]
-Allowed = Annotated[int, Field(ge=0)]
-WebAddress = Annotated[str, Field(pattern=r"^https?://")]
-
-
-class Section(BaseModel):
-    """A table of settings: never changed once read, and nothing in it is unknown."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Server(Section):
@@ -74,8 +43,8 @@ class Server(Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     role: Literal["all", "gateway", "feed", "jobs"] = "all"
     drain_timeout: Seconds = 10
-    cors_origins: Annotated[tuple[str, ...], _COMMAS] = ("http://localhost:3000",)
-    trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], _COMMAS] = (
+    cors_origins: Annotated[tuple[str, ...], COMMAS] = ("http://localhost:3000",)
+    trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], COMMAS] = (
         ipaddress.ip_network("127.0.0.0/8"),
         ipaddress.ip_network("::1/128"),
     )
@@ -101,7 +70,7 @@ class Auth(Section):
 
     secret: SecretStr | None = None
     jwks: Annotated[str | None, Field(min_length=1)] = None
-    algorithms: Annotated[tuple[Literal["HS256", "RS256", "ES256", "EdDSA"], ...], _COMMAS] = ()
+    algorithms: Annotated[tuple[Literal["HS256", "RS256", "ES256", "EdDSA"], ...], COMMAS] = ()
     audience: Annotated[str | None, Field(min_length=1)] = None
     issuer: Annotated[str | None, Field(min_length=1)] = None
     default_plan: str = "basic"
@@ -126,7 +95,7 @@ class Feeds(Section):
         max_ahead: Seconds by which the time of a quote or price may be ahead of the server's clock.
     """
 
-    specs: Annotated[tuple[str, ...], _SPACES] = ()
+    specs: Annotated[tuple[str, ...], SPACES] = ()
     stale_after: Seconds = 30
     max_ahead: Annotated[float, Field(gt=0, le=300)] = 5
 
@@ -180,19 +149,19 @@ class Market(Section):
         sectors: A symbol that stands for a sector, and the sector's name, each.
     """
 
-    providers: Annotated[tuple[Source, ...], _COMMAS] = ()
-    popular: Annotated[tuple[Annotated[str, AfterValidator(_symbol)], ...], _COMMAS] = (
+    providers: Annotated[tuple[Source, ...], COMMAS] = ()
+    popular: Annotated[tuple[Annotated[str, AfterValidator(_symbol)], ...], COMMAS] = (
         *("AAPL", "MSFT", "NVDA", "AMZN", "GOOGL", "META", "TSLA"),
         *("JPM", "XOM", "JNJ", "PG", "WMT"),
     )
-    indices: Annotated[tuple[Annotated[str, AfterValidator(_named)], ...], _COMMAS] = (
+    indices: Annotated[tuple[Annotated[str, AfterValidator(_named)], ...], COMMAS] = (
         "^GSPC S&P 500",
         "^IXIC Nasdaq Composite",
         "^DJI Dow Jones",
         "^RUT Russell 2000",
         "^VIX CBOE Volatility",
     )
-    sectors: Annotated[tuple[Annotated[str, AfterValidator(_named)], ...], _COMMAS] = (
+    sectors: Annotated[tuple[Annotated[str, AfterValidator(_named)], ...], COMMAS] = (
         "XLK Technology",
         "XLF Financials",
         "XLV Health Care",
@@ -352,75 +321,6 @@ class Log(Section):
 
     level: Literal["debug", "info", "warning", "error", "critical"] = "info"
     format: Literal["auto", "json", "console"] = "auto"
-
-
-class Vendor(Section):
-    """How one data provider is asked.
-
-    Attributes:
-        base_url: Where its paths begin.
-        timeout: Seconds that an answer may take.
-        per_minute: Questions in a minute, of all processes together; 0: any number.
-        per_day: Questions on a day of UTC; 0: any number.
-    """
-
-    base_url: WebAddress
-    timeout: Seconds = 2
-    per_minute: Allowed
-    per_day: Allowed
-
-
-class Yahoo(Vendor):
-    """Yahoo Finance, which names no limits."""
-
-    base_url: WebAddress = "https://query2.finance.yahoo.com"
-    per_minute: Allowed = 30
-    per_day: Allowed = 2000
-
-
-class Fmp(Vendor):
-    """Financial Modeling Prep."""
-
-    base_url: WebAddress = "https://financialmodelingprep.com/stable"
-    per_minute: Allowed = 30
-    per_day: Allowed = 250
-
-
-class AlphaVantage(Vendor):
-    """Alpha Vantage."""
-
-    base_url: WebAddress = "https://www.alphavantage.co"
-    per_minute: Allowed = 5
-    per_day: Allowed = 25
-
-
-class Tiingo(Vendor):
-    """Tiingo."""
-
-    base_url: WebAddress = "https://api.tiingo.com"
-    per_minute: Allowed = 5
-    per_day: Allowed = 500
-
-
-class Providers(Section):
-    """Data providers: keys, and how they are asked. One without its key is unconfigured, which is no error.
-
-    Attributes:
-        failures: Failures in a row after which a provider is left alone.
-        pause: Seconds for which it is.
-    """
-
-    failures: Count = 5
-    pause: Seconds = 30
-    alpha_vantage_api_key: SecretStr | None = None
-    financial_modeling_prep_api_key: SecretStr | None = None
-    tiingo_api_key: SecretStr | None = None
-    alpaca_api_key: SecretStr | None = None
-    alpaca_api_secret: SecretStr | None = None
-    yahoo: Yahoo = Yahoo()
-    fmp: Fmp = Fmp()
-    alpha_vantage: AlphaVantage = AlphaVantage()
-    tiingo: Tiingo = Tiingo()
 
 
 class Settings(Section):

@@ -14,7 +14,7 @@ from marketstream.providers.guard import Guard, Observe
 from marketstream.providers.http import HttpClient
 from marketstream.providers.tiingo import Tiingo
 from marketstream.providers.yahoo import Yahoo
-from marketstream.settings.model import Providers
+from marketstream.settings.vendor import Providers
 
 NAMES = ("yahoo", "fmp", "alpha_vantage", "tiingo")
 """Providers in the order in which they are asked; each has a table of settings of its name."""

@@ -22,8 +22,8 @@ from marketstream.errors import (
 from marketstream.ports import Provider
 from marketstream.providers.budget import MemoryBudget
 from marketstream.providers.http import retry_after
-from marketstream.settings.model import Providers
 from marketstream.settings.provider import NAMES, Vendors, allowances, load_vendors
+from marketstream.settings.vendor import Providers
 from tests.support import vendors as played
 from tests.support.clock import FakeClock
 from tests.support.eventually import eventually
