@@ -15,6 +15,7 @@ import structlog
 import uvloop
 from aiohttp import web
 
+from marketstream import wiring
 from marketstream.bus.intake import RedisIntake
 from marketstream.bus.lease import RedisLease
 from marketstream.bus.memory import MemoryLease
@@ -41,17 +42,14 @@ from marketstream.observability.metrics import build_registry
 from marketstream.ports import Backlog, Feed, Intake, Lease
 from marketstream.security.jwt import TokenVerifier, sign_token
 from marketstream.settings import Settings, load_plans, load_registry
-from marketstream.transports import answer
 from marketstream.transports import web as page
 from marketstream.transports.address import AddressReader
 from marketstream.transports.credentials import Credentials
-from marketstream.transports.origin import OriginPolicy
 from marketstream.transports.plain import PlainWebSocket
 from marketstream.transports.rest.dev import Development
 from marketstream.transports.rest.health import Health
 from marketstream.transports.socketio.namespace import MarketServer, build_socketio
 from marketstream.transports.sse import EventStream
-from marketstream.wiring import ReadSide, attach_reading, build_cache, build_events, build_ingests
 
 log = structlog.get_logger(__name__)
 
@@ -159,17 +157,17 @@ class Server:
             stats=stats,
         )
         self._registry = registry
-        self._events = build_events(
+        self._events = wiring.build_events(
             settings, node=self.node, bus=self._bus, presence=self._presence, plans=plans
         )
-        self._cache = build_cache(settings, self._clock)
+        self._cache = wiring.build_cache(settings, self._clock)
         self._lease, self._intake = self._build_lease(desk)
         if self._feeds_market:
             self._register_feeds()
             entries = PriceEntries(
                 publish=self.publisher.publish_one, registry=registry, clock=self._bus.clock, ahead=ahead
             )
-            for work in build_ingests(
+            for work in wiring.build_ingests(
                 settings, self._bus, prices=entries, events=self._events, clock=self._clock, stats=stats
             ):
                 self._market.add_work(work)
@@ -181,7 +179,7 @@ class Server:
                 self._presence.listen(True)
             else:
                 self._market.add_work(self._presence.follow)
-        self._reading: ReadSide | None = None
+        self._reading: wiring.ReadSide | None = None
         self.socketio: MarketServer
         self.app = self._build_app(frozenset(plans))
 
@@ -198,7 +196,7 @@ class Server:
             self.app, access_log=None, handle_signals=False, keepalive_timeout=KEEPALIVE, shutdown_timeout=1.0
         )
         await runner.setup()
-        answer.attach(runner, OriginPolicy(self._settings.server.cors_origins))
+        wiring.attach_gate(runner, self._settings, self.node)
         try:
             await self._listen(runner)
             async with asyncio.TaskGroup() as tasks:
@@ -294,9 +292,9 @@ class Server:
 
     def _build_app(self, plans: frozenset[str]) -> web.Application:
         settings = self._settings
-        origins = OriginPolicy(settings.server.cors_origins)
         credentials = Credentials(allow_query_token=settings.auth.allow_query_token)
         addresses = AddressReader(settings.server.trusted_proxies)
+        origins = wiring.build_origins(settings, addresses)
         app = web.Application(client_max_size=settings.server.max_body)
         self.socketio = build_socketio(
             node=self.node,
@@ -320,7 +318,7 @@ class Server:
         )
         Health(node=self.node, bus=self._bus, supervisor=self._supervisor, figures=figures).attach(app)
         if self._role != "feed":
-            self._reading = attach_reading(
+            self._reading = wiring.attach_reading(
                 app,
                 settings,
                 registry=self._registry,

@@ -36,7 +36,12 @@ from marketstream.providers.budget import MemoryBudget
 from marketstream.settings import Settings
 from marketstream.settings.plan import load_rules
 from marketstream.settings.provider import NAMES, Vendors, allowances, load_vendors
+from marketstream.transports import answer
+from marketstream.transports.address import AddressReader
 from marketstream.transports.credentials import Credentials
+from marketstream.transports.gate import Gate
+from marketstream.transports.origin import OriginPolicy
+from marketstream.transports.refusal import Refusals
 from marketstream.transports.rest import reference
 from marketstream.transports.rest.admin import CacheAdmin, StreamAdmin
 from marketstream.transports.rest.endpoint import Endpoint
@@ -201,6 +206,47 @@ def build_ingests(
         )
         works.append(ingest.run)
     return [*works, EventChannels(bus=bus, patterns=given.channels, take=events.desk.take).run]
+
+
+def build_origins(settings: Settings, addresses: AddressReader) -> OriginPolicy:
+    """Which web pages may use the server."""
+    server = settings.server
+    return OriginPolicy(
+        server.cors_origins,
+        addresses=addresses,
+        loopback=settings.dev,
+        credentials=server.cors_credentials,
+        request_headers=server.cors_headers,
+    )
+
+
+def attach_gate(runner: web.AppRunner, settings: Settings, node: Node) -> None:
+    """Add what every request passes before its route is looked for, and what makes responses of errors.
+
+    Args:
+        runner: Of the application with all its routes; it has been set up, and listens to nobody yet.
+        settings: What was set.
+        node: Counts who is refused.
+
+    Raises:
+        ConfigurationError: `server.root_path` cannot be told from a path of the server's own.
+    """
+    addresses = AddressReader(settings.server.trusted_proxies)
+    origins = build_origins(settings, addresses)
+    own = {resource.canonical.split("/", 2)[1] for resource in runner.app.router.resources()} - {""}
+    root_path = settings.server.root_path
+    if root_path and root_path.split("/", 2)[1] in own:
+        text = f"{root_path} begins like a path of the server's own; choose another"
+        raise ConfigurationError("server.root_path", text)
+    gate = Gate(
+        origins=origins,
+        addresses=addresses,
+        refusals=Refusals(node),
+        root_path=root_path,
+        own=own,
+        loopback=settings.dev,
+    )
+    answer.attach(runner, origins, gate.enter)
 
 
 def attach_reading(

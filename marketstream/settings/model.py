@@ -5,7 +5,7 @@
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -13,15 +13,21 @@ from pydantic import (
     IPvAnyNetwork,
     SecretStr,
     field_validator,
+    model_validator,
 )
 
 from marketstream.core.symbols import normalise
 from marketstream.security.jwt import MIN_SECRET_BYTES
 from marketstream.settings.section import COMMAS, SPACES, Count, Seconds, Section
 from marketstream.settings.vendor import Providers
+from marketstream.wire.origin import ANY, normalise_pattern
 
 Source = Literal["yahoo", "fmp", "alpha_vantage", "tiingo", "synthetic"]
 MOST_SYMBOLS = 50
+
+
+def _without_slash(path: str) -> str:
+    return path.rstrip("/")
 
 
 class Server(Section):
@@ -32,8 +38,11 @@ class Server(Section):
         port: Port to listen on; 0 lets the system choose.
         role: What this process does; `all` needs nothing beside it.
         drain_timeout: Seconds from a signal to the end.
-        cors_origins: Browser origins that may connect.
-        trusted_proxies: Networks whose X-Forwarded-For is believed.
+        root_path: Path below which a proxy shows the server, such as `/md`; empty for the root.
+        cors_origins: Browser origins that may connect; `https://*.example.com` for subdomains, `*` for all.
+        cors_credentials: Whether pages may send cookies, which only proxies in front can want.
+        cors_headers: Request headers that pages may send beyond the usual.
+        trusted_proxies: Networks whose `X-Forwarded-*` and `Forwarded` are believed.
         loop: Event loop; `auto` takes the faster one where it is installed.
         max_body: Bytes of a request body.
         page: Whether the live page is served at `/`.
@@ -43,7 +52,12 @@ class Server(Section):
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     role: Literal["all", "gateway", "feed", "jobs"] = "all"
     drain_timeout: Seconds = 10
-    cors_origins: Annotated[tuple[str, ...], COMMAS] = ("http://localhost:3000",)
+    root_path: Annotated[str, Field(pattern=r"^(/[A-Za-z0-9_.~-]+)*/?$"), AfterValidator(_without_slash)] = ""
+    cors_origins: Annotated[tuple[Annotated[str, AfterValidator(normalise_pattern)], ...], COMMAS] = (
+        "http://localhost:3000",
+    )
+    cors_credentials: bool = False
+    cors_headers: Annotated[tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], ...], COMMAS] = ()
     trusted_proxies: Annotated[tuple[IPvAnyNetwork, ...], COMMAS] = (
         ipaddress.ip_network("127.0.0.0/8"),
         ipaddress.ip_network("::1/128"),
@@ -51,6 +65,12 @@ class Server(Section):
     loop: Literal["auto", "uvloop", "asyncio"] = "auto"
     max_body: Count = 1024 * 1024
     page: bool = True
+
+    @model_validator(mode="after")
+    def _named_for_credentials(self) -> Self:
+        if self.cors_credentials and ANY in self.cors_origins:
+            raise ValueError("cors_credentials needs cors_origins with names: with * any page would count")
+        return self
 
 
 class Auth(Section):

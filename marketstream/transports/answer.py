@@ -20,7 +20,13 @@ log = structlog.get_logger(__name__)
 Handler = Callable[[Any], Awaitable[web.StreamResponse]]
 """Answers a `web.Request`; aiohttp's own type of it says less."""
 
+Enter = Callable[[web.Request], web.Request]
+
 _CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "PAYLOAD_TOO_LARGE"}
+
+
+def _unchanged(request: web.Request) -> web.Request:
+    return request
 
 
 def json(value: object, status: int = 200) -> web.Response:
@@ -59,7 +65,7 @@ def failure(error: MarketstreamError) -> web.Response:
     return response
 
 
-def attach(runner: web.AppRunner, origins: OriginPolicy) -> None:
+def attach(runner: web.AppRunner, origins: OriginPolicy, enter: Enter = _unchanged) -> None:
     """Has an application answered for, as of `surround`.
 
     Not by a middleware: the first one that aiohttp has costs a tenth of what a small answer costs.
@@ -67,25 +73,28 @@ def attach(runner: web.AppRunner, origins: OriginPolicy) -> None:
     Args:
         runner: Of the application; it has been set up, and listens to nobody yet.
         origins: As of `surround`.
+        enter: As of `surround`.
     """
     server = runner.server
     assert server is not None  # noqa: S101  # as said
-    server.request_handler = surround(server.request_handler, origins)
+    server.request_handler = surround(server.request_handler, origins, enter)
 
 
-def surround(handler: Handler, origins: OriginPolicy) -> Handler:
+def surround(handler: Handler, origins: OriginPolicy, enter: Enter = _unchanged) -> Handler:
     """What turns a handler's errors into responses, and lets allowed web pages read the answers.
 
     Args:
         handler: Answers requests.
         origins: Which pages those are.
+        enter: Gives each request as the handler is to see it, or raises what is to be answered instead.
     """
 
     async def answer(request: web.Request) -> web.StreamResponse:
-        if request.method == hdrs.METH_OPTIONS and "Access-Control-Request-Method" in request.headers:
-            return origins.preflight(request)
         response: web.StreamResponse
         try:
+            request = enter(request)
+            if request.method == hdrs.METH_OPTIONS and "Access-Control-Request-Method" in request.headers:
+                return origins.preflight(request)
             response = await handler(request)
         except MarketstreamError as error:
             if not error.public:
@@ -115,7 +124,7 @@ def _is_gone(request: web.Request) -> bool:
 def _translate(refusal: web.HTTPException) -> web.Response:
     code = _CODES.get(refusal.status, refusal.reason.upper().replace(" ", "_"))
     response = json({"error": {"code": code, "message": refusal.text or refusal.reason}}, refusal.status)
-    for name in ("Allow", "Sec-WebSocket-Version", "Upgrade"):
+    for name in ("Allow", "Location", "Sec-WebSocket-Version", "Upgrade"):
         if name in refusal.headers:
             response.headers[name] = refusal.headers[name]
     return response

@@ -165,6 +165,34 @@ def test_a_list_in_the_environment_is_comma_separated_or_json(text: str) -> None
         assert load(environ={name: text}).settings.server.cors_origins == ("http://a", "https://b")
 
 
+@pytest.mark.parametrize(
+    "origin", ["app.example.com", "https://app.example.com/app", "null", "https://*", "https://a:b"]
+)
+def test_an_origin_that_can_never_match_stops_the_start(origin: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        load(environ={"CORS_ORIGINS": f"https://a.example,{origin}"})
+    assert raised.value.path == "server.cors_origins[1]"
+
+
+def test_origins_are_kept_as_browsers_write_them() -> None:
+    written = "https://App.Example.com:443/,https://*.Example.com,*"
+    found = load(environ={"CORS_ORIGINS": written}).settings.server.cors_origins
+    assert found == ("https://app.example.com", "https://*.example.com", "*")
+
+
+def test_cookies_of_every_page_stop_the_start() -> None:
+    environ = {"CORS_ORIGINS": "*", "MARKETSTREAM_SERVER__CORS_CREDENTIALS": "true"}
+    with pytest.raises(ConfigurationError, match="cors_credentials"):
+        load(environ=environ)
+
+
+@pytest.mark.parametrize("path", ["md", "/a b", "/a?b", "//evil.example", "/a#b", 'x">'])
+def test_a_root_path_that_is_none_stops_the_start(path: str) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        load(environ={"MARKETSTREAM_SERVER__ROOT_PATH": path})
+    assert raised.value.path == "server.root_path"
+
+
 def test_feeds_in_the_environment_are_separated_by_spaces() -> None:
     """A spec holds commas of its own."""
     specs = load(

@@ -27,6 +27,7 @@ from marketstream.transports.address import AddressReader
 from marketstream.transports.credentials import Credentials
 from marketstream.transports.identifier import new_identifier
 from marketstream.transports.origin import OriginPolicy
+from marketstream.transports.refusal import VERSION, Refusals
 from marketstream.transports.socketio.body import read_packets
 from marketstream.transports.socketio.polling import PollingSink
 from marketstream.transports.websocket import WebSocketStream
@@ -254,6 +255,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
         self._credentials = credentials
         self._origins = origins
         self._addresses = addresses
+        self._refusals = Refusals(node)
         self.max_payload = max_payload
         self._lowat = lowat
         self._draining = draining
@@ -302,7 +304,9 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
         """Nothing runs here that would have to be stopped."""
 
     def _begin(self, request: web.Request, transport: str) -> web.StreamResponse:
-        if request.query.get("EIO") != PROTOCOL_VERSION:
+        version = request.query.get("EIO", "")
+        if version != PROTOCOL_VERSION:
+            self._refusals.note(VERSION, version=version, agent=request.headers.get("User-Agent", ""))
             return self._refuse(request, BAD_PROTOCOL, BAD_VERSION)
         if self._draining():
             return self._refuse(request, BAD_REQUEST, "the server is going down", 503)
@@ -315,7 +319,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
         socket.connection = self.node.open(new_identifier(), "polling", sink, self._addresses.of(request))
         self.node.pause(socket.connection)
         self.sockets[socket.sid] = socket
-        return self._packets(request, self._open_packet(socket, ["websocket"]).body)
+        return self._packets(self._open_packet(socket, ["websocket"]).body)
 
     def _begin_websocket(self, request: web.Request, socket: EngineSocket) -> web.StreamResponse:
         stream = EngineStream(self, socket)
@@ -355,7 +359,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
                 continue
             # "b" starts a base64 packet: binary is refused where its event was read.
             socket.receive("6" if packet.startswith("b") else packet)
-        return web.Response(text="ok", headers=dict(self._origins.headers(request)))
+        return web.Response(text="ok")
 
     async def _poll(self, request: web.Request, socket: EngineSocket) -> web.Response:
         socket.connection.heard_at = self.node.clock.now()
@@ -368,7 +372,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
         # A client that is about to move waits for its last poll to end before it does.
         patience = PROBE_POLL if socket.probing else self.ping_interval + self.ping_timeout
         body = await sink.poll(self.node, socket.connection, patience)
-        return self._packets(request, body)
+        return self._packets(body)
 
     def _upgrade(self, request: web.Request, socket: EngineSocket) -> web.StreamResponse:
         if socket.upgraded or socket.probing:
@@ -414,8 +418,9 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
             limit=self.max_payload,
         )
 
-    def _packets(self, request: web.Request, body: bytes) -> web.Response:
-        headers = {"Cache-Control": "no-store", **dict(self._origins.headers(request))}
+    @staticmethod
+    def _packets(body: bytes) -> web.Response:
+        headers = {"Cache-Control": "no-store"}
         return web.Response(body=body, content_type="text/plain", charset="utf-8", headers=headers)
 
     def _refuse(self, request: web.Request, code: int, text: str, status: int = 400) -> web.Response:
