@@ -295,7 +295,9 @@ def attach_reading(
         *JobsAdmin(endpoint=endpoint, jobs=jobs, clock=node.clock).operations(),
     ]
     if settings.server.role != "jobs":
-        reading = Reading(endpoint=endpoint, node=node, provision=provision, overview=overview)
+        reading = Reading(
+            endpoint=endpoint, node=node, provision=provision, overview=overview, time=bus.clock
+        )
         publishing = Publishing(guard=guard, intake=intake)
         streams = StreamAdmin(endpoint=endpoint, node=node)
         happenings = Events(endpoint=endpoint, guard=guard, streams=events)

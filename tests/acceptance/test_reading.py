@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from marketstream.core.entitlements import Plan
+from marketstream.core.provision import Candle
 from marketstream.core.symbols import SymbolRegistry
-from tests.support.builders import PRO, principal
+from tests.support.builders import AT_MS, PRO, principal
 from tests.support.providers import down, exhausted, given_quote, unknown
 from tests.support.reading import MAX_BODY, PAGE, Api, reading
 
@@ -242,6 +243,36 @@ async def test_a_plan_that_shows_prices_late_never_shows_one_of_now() -> None:
         api.reader.clock.advance(86_400 + 900)
         _, body = await api.get("historical/AAPL?interval=1d")
         assert len(body["candles"]) == 1
+
+
+@pytest.mark.parametrize(("interval", "days"), [("1d", 1), ("1wk", 7), ("1mo", 31)])
+async def test_a_plan_that_shows_prices_late_sees_no_candle_that_may_be_running(
+    interval: str, days: int
+) -> None:
+    """On the 31st the candle of the month has 30 days behind it, and today's close in it."""
+    plan = replace(PRO, name="late", delay=900)
+    async with reading("yahoo") as api:
+        api.tokens.known["good"] = principal(plan=plan)
+        path = f"historical/AAPL?interval={interval}&period=max"
+        api.reader["yahoo"].candles = (Candle(AT_MS, 1.0, 2.0, 0.5, 1.5, None),)
+        api.reader.clock.advance(days * 86_400 + 899)
+        assert (await api.get(path))[1]["candles"] == []
+        api.reader.clock.advance(1)
+        assert len((await api.get(path))[1]["candles"]) == 1
+
+
+async def test_a_plan_that_shows_prices_late_gets_no_price_by_another_way() -> None:
+    """Market value is price times shares, and news say how prices move."""
+    plan = replace(PRO, name="late", delay=900)
+    async with reading("yahoo") as api:
+        live = {kind: (await api.get(f"{kind}/AAPL"))[1] for kind in ("profile", "news")}
+        assert live["profile"]["marketCap"]
+        api.tokens.known["good"] = principal(plan=plan)
+        assert (await api.get("profile/AAPL"))[1]["marketCap"] is None
+        newest = max(article["publishedAt"] for article in live["news"]["articles"])
+        assert newest not in [each["publishedAt"] for each in (await api.get("news/AAPL"))[1]["articles"]]
+        api.reader.clock.advance(900)
+        assert newest in [each["publishedAt"] for each in (await api.get("news/AAPL"))[1]["articles"]]
 
 
 async def test_movers_are_sorted_by_what_was_asked(api: Api) -> None:

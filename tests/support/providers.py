@@ -60,6 +60,10 @@ class ScriptedProvider:
         self.configured = configured
         self.asked: list[str] = []
         self.prices: dict[str, ProviderQuote] = {}
+        self.candles: tuple[Candle, ...] = (
+            Candle(AT_MS, 1.0, 2.0, 0.5, 1.5, 10.0),
+            Candle(AT_MS + 86_400_000, 1.5, 3.0, 1.5, 2.0, None),
+        )
         self.script = list(script) or [None]
         self._sleep = sleep
 
@@ -71,11 +75,7 @@ class ScriptedProvider:
     async def historical(self, symbol: str, period: str, interval: str) -> History:
         """See `ports.Provider.historical`."""
         await self._play(f"historical {symbol}")
-        candles = (
-            Candle(AT_MS, 1.0, 2.0, 0.5, 1.5, 10.0),
-            Candle(AT_MS + 86_400_000, 1.5, 3.0, 1.5, 2.0, None),
-        )
-        return History(symbol, period, interval, candles)
+        return History(symbol, period, interval, self.candles)
 
     async def profile(self, symbol: str) -> Profile:
         """See `ports.Provider.profile`."""

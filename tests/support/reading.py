@@ -83,7 +83,7 @@ async def reading(*providers: str, registry: SymbolRegistry | None = None) -> As
     """The endpoints over providers of those names."""
     reader = Reader(*providers)
     bench = Bench()
-    bench.node.clock = bench.clock = reader.clock
+    bench.node.clock = bench.clock = bench.bus.clock = reader.clock
     tokens = KnownTokens()
     tokens.known["good"] = principal()
     tokens.known["admin"] = principal("root", scopes=("market:read", "admin"))
@@ -99,7 +99,13 @@ async def reading(*providers: str, registry: SymbolRegistry | None = None) -> As
     endpoint = Endpoint(
         guard=guard, meter=Meter(clock=reader.clock), registry=registry or SymbolRegistry("open")
     )
-    read = Reading(endpoint=endpoint, node=bench.node, provision=reader.provision, overview=overview)
+    read = Reading(
+        endpoint=endpoint,
+        node=bench.node,
+        provision=reader.provision,
+        overview=overview,
+        time=reader.clock,
+    )
     admin = CacheAdmin(endpoint=endpoint, cache=reader.cache, stats=reader.stats)
 
     async def work() -> None:

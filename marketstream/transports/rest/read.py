@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from marketstream.core.entitlements import Principal
-from marketstream.core.history import interval_ms, too_fine
+from marketstream.core.history import ended, too_fine
 from marketstream.core.memo import Memo
 from marketstream.core.overview import MOVEMENTS, Listed
 from marketstream.core.provision import Candle, ProviderQuote
@@ -27,6 +27,7 @@ from marketstream.errors import (
     NotEntitledError,
     UnavailableError,
 )
+from marketstream.ports import Clock
 from marketstream.transports.rest import schema
 from marketstream.transports.rest.endpoint import Answered, Endpoint, read_body, read_query
 from marketstream.transports.rest.openapi import Operation
@@ -49,9 +50,13 @@ class Reading:
         node: Knows delayed prices, and the time.
         provision: Answers about single symbols.
         overview: Answers about the market.
+        time: The clock that all processes share: what is too new for a plan goes by it.
     """
 
-    def __init__(self, *, endpoint: Endpoint, node: Node, provision: Provision, overview: Overview) -> None:
+    def __init__(
+        self, *, endpoint: Endpoint, node: Node, provision: Provision, overview: Overview, time: Clock
+    ) -> None:
+        self._time = time
         self._endpoint = endpoint
         self._node = node
         self._clock = node.clock
@@ -192,8 +197,7 @@ class Reading:
         found = await self._provision.historical(symbol, query.period, query.interval)
         candles: Sequence[Candle] = found.value.candles
         if who.plan.delay > 0:
-            ended_by = self._clock.wall_ms() - who.plan.delay * 1000 - interval_ms(query.interval)
-            candles = [candle for candle in candles if candle.at_ms <= ended_by]
+            candles = ended(candles, query.interval, self._seen_by(who))
         answer = schema.HistoricalAnswer(
             symbol=symbol,
             period=query.period,
@@ -207,13 +211,17 @@ class Reading:
         """Who is behind a symbol."""
         found = await self._provision.profile(self._endpoint.symbol(request, who))
         given = {name: getattr(found.value, name) for name in schema.ProfileBody.model_fields}
+        if who.plan.delay > 0:
+            # It is the price of now, times a number that everybody knows.
+            given["market_cap"] = None
         return schema.ProfileAnswer(**given, **self._origin(found)), self._max_age(found)
 
     async def news(self, request: web.Request, who: Principal) -> Answered:
         """News about a symbol."""
         symbol = self._endpoint.symbol(request, who)
         found = await self._provision.news(symbol, read_query(request, schema.NewsQuery).limit)
-        articles = [schema.article(article) for article in found.value]
+        until_ms = self._seen_by(who)
+        articles = [schema.article(article) for article in found.value if article.published_ms <= until_ms]
         answer = schema.NewsAnswer(symbol=symbol, articles=articles, **self._origin(found))
         return answer, self._max_age(found)
 
@@ -252,6 +260,11 @@ class Reading:
         if given["price"] is None:
             raise UnavailableError(f"{symbol}: nobody quotes it")
         return schema.QuoteAnswer.model_validate(given)
+
+    def _seen_by(self, who: Principal) -> float:
+        """Epoch milliseconds after which a plan that shows prices late shows nothing; infinity for others."""
+        delay = who.plan.delay
+        return self._time.wall_ms() - delay * 1000 if delay > 0 else float("inf")
 
     def _origin(self, found: Provided[Any]) -> dict[str, Any]:
         return {
