@@ -45,6 +45,7 @@ from marketstream.settings import Settings, load_plans, load_registry
 from marketstream.transports import web as page
 from marketstream.transports.address import AddressReader
 from marketstream.transports.credentials import Credentials
+from marketstream.transports.peer import give_up_after
 from marketstream.transports.plain import PlainWebSocket
 from marketstream.transports.rest.dev import Development
 from marketstream.transports.rest.health import Health
@@ -245,10 +246,13 @@ class Server:
     async def _listen(self, runner: web.AppRunner) -> None:
         server = self._settings.server
         try:
-            await web.TCPSite(runner, server.host, server.port, backlog=BACKLOG).start()
+            site = web.TCPSite(runner, server.host, server.port, backlog=BACKLOG)
+            await site.start()
         except OSError as error:
             text = f"cannot listen on {server.host} port {server.port}: {error.strerror or error}"
             raise ConfigurationError("server.port", text) from error
+        for sock in cast("asyncio.Server", site._server).sockets:  # noqa: SLF001  # there is no other way to them
+            give_up_after(sock, server.peer_timeout)
         host, port = runner.addresses[0][:2]
         url = f"http://{host}:{port}/"
         feeds = list(self._settings.feeds.specs)

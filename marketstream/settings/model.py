@@ -45,6 +45,7 @@ class Server(Section):
         trusted_proxies: Networks whose `X-Forwarded-*` and `Forwarded` are believed.
         loop: Event loop; `auto` takes the faster one where it is installed.
         max_body: Bytes of a request body.
+        peer_timeout: Seconds after which a peer that acknowledges nothing is gone.
         page: Whether the live page is served at `/`.
     """
 
@@ -64,6 +65,7 @@ class Server(Section):
     )
     loop: Literal["auto", "uvloop", "asyncio"] = "auto"
     max_body: Count = 1024 * 1024
+    peer_timeout: Annotated[float, Field(ge=1, le=300)] = 30
     page: bool = True
 
     @model_validator(mode="after")
