@@ -337,6 +337,7 @@ READ_ELSEWHERE = {
     "sdk/delivery.json",
     "sdk/event_reconcile.json",
     "sdk/reconcile.json",
+    "sdk/refused_calls.json",
     "stream/best_price.json",
 }
 """Held to their bytes where the envelope, and the reading of the stream, are tested."""

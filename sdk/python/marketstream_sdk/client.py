@@ -44,7 +44,8 @@ class MarketDataClient(EventClient):
             channels, and one rate for all symbols. Or a way of your own, after `transports.base`.
         reconnect_attempts: Attempts in a row until the client gives up; 0 for never.
         connect_timeout: Seconds that one attempt may take, with getting a token.
-        call_timeout: Seconds that the server may take for an answer; then the connection counts as lost.
+        call_timeout: Seconds that the server may take for an answer; then that call has failed. One that says
+            what the server shall send takes the connection with it.
         idle_timeout: Seconds of silence after which an SSE stream counts as lost.
         path: Path of Socket.IO below the URL.
         ssl: TLS settings; the usual ones unless given.
@@ -241,7 +242,7 @@ class MarketDataClient(EventClient):
         Raises:
             InvalidSymbolError: It cannot be a symbol.
             NotConnectedError: There is no connection.
-            RequestError: The server has no such quote, or does not give it.
+            RequestError: The server has no such quote, does not give it, or does not answer (`TIMEOUT`).
         """
         [name] = normalise(symbol)
         connection = self._life.link.connection if self._life.link else None

@@ -9,6 +9,7 @@
     |   +-- SubscriptionError          SUBSCRIPTION        one symbol or channel is not to be had
     |   +-- EventSubscriptionError     the server's, or CONFLICT   events are not to be had, or not like that
     |   +-- RateLimitedError           RATE_LIMITED        asked too often
+    |   +-- NoAnswerError              TIMEOUT             one call was not answered in time
     +-- InvalidMessageError            INVALID_MESSAGE     the server said something that makes no sense
     +-- InvalidSymbolError             INVALID_SYMBOL      also a ValueError
     +-- UnsupportedError               UNSUPPORTED         this transport cannot do that
@@ -129,6 +130,12 @@ class RateLimitedError(RequestError):
     def __init__(self, retry_after: float) -> None:
         super().__init__(f"rate limit exceeded; the next call is taken in {retry_after:g} s")
         self.retry_after = retry_after
+
+
+class NoAnswerError(RequestError):
+    """One call was not answered in time; the connection it was made over is there all the same."""
+
+    code = "TIMEOUT"
 
 
 class InvalidMessageError(MarketDataError):

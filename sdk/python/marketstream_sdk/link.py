@@ -24,8 +24,11 @@ Token = str | Callable[[], Awaitable[str] | str]
 Announce = Callable[[State, MarketDataError | None], None]
 """Told of a state, and what led to it."""
 
-MATURE = 10.0
-"""Seconds after which a connection counts as healthy though its subscriptions are not confirmed yet."""
+MATURE = 30.0
+"""Seconds after which a connection counts as healthy though its subscriptions are not confirmed yet.
+
+Longer than an answer may take: a server that answers no subscription must not seem healthy each time.
+"""
 
 _log = logging.getLogger("marketstream_sdk")
 

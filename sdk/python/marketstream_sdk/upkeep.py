@@ -15,6 +15,7 @@ from marketstream_sdk.errors import (
     EventSubscriptionError,
     InvalidMessageError,
     MarketDataError,
+    NoAnswerError,
     RateLimitedError,
     RequestError,
 )
@@ -27,7 +28,7 @@ T = TypeVar("T")
 
 Held = dict[str, EventFilter | None]
 
-_PASSING = frozenset({"UNAVAILABLE", "BUS_UNAVAILABLE"})
+_PASSING = frozenset({"UNAVAILABLE", "BUS_UNAVAILABLE", NoAnswerError.code})
 """Codes that say that it may go well another time; so do the statuses of proxies that find no server."""
 
 _log = logging.getLogger("marketstream_sdk")

@@ -6,6 +6,7 @@ known are passed over: the server may learn new ones.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from marketstream_sdk.errors import (
@@ -24,6 +25,12 @@ from marketstream_sdk.payload import maybe, maybe_text, number, parse_quote, tex
 
 REFUSALS = frozenset({"UNAUTHORIZED", "AUTH_FAILED", "TOKEN_EXPIRED"})
 """Codes that say that it is the token's fault."""
+
+PATIENCE = 1.0
+"""Seconds until a call that came too early is made again, where the server does not say."""
+
+LONGEST_PATIENCE = 60.0
+"""Seconds that it is waited at most, whatever the server says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +126,19 @@ def parse_failure(answer: object) -> MarketDataError | None:
     code, text = str(answer["code"]), str(answer["error"])
     if code == RateLimitedError.code:
         wait = answer.get("retryAfterMs")
-        return RateLimitedError(wait / 1000 if isinstance(wait, int | float) else 1.0)
+        return RateLimitedError(patience(wait / 1000 if isinstance(wait, int | float) else None))
     return refusal(code, text)
+
+
+def patience(asked: float | None) -> float:
+    """Seconds to wait before a call is made again: those that are asked for, as far as they make sense.
+
+    Args:
+        asked: What the server says; None where it does not.
+    """
+    if asked is None or not 0 < asked < inf:
+        return PATIENCE
+    return min(asked, LONGEST_PATIENCE)
 
 
 def refusal(code: str, text: str) -> MarketDataError:

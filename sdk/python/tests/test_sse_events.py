@@ -22,8 +22,9 @@ from marketstream_sdk.event_reconcile import EventCall
 from marketstream_sdk.market_event import Events
 from marketstream_sdk.reconcile import Terms
 from marketstream_sdk.transports.base import Goal
-from marketstream_sdk.transports.rest_events import SUBSCRIPTIONS
-from marketstream_sdk.transports.sse import EVENTS, PROBE, STREAM, SseTransport
+from marketstream_sdk.transports.price_stream import STREAM
+from marketstream_sdk.transports.rest_events import EVENTS, SUBSCRIPTIONS
+from marketstream_sdk.transports.sse import PROBE, SseTransport
 from marketstream_sdk.wire import Message, TokenExpiring
 from rehearsal.cases import golden
 from rehearsal.inn import serving

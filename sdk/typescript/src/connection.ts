@@ -4,8 +4,11 @@ import type { Retry } from "./core/retry.js";
 import { pause, type Timer } from "./core/timer.js";
 import type { Link, OpenRequest, Transport } from "./transport.js";
 
-/** Milliseconds after which a connection that nothing was asked of counts as healthy. */
-const HEALTHY_AFTER_MS = 10_000;
+/**
+ * Milliseconds after which a connection that nothing was asked of counts as healthy. Longer than an answer may
+ * take: a server that answers no subscription must not seem healthy each time.
+ */
+const HEALTHY_AFTER_MS = 30_000;
 
 /** What a transport is told anew for every connection, without what this module adds. */
 export type Endpoint = Omit<OpenRequest, "token" | "signal" | "lost">;

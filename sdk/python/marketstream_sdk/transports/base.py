@@ -74,7 +74,7 @@ class Connection(Protocol):
         """Asks for one quote.
 
         Raises:
-            RequestError: The server has none, or does not give it.
+            RequestError: The server has none, does not give it, or does not answer.
             ConnectionLostError: No answer came.
         """
         ...

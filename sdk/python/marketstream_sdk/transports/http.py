@@ -13,7 +13,22 @@ import aiohttp
 
 from marketstream_sdk.address import Address
 from marketstream_sdk.errors import ConnectionLostError, MarketDataError, RateLimitedError
-from marketstream_sdk.wire import REFUSALS, refusal, unreachable
+from marketstream_sdk.wire import REFUSALS, patience, refusal, unreachable
+
+ACCEPT = {"Accept": "text/event-stream"}
+"""Headers of who asks for a stream."""
+
+NOT_TO_BE_HAD = frozenset(
+    {
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.FORBIDDEN,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.REQUEST_URI_TOO_LONG,
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+    }
+)
+"""Statuses that say that the same question would get the same answer again."""
 
 
 class Http:
@@ -109,7 +124,7 @@ async def read_answer(response: aiohttp.ClientResponse) -> object:
         if response.status == HTTPStatus.OK:
             return body
         if response.status == HTTPStatus.TOO_MANY_REQUESTS:
-            raise RateLimitedError(retry_after(response))
+            raise RateLimitedError(patience(retry_after(response)))
         raise refusal(*read_error(response, body))
 
 

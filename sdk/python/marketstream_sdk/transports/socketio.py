@@ -1,7 +1,8 @@
 """Socket.IO over a websocket, by python-socketio, whose own reconnecting is switched off.
 
-Promises that a call either has its answer or ends with the connection: an answer that does not come in time
-ends it too. Half-open connections are noticed by the pings of Engine.IO, at the pace the server asks for.
+Promises that a call has its answer, fails after a while, or ends with the connection. What fails is that call
+and nothing else; only where the server does not say what it sends from now on, begins everything anew.
+Half-open connections are noticed by the pings of Engine.IO, at the pace the server asks for.
 """
 
 import asyncio
@@ -19,16 +20,16 @@ from marketstream_sdk.errors import (
     ConnectionLostError,
     InvalidMessageError,
     MarketDataError,
-    RateLimitedError,
     SubscriptionError,
 )
 from marketstream_sdk.event_filter import EventFilter
 from marketstream_sdk.event_reconcile import EventCall
 from marketstream_sdk.event_wire import parse_subscriptions
 from marketstream_sdk.model import MarketQuote
-from marketstream_sdk.payload import named, names
+from marketstream_sdk.payload import named
 from marketstream_sdk.reconcile import Call, Terms, reconcile
 from marketstream_sdk.transports.base import Connection, Goal, Receive, Transport
+from marketstream_sdk.transports.calls import Calls
 from marketstream_sdk.wire import (
     REFUSALS,
     Fault,
@@ -97,7 +98,6 @@ class SocketIoConnection:
         self.lost: asyncio.Future[MarketDataError] = asyncio.get_running_loop().create_future()
         self._session = session
         self._receive = receive
-        self._call_timeout = call_timeout
         self._confirmed: dict[str, Terms] = {}
         self._channels: set[str] = set()
         self._refusal: MarketDataError | None = None
@@ -109,6 +109,7 @@ class SocketIoConnection:
             logger=_quiet,
             engineio_logger=_quiet,
         )
+        self._calls = Calls(partial(self._socket.emit, namespace=NAMESPACE), self.lost, call_timeout)
         self._socket.on("*", self._take, namespace=NAMESPACE)
         self._socket.on("connect_error", self._refused, namespace=NAMESPACE)
 
@@ -151,9 +152,9 @@ class SocketIoConnection:
 
     async def renew(self, token: str) -> None:
         """See `Connection.renew`."""
-        await self._require("authenticate", {"token": token})
+        await self._calls.require("authenticate", {"token": token})
         # Under another plan the server leaves what it does not cover, and says so only when asked.
-        left = await self._call("subscriptions", {})
+        left = await self._calls.make("subscriptions", {})
         if parse_failure(left) is None:
             kept = {str(entry["symbol"]) for entry in left.get("symbols", [])}
             self._confirmed = {key: terms for key, terms in self._confirmed.items() if key in kept}
@@ -161,15 +162,15 @@ class SocketIoConnection:
 
     async def get_quote(self, symbol: str) -> MarketQuote:
         """See `Connection.get_quote`."""
-        return parse_market_quote(await self._require("get_quote", {"symbol": symbol}))
+        return parse_market_quote(await self._calls.require("get_quote", {"symbol": symbol}))
 
     async def event_subscriptions(self) -> dict[str, EventFilter | None]:
         """See `Connection.event_subscriptions`."""
-        return parse_subscriptions(await self._require("event_subscriptions", {}))
+        return parse_subscriptions(await self._calls.require_of_events("event_subscriptions", {}))
 
     async def change_events(self, call: EventCall) -> None:
         """See `Connection.change_events`."""
-        await self._require(call.event, call.payload)
+        await self._calls.require_of_events(call.event, call.payload)
 
     async def close(self) -> None:
         """See `Connection.close`."""
@@ -182,7 +183,7 @@ class SocketIoConnection:
         await asyncio.gather(*ending, return_exceptions=True)
 
     async def _carry_out(self, call: Call) -> None:
-        answer = await self._ask(call.event, call.payload)
+        answer = await self._calls.settle(call.event, call.payload)
         if call.terms is None:
             for symbol in call.symbols:
                 self._confirmed.pop(symbol, None)
@@ -195,27 +196,13 @@ class SocketIoConnection:
         leaving = sorted(self._channels.difference(wanted))
         joining = [name for name in wanted if name not in self._channels]
         if leaving:
-            await self._ask("unsubscribe", {"symbols": [], "channels": leaving})
+            await self._calls.settle("unsubscribe", {"symbols": [], "channels": leaving})
             self._channels.difference_update(leaving)
         elif joining:
-            answer = await self._ask("subscribe", {"channels": joining})
+            answer = await self._calls.settle("subscribe", {"channels": joining})
             self._channels.update(named(answer, "channels", joining))
             self._refuse(joining, answer, self._channels.__contains__)
         return bool(leaving or joining)
-
-    async def _ask(self, event: str, payload: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Makes a call, again after each time it comes too early; a call that fails is told as `errors`."""
-        while True:
-            answer: Mapping[str, Any] = await self._call(event, payload)
-            failure = parse_failure(answer)
-            if not isinstance(failure, RateLimitedError):
-                break
-            _log.info("the server asks to wait %g s before the next %s", failure.retry_after, event)
-            await asyncio.sleep(failure.retry_after)
-        if failure is None:
-            return answer
-        reason = f"{failure} ({failure.code})"
-        return {"errors": [f"{name}: {reason}" for key in payload for name in names(payload[key])]}
 
     def _refuse(
         self, asked: tuple[str, ...] | list[str], answer: Mapping[str, Any], had: Callable[[str], bool]
@@ -231,37 +218,6 @@ class SocketIoConnection:
             )
             for name in missing:
                 self._confirmed.pop(name, None)
-
-    async def _require(self, event: str, payload: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON is of any shape
-        """The answer to a call, which must not fail.
-
-        Raises:
-            MarketDataError: Why it did.
-        """
-        answer = await self._call(event, payload)
-        failure = parse_failure(answer)
-        if failure is not None:
-            raise failure
-        return answer
-
-    async def _call(self, event: str, payload: Mapping[str, Any]) -> Any:  # noqa: ANN401 - JSON is of any shape
-        """The answer to a call.
-
-        Raises:
-            MarketDataError: The connection ended before, or this took too long and ended it.
-        """
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        try:
-            await self._socket.emit(event, payload, namespace=NAMESPACE, callback=partial(_settle, answer))
-        except socketio.exceptions.SocketIOError as error:
-            raise ConnectionLostError(f"{event} cannot be sent: {error}") from error
-        await asyncio.wait(
-            [answer, self.lost], timeout=self._call_timeout, return_when=asyncio.FIRST_COMPLETED
-        )
-        if answer.done():
-            return answer.result()
-        self._lose(ConnectionLostError(f"no answer to {event} within {self._call_timeout:g} s"))
-        raise self.lost.result()
 
     async def _wait_for_end(self) -> None:
         await self._socket.eio.wait()
@@ -288,11 +244,6 @@ class SocketIoConnection:
     def _lose(self, error: MarketDataError) -> None:
         if not self.lost.done():
             self.lost.set_result(error)
-
-
-def _settle(answer: asyncio.Future[Any], *arguments: object) -> None:
-    if not answer.done():
-        answer.set_result(arguments[0] if arguments else None)
 
 
 _: type[Transport] = SocketIoTransport

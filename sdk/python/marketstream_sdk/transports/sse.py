@@ -22,7 +22,7 @@ from marketstream_sdk.errors import (
     ConnectionLostError,
     InvalidMessageError,
     MarketDataError,
-    SubscriptionError,
+    RateLimitedError,
 )
 from marketstream_sdk.event_filter import EventFilter
 from marketstream_sdk.event_reconcile import EventCall
@@ -30,9 +30,15 @@ from marketstream_sdk.events import Event
 from marketstream_sdk.model import MarketQuote
 from marketstream_sdk.reconcile import Terms
 from marketstream_sdk.transports.base import Connection, Goal, Receive, Transport
-from marketstream_sdk.transports.http import Http, read_answer, read_body, read_error, read_obstacle
+from marketstream_sdk.transports.http import (
+    ACCEPT,
+    Http,
+    read_answer,
+    read_obstacle,
+)
+from marketstream_sdk.transports.price_stream import read_refused, stream_path
 from marketstream_sdk.transports.reading import Reading, comes_too_late
-from marketstream_sdk.transports.rest_events import change_events, event_subscriptions
+from marketstream_sdk.transports.rest_events import change_events, event_subscriptions, open_events
 from marketstream_sdk.wire import (
     REFUSALS,
     Fault,
@@ -40,12 +46,10 @@ from marketstream_sdk.wire import (
     Refused,
     parse_event,
     parse_market_quote,
-    parse_refused,
+    patience,
     unreachable,
 )
 
-STREAM = "/market-data/stream"
-EVENTS = "/api/v1/events/stream"
 QUOTE = "/api/v1/market/quote/"
 PROBE = "/api/v1/market/providers"
 
@@ -54,10 +58,6 @@ CONNECTION_LIMIT = "CONNECTION_LIMIT"
 OVERLAP = 0.5
 """Seconds that a stream of events goes on beside the next one: a server may collect events for a moment."""
 
-_UNQUOTED = "/,:=@"
-_ACCEPT = {"Accept": "text/event-stream"}
-_NOT_TO_BE_HAD = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN})
-_NO_EVENTS = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
 _NOT_NOW = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS})
 
 _log = logging.getLogger("marketstream_sdk")
@@ -132,16 +132,24 @@ class SseConnection:
     async def align(self, goal: Callable[[], Goal]) -> None:
         """See `Connection.align`."""
         async with self._turn:
-            while True:
-                wanted = goal()
-                if wanted.events != self._has_events:
-                    await self._switch_events(wanted=wanted.events)
-                elif not wanted.symbols and self._confirmed:
-                    await self._change({}, None)
-                elif wanted.symbols != self._confirmed:
-                    await self._switch(dict(wanted.symbols))
-                else:
-                    return
+            more = True
+            while more:
+                try:
+                    more = await self._step(goal())
+                except ConnectionLostError as error:
+                    await self._wait_for_turn(error)
+
+    async def _step(self, wanted: Goal) -> bool:
+        """Does one thing towards what is wanted; returns whether there was one to do."""
+        if wanted.events != self._has_events:
+            await self._switch_events(wanted=wanted.events)
+        elif not wanted.symbols and self._confirmed:
+            await self._change({}, None)
+        elif wanted.symbols != self._confirmed:
+            await self._switch(dict(wanted.symbols))
+        else:
+            return False
+        return True
 
     async def probe(self) -> None:
         """Finds out whether the server is there and takes the token, as long as there is nothing to stream.
@@ -203,23 +211,21 @@ class SseConnection:
 
     async def _open(self, wanted: Mapping[str, Terms]) -> aiohttp.ClientResponse | None:
         """The response whose body is the stream; None when some symbols are not to be had, which was told."""
-        query = "symbols=" + quote(",".join(wanted), safe=_UNQUOTED)
-        rates = {terms.max_rate for terms in wanted.values()}
-        if 0 not in rates:
-            query += f"&maxRate={max(rates)}"
         last = self._cursors.resume(wanted)
-        headers = _ACCEPT | ({"Last-Event-ID": last} if last else {})
-        response = await self._http.get(f"{STREAM}?{query}", self._token, headers)
+        headers = ACCEPT | ({"Last-Event-ID": last} if last else {})
+        response = await self._http.get(stream_path(wanted), self._token, headers)
         if response.status == HTTPStatus.OK:
             return response
-        if response.status not in _NOT_TO_BE_HAD:
-            raise await read_obstacle(response)
-        async with response:
-            _, text = read_error(response, await read_body(response))
-        told = [error for error in parse_refused(text.split("; ")) if error.symbol in wanted]
-        # A server that names none of them means all of them.
-        self._receive(Refused(tuple(told or (SubscriptionError(symbol, text) for symbol in wanted))))
+        self._receive(await read_refused(response, wanted, self._confirmed))
         return None
+
+    async def _wait_for_turn(self, error: ConnectionLostError) -> None:
+        """Waits after a stream that came too early, while what streams there are go on; raises any other."""
+        if error.code != RateLimitedError.code or (self._prices is None and self._events is None):
+            raise error
+        await asyncio.wait([self.lost], timeout=patience(error.retry_after))
+        if self.lost.done():
+            raise self.lost.result()
 
     def _take(self, event: Event) -> None:
         try:
@@ -261,19 +267,13 @@ class SseConnection:
 
     async def _open_events(self) -> aiohttp.ClientResponse | None:
         """The response whose body is the stream; None where there are no events for this user."""
-        response = await self._http.get(EVENTS, self._token, _ACCEPT)
-        if response.status == HTTPStatus.OK:
-            return response
-        if response.status in _NO_EVENTS:
-            # Why, is told to who makes a subscription.
-            _log.warning("there is no stream of events: the server answered with status %d", response.status)
-            response.release()
-            return None
-        error = await read_obstacle(response)
-        if error.code != CONNECTION_LIMIT or self._events is None:
-            raise error
-        await self._change_events(None)
-        return await self._open_events()
+        try:
+            return await open_events(self._http, self._token)
+        except ConnectionLostError as error:
+            if error.code != CONNECTION_LIMIT or self._events is None:
+                raise
+            await self._change_events(None)
+            return await open_events(self._http, self._token)
 
     async def _change_events(self, response: aiohttp.ClientResponse | None, overlap: float = 0.0) -> None:
         if comes_too_late(response, self.lost):

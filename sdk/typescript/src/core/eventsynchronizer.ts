@@ -1,7 +1,7 @@
 import { RequestError } from "./errors.js";
 import { parseHeld } from "./eventmessage.js";
 import { type EventFilters, reconcileEvents, sameFilter } from "./eventreconcile.js";
-import { parseFailure } from "./message.js";
+import { parseFailure, patienceMs } from "./message.js";
 import type { EventFilter } from "./model.js";
 import { Pump } from "./pump.js";
 import type { Timer } from "./timer.js";
@@ -29,8 +29,7 @@ interface Outcome {
 }
 
 /** Failures that pass. */
-const PASSING = new Set(["RATE_LIMITED", "UNAVAILABLE", "CONNECTION_LIMIT"]);
-const PAUSE_MS = 1_000;
+const PASSING = new Set(["RATE_LIMITED", "UNAVAILABLE", "BUS_UNAVAILABLE", "CONNECTION_LIMIT", "TIMEOUT", "TOKEN_EXPIRED"]);
 
 /**
  * Keeps the user's subscriptions to events in line with what is wanted, over one connection, one call after
@@ -109,7 +108,7 @@ export class EventSynchronizer {
     const error = new RequestError(code, message);
     if (!PASSING.has(code)) return { answer, error };
     if (code !== "RATE_LIMITED") this.#request.delayed(error);
-    await this.#pause(retryAfterMs || PAUSE_MS);
+    await this.#pause(patienceMs(retryAfterMs));
     return undefined;
   }
 

@@ -76,6 +76,9 @@ export function parseFailure(payload: unknown): Failure | undefined {
   };
 }
 
+/** Milliseconds to wait before a call is made again: a second where the server does not say, a minute at most. */
+export const patienceMs = (asked: number): number => (asked > 0 ? Math.min(asked, 60_000) : 1_000);
+
 /** The code and text of an `error` event, of a refused handshake, or of an HTTP error. */
 export function parseError(payload: unknown, otherwise: string): { code: string; message: string } {
   const { code, message } = fields(payload);

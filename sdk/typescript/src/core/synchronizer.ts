@@ -1,4 +1,4 @@
-import { type Ack, parseAck, parseFailure } from "./message.js";
+import { type Ack, parseAck, parseFailure, patienceMs } from "./message.js";
 import type { Want } from "./model.js";
 import { Pump } from "./pump.js";
 import { reconcile } from "./reconcile.js";
@@ -50,7 +50,7 @@ export class Synchronizer {
     if (change.event === "unsubscribe") this.#request.left(change.names);
     const answer = await this.#send(change.event, change.payload);
     const failure = parseFailure(answer);
-    if (failure?.code === "RATE_LIMITED") await this.#wait(failure.retryAfterMs);
+    if (failure?.code === "RATE_LIMITED") await this.#wait(patienceMs(failure.retryAfterMs));
     else if (change.event === "unsubscribe") this.#forget(change.names);
     else this.#note(change, parseAck(answer));
     return true;

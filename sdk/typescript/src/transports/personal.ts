@@ -41,7 +41,9 @@ export class PersonalStream implements EventLink {
 
   async call(event: string, payload: object): Promise<unknown> {
     const { name, filter } = fields(payload);
-    const one = `/subscriptions/${encodeURIComponent(String(name))}`;
+    const quoted = quote(String(name));
+    if (quoted === undefined) return { error: "it is no text", code: "INVALID_MESSAGE" };
+    const one = `/subscriptions/${quoted}`;
     switch (event) {
       case "subscribe_events": {
         const headers = { "Content-Type": "application/json" };
@@ -113,6 +115,15 @@ export class PersonalStream implements EventLink {
     if (this.#stream) this.#door.aborts.delete(this.#stream);
     this.#stream?.abort();
     this.#stream = undefined;
+  }
+}
+
+/** A name as part of a path; undefined when it is no text, such as half of an emoji. */
+function quote(name: string): string | undefined {
+  try {
+    return encodeURIComponent(name);
+  } catch {
+    return undefined;
   }
 }
 

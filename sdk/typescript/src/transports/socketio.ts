@@ -13,7 +13,10 @@ export interface SocketIoOptions {
   readonly transports?: ("websocket" | "polling")[];
   /** Milliseconds until the server must have admitted a client; default 10 s. */
   readonly connectTimeoutMs?: number;
-  /** Milliseconds until a call must be answered; after that the connection counts as lost. Default 10 s. */
+  /**
+   * Milliseconds until a call must be answered; after that it has failed. One that says what the server shall send
+   * takes the connection with it. Default 10 s.
+   */
   readonly ackTimeoutMs?: number;
 }
 
@@ -47,7 +50,7 @@ class SocketIoLink implements Link {
     const { connectTimeoutMs = 10_000, ackTimeoutMs = 10_000 } = options;
     this.#request = request;
     this.#ackTimeoutMs = ackTimeoutMs;
-    this.#synchronizer = new Synchronizer(request, (event, payload) => this.#call(event, payload));
+    this.#synchronizer = new Synchronizer(request, (event, payload) => this.#settle(event, payload));
     this.#socket = io(request.url + NAMESPACE, managerOptions(options, request.token));
     const fail = (cause: TransportError): void => {
       late();
@@ -85,7 +88,7 @@ class SocketIoLink implements Link {
 
   /** Socket.IO brings events anyway. */
   events(): EventLink {
-    return { call: (event, payload) => this.#call(event, payload), listen: () => Promise.resolve() };
+    return { call: (event, payload) => this.#call(event, payload).catch(asAnswer), listen: () => Promise.resolve() };
   }
 
   close(): void {
@@ -111,11 +114,22 @@ class SocketIoLink implements Link {
       };
       const fail = (error: Error): void => (settle(), reject(error));
       const late = this.#request.timer(this.#ackTimeoutMs, () => {
-        this.#end(new TransportError("TIMEOUT", `the server did not answer ${event} in time`));
+        fail(new RequestError("TIMEOUT", `the server did not answer ${event} in time`));
       });
       this.#waiting.add(fail);
       this.#socket.emit(event, payload, (answer: unknown) => (settle(), resolve(answer)));
     });
+  }
+
+  /** Makes a call that says what the server shall send: without an answer nobody knows, and it is over. */
+  async #settle(event: string, payload: object): Promise<unknown> {
+    try {
+      return await this.#call(event, payload);
+    } catch (error) {
+      const { code, message } = error as RequestError;
+      this.#end(new TransportError(code, message));
+      throw error;
+    }
   }
 
   #require(answer: unknown): unknown {
@@ -135,6 +149,12 @@ class SocketIoLink implements Link {
     this.#socket.disconnect();
     for (const fail of [...this.#waiting]) fail(cause);
   }
+}
+
+/** A call that was not answered, as an answer; rejects with whatever else went wrong. */
+function asAnswer(error: unknown): { error: string; code: string } {
+  if (error instanceof RequestError) return { error: error.message, code: error.code };
+  throw error;
 }
 
 function managerOptions(options: SocketIoOptions, token: string | undefined): Partial<ManagerOptions & SocketOptions> {

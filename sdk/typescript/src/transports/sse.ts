@@ -1,8 +1,9 @@
 import { RequestError, TransportError } from "../core/errors.js";
 import { EventStreamParser, type StreamEvent } from "../core/eventstream.js";
-import { parseAck, parseError, splitReason } from "../core/message.js";
+import { parseAck, parseError, patienceMs, splitReason } from "../core/message.js";
 import { Pump } from "../core/pump.js";
 import { stronger } from "../core/reconcile.js";
+import { pause } from "../core/timer.js";
 import type { Link, OpenRequest, Transport } from "../transport.js";
 import { parseJson, refusalOf } from "./answer.js";
 import type { Body, Door, PersonalStream } from "./personal.js";
@@ -46,6 +47,9 @@ interface Stream {
   readonly abort: AbortController;
   readonly target: Target;
 }
+
+/** Statuses that say that the same question would get the same answer. */
+const NOT_TO_BE_HAD = [400, 403, 413, 414, 422, 431];
 
 const NOTHING: Target = { symbols: new Set(), maxRate: 0, token: undefined };
 
@@ -91,9 +95,16 @@ class SseLink implements Link, Door {
   }
 
   async authenticate(token: string): Promise<void> {
+    const before = this.#token;
     this.#token = token;
+    try {
+      await this.#pump.run();
+    } catch (error) {
+      // What there is goes on under the old one.
+      this.#token = before;
+      throw error;
+    }
     await (await this.#personal)?.renew();
-    return this.sync();
   }
 
   async getQuote(symbol: string): Promise<unknown> {
@@ -157,11 +168,26 @@ class SseLink implements Link, Door {
       this.#drop();
       return this.#openBody(target, lastId, abort);
     }
-    if (refusal.code !== "NOT_ENTITLED" && refusal.code !== "INVALID_MESSAGE") throw refusal;
-    const reasons = new Map(refusal.message.split("; ").map(splitReason));
-    this.#drop();
-    for (const symbol of target.symbols) this.#request.refused(symbol, reasons.get(symbol) ?? refusal.message);
+    if (refusal.code === "RATE_LIMITED" && this.stream) {
+      // What flows goes on meanwhile, and the next step asks again.
+      await pause(this.#request.timer, patienceMs(refusal.retryAfterMs), this.#request.signal);
+      return undefined;
+    }
+    if (!NOT_TO_BE_HAD.includes(response.status)) throw refusal;
+    this.#refuse(target.symbols, refusal.message);
     return undefined;
+  }
+
+  /** Has those refused that the server names; where it names none, what is new, for it took the rest before. */
+  #refuse(symbols: ReadonlySet<string>, message: string): void {
+    const reasons = new Map(message.split("; ").map(splitReason));
+    const had = this.stream?.target.symbols;
+    const all = [...symbols];
+    const named = all.filter((symbol) => reasons.has(symbol));
+    const fresh = all.filter((symbol) => !had?.has(symbol));
+    for (const symbol of named[0] ? named : fresh[0] ? fresh : all) {
+      this.#request.refused(symbol, reasons.get(symbol) ?? message);
+    }
   }
 
   /** Requests, and waits for the head of the answer. */
