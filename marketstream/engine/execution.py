@@ -57,6 +57,20 @@ log = structlog.get_logger(__name__)
 Answer = Callable[[Reply | MarketstreamError], None]
 
 
+class _Call:
+    """Gives an answer, and knows whether it did."""
+
+    __slots__ = ("_answer", "answered")
+
+    def __init__(self, answer: Answer) -> None:
+        self.answered = False
+        self._answer = answer
+
+    def __call__(self, reply: Reply | MarketstreamError) -> None:
+        self.answered = True
+        self._answer(reply)
+
+
 class Execution:
     """Carries out commands for a node.
 
@@ -78,9 +92,32 @@ class Execution:
     def execute(self, connection: Connection, command: Command, answer: Answer) -> Awaitable[None] | None:
         """Carries out what an admitted client asks, and answers it before anything that follows from it.
 
+        Whatever goes wrong here, the client gets its answer, and nobody else notices.
+
         Returns:
             None when it is done; an awaitable when something has to be waited for.
         """
+        call = _Call(answer)
+        try:
+            waiting = self._execute(connection, command, call)
+        except Exception as error:  # noqa: BLE001  # as said
+            self._crashed(call, error)
+            return None
+        return None if waiting is None else self._finish_later(waiting, call)
+
+    async def _finish_later(self, waiting: Awaitable[None], call: "_Call") -> None:
+        try:
+            await waiting
+        except Exception as error:  # noqa: BLE001  # as said
+            self._crashed(call, error)
+
+    def _crashed(self, call: "_Call", error: Exception) -> None:
+        log.warning("client_call_failed", error=repr(error))
+        if not call.answered:
+            self._fail(call, MarketstreamError())
+        self._node.settle()
+
+    def _execute(self, connection: Connection, command: Command, answer: Answer) -> Awaitable[None] | None:
         session = connection.session
         assert session is not None  # noqa: S101  # edges let nobody in before `admit`
         now = self._node.clock.now()

@@ -60,8 +60,8 @@ class PlainStream(WebSocketStream):
         if message.kind == "binary":
             node.close(connection, closing.NOT_TEXT)
         else:
-            mark, command = self._read(message.data)
-            if not connection.submit(lambda: self._carry_out(mark, command), node.wait_for):
+            data = message.data
+            if not connection.submit(lambda: self._carry_out(data), node.wait_for):
                 node.close(connection, closing.TOO_MANY_MESSAGES)
 
     def fault(self, reason: CloseReason) -> None:
@@ -76,16 +76,18 @@ class PlainStream(WebSocketStream):
         """What a message asks for, and what its answer repeats."""
         mark: Mark = None
         try:
-            message = plain.read(data)
+            message, fault = plain.read(data)
             if self._language is None:
-                self._language = plain.recognise(message)
+                self._language = plain.recognise(message, fault)
                 self.dialect = self._language.dialect
             mark = self._language.mark(message)
-            return mark, self._language.parse(message)
+            return mark, fault or self._language.parse(message)
         except MarketstreamError as error:
             return mark, error
 
-    def _carry_out(self, mark: Mark, command: Command | MarketstreamError) -> Awaitable[None] | None:
+    def _carry_out(self, data: bytes) -> Awaitable[None] | None:
+        """Read a message when it is its turn: until then it takes no more room than it came with."""
+        mark, command = self._read(data)
         if not isinstance(command, MarketstreamError):
             return self.node.execute(self.connection, command, lambda reply: self._answer(mark, reply))
         self.node.stats.commands[command.code] += 1

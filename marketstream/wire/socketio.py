@@ -32,7 +32,10 @@ PROBE_ANSWER = Frame("", b"3probe")
 DISCONNECT = Frame("", f"41{NAMESPACE},".encode())
 
 _EVENT = f"42{NAMESPACE},".encode()
-_MAX_ID_DIGITS = 15
+CONNECT = "0"
+"""Kind of the packet that asks to be let in."""
+
+_MAX_ID_DIGITS = 20
 
 Kind = Literal["connect", "disconnect", "event", "ack", "binary", "error"]
 _KINDS: dict[str, Kind] = {
@@ -54,20 +57,31 @@ class Packet:
         kind: What it is.
         namespace: Namespace without its query; `/` when none is written.
         ack: Acknowledgement id; None when the client does not wait for an answer.
-        data: The JSON that came with it; None when there is none.
+        body: What came with it, unread: whatever it is, a call with an acknowledgement id is answered.
     """
 
     kind: Kind
     namespace: str
     ack: int | None
-    data: Any
+    body: str
+
+    def read(self) -> Any:  # noqa: ANN401  # JSON is of any shape
+        """Return the JSON that came with it; None when there is none.
+
+        Raises:
+            InvalidMessageError: It is no JSON, or not what this kind of packet brings.
+        """
+        data = loads(self.body) if self.body and self.kind != "binary" else None
+        if self.kind in ("event", "ack") and not isinstance(data, list):
+            raise InvalidMessageError("an event must be a list that starts with its name")
+        return data
 
 
 def parse(text: str) -> Packet:
-    """Reads the payload of an Engine.IO message.
+    """Read the payload of an Engine.IO message, but for the JSON in it.
 
     Raises:
-        InvalidMessageError: It is not a Socket.IO packet, or its JSON is none.
+        InvalidMessageError: It is not a Socket.IO packet.
     """
     kind = _KINDS.get(text[:1])
     if kind is None:
@@ -83,11 +97,7 @@ def parse(text: str) -> Packet:
     if digits > _MAX_ID_DIGITS:
         raise InvalidMessageError("the acknowledgement id is too long")
     ack = int(rest[:digits]) if digits else None
-    body = rest[digits:]
-    data = loads(body) if body and kind != "binary" else None
-    if kind in ("event", "ack") and not isinstance(data, list):
-        raise InvalidMessageError("an event must be a list that starts with its name")
-    return Packet(kind, namespace, ack, data)
+    return Packet(kind, namespace, ack, rest[digits:])
 
 
 def open_packet(
@@ -117,9 +127,10 @@ def connect_error(namespace: str, message: str, code: str) -> Frame:
     return Frame("", prefix.encode() + dumps({"message": message, "data": {"code": code}}))
 
 
-def acknowledge(ack: int, body: bytes) -> Frame:
+def acknowledge(ack: int, body: bytes, namespace: str = NAMESPACE) -> Frame:
     """Answers the call with an acknowledgement id; `body` is the JSON of the answer."""
-    return Frame("", f"43{NAMESPACE},{ack}[".encode() + body + b"]")
+    prefix = f"43{namespace},{ack}[" if namespace != "/" else f"43{ack}["
+    return Frame("", prefix.encode() + body + b"]")
 
 
 def call(ack: int, event: Frame) -> Frame:

@@ -125,7 +125,7 @@ def test_parse_a_call(measure: Measure) -> None:
     """A round reads one `subscribe` packet into a command."""
 
     def parse() -> None:
-        name, *arguments = socketio.parse(CALL).data
+        name, *arguments = socketio.parse(CALL).read()
         request.parse(name, arguments)
 
     measure(parse, items=1, unit="call")

@@ -141,8 +141,11 @@ class Poller:
 
     async def post(self, *packets: str) -> int:
         """Sends packets in one request; returns the status."""
+        return await self.post_bytes("\x1e".join(packets).encode())
+
+    async def post_bytes(self, body: bytes) -> int:
+        """Sends a body as it is; returns the status."""
         path, query = self._target()
-        body = "\x1e".join(packets).encode()
         async with self._session.post(path, params=query, data=body) as answer:
             return answer.status
 

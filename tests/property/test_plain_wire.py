@@ -52,11 +52,11 @@ LANGUAGES = pytest.mark.parametrize("language", [ACTION, TYPED], ids=lambda lang
 def read(data: bytes) -> Command | None:
     """The command in some bytes; None when they were refused as they should be."""
     with suppress(InvalidMessageError, UnknownEventError):
-        message = plain.read(data)
-        language = plain.recognise(message)
+        message, fault = plain.read(data)
+        language = plain.recognise(message, fault)
         mark = language.mark(message)
         assert json.loads(language.refuse(mark, InvalidMessageError("no")))
-        return language.parse(message)
+        return None if fault else language.parse(message)
     return None
 
 

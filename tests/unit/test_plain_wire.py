@@ -90,10 +90,66 @@ def test_a_type_is_read(name: str, data: Any, command: Command) -> None:
         assert TYPED.parse({"type": name}) == command
 
 
-@pytest.mark.parametrize("data", [b"", b"7", b"[]", b'"subscribe"', b"null", b"{", b'{"action":"ping"'])
+@pytest.mark.parametrize("data", [b"", b"7", b"[]", b'"subscribe"', b"null", b"{", b'{"actio', b"NaN"])
 def test_what_is_no_object_is_no_message(data: bytes) -> None:
     with pytest.raises(InvalidMessageError):
-        plain.read(data)
+        plain.recognise(*plain.read(data))
+
+
+DAMAGED = [
+    *('"\\ud83d"', '"\\ude00\\ud83d"', "NaN", "-Infinity", "1e400", "01", "'x'", "[1,]", "undefined"),
+    "[" * 2_000 + "]" * 2_000,
+    '{"a":' * 2_000 + '{"request_id":8}' + "}" * 2_000,
+    '["\\ud83d","{\\"request_id\\":8,"]',
+]
+CUT = ['{"a":', "[" * 100_000, '"x', "["]
+
+
+def told(text: str) -> tuple[Language, object]:
+    """Language and mark of a message that is no JSON."""
+    message, fault = plain.read(text.encode())
+    assert fault is not None
+    language = plain.recognise(message, fault)
+    return language, language.mark(message)
+
+
+@pytest.mark.parametrize("value", DAMAGED + CUT, ids=lambda value: value[:12])
+def test_who_calls_is_read_whatever_follows(value: str) -> None:
+    """A call that is waited for is answered, though it cannot be carried out."""
+    assert told(f'{{"action":"subscribe","request_id":7,"symbols":{value}}}') == (ACTION, 7)
+
+
+@pytest.mark.parametrize("value", DAMAGED, ids=lambda value: value[:12])
+def test_who_calls_is_read_whatever_came_before(value: str) -> None:
+    """Of two ids it is the last, as in JSON."""
+    assert told(f'{{"request_id":9, "symbols":{value}, "action":"get_quote","request_id" : 7}}') == (
+        ACTION,
+        7,
+    )
+
+
+@pytest.mark.parametrize(
+    ("ident", "mark"),
+    [
+        ('"x"', "x"),
+        ("1.5", 1.5),
+        ("null", None),
+        ("{}", None),
+        ("NaN", None),
+        ('"\\ud83d"', None),
+        ('"\\"}{"', '"}{'),
+        ('"' + "x" * 200 + '"', None),
+    ],
+)
+def test_of_a_damaged_call_only_a_whole_request_id_is_repeated(ident: str, mark: object) -> None:
+    message, _ = plain.read(f'{{"action":"ping","request_id":{ident},"x":NaN}}'.encode())
+    assert ACTION.mark(message) == mark
+
+
+def test_looking_at_what_is_damaged_has_an_end() -> None:
+    """It is slower than reading what is whole, and anybody can send it."""
+    message, _ = plain.read(b'{"x":[' + b"[]," * 200_000 + b'NaN],"action":"ping","request_id":7}')
+    assert message == {}
 
 
 def test_a_message_of_neither_language_is_refused() -> None:

@@ -11,43 +11,61 @@ from marketstream.wire.socketio import Packet, parse
 @pytest.mark.parametrize(
     ("text", "packet"),
     [
-        ('0/market-data,{"token":"t"}', Packet("connect", "/market-data", None, {"token": "t"})),
-        ("0/market-data,", Packet("connect", "/market-data", None, None)),
-        ("0/market-data", Packet("connect", "/market-data", None, None)),
-        ("0", Packet("connect", "/", None, None)),
-        ("0/market-data?token=t,", Packet("connect", "/market-data", None, None)),
-        ("1/market-data,", Packet("disconnect", "/market-data", None, None)),
-        ('2/market-data,["ping"]', Packet("event", "/market-data", None, ["ping"])),
-        ('2/market-data,12["ping",{}]', Packet("event", "/market-data", 12, ["ping", {}])),
-        ('2["ping"]', Packet("event", "/", None, ["ping"])),
-        ("20[]", Packet("event", "/", 0, [])),
-        ("3/market-data,5[]", Packet("ack", "/market-data", 5, [])),
-        ('4/market-data,"no"', Packet("error", "/market-data", None, "no")),
-        ('51-/market-data,7["x",{"_placeholder":true}]', Packet("binary", "/market-data", 7, None)),
-        ("61-/market-data,7[]", Packet("binary", "/market-data", 7, None)),
+        ('0/market-data,{"token":"t"}', Packet("connect", "/market-data", None, '{"token":"t"}')),
+        ("0/market-data,", Packet("connect", "/market-data", None, "")),
+        ("0/market-data", Packet("connect", "/market-data", None, "")),
+        ("0", Packet("connect", "/", None, "")),
+        ("0/market-data?token=t,", Packet("connect", "/market-data", None, "")),
+        ("1/market-data,", Packet("disconnect", "/market-data", None, "")),
+        ('2/market-data,["ping"]', Packet("event", "/market-data", None, '["ping"]')),
+        ('2/market-data,12["ping",{}]', Packet("event", "/market-data", 12, '["ping",{}]')),
+        ('2["ping"]', Packet("event", "/", None, '["ping"]')),
+        ("20[]", Packet("event", "/", 0, "[]")),
+        ("3/market-data,5[]", Packet("ack", "/market-data", 5, "[]")),
+        ('4/market-data,"no"', Packet("error", "/market-data", None, '"no"')),
+        (
+            '51-/market-data,7["x",{"_placeholder":true}]',
+            Packet("binary", "/market-data", 7, '["x",{"_placeholder":true}]'),
+        ),
+        ("61-/market-data,7[]", Packet("binary", "/market-data", 7, "[]")),
     ],
 )
 def test_a_packet_is_read_in_its_parts(text: str, packet: Packet) -> None:
     assert parse(text) == packet
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        *("", "7", "x", "-1", "٣", "2", "2/market-data,", "2/market-data,{}", '2/market-data,"ping"'),
-        *(
-            "2/market-data,[",
-            '2/market-data,["ping"',
-            "2/market-data,12",
-            '2/market-data,["a"]x',
-            "3/market-data,1{}",
-        ),
-        '2/market-data,1234567890123456["ping"]',
-    ],
-)
+@pytest.mark.parametrize("text", ["", "7", "x", "-1", "٣", "2/market-data," + "1" * 21 + '["ping"]'])
 def test_what_is_no_packet_is_refused(text: str) -> None:
     with pytest.raises(InvalidMessageError):
         parse(text)
+
+
+@pytest.mark.parametrize("kind", ["2", "3"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(
+            "",
+            "{}",
+            '"ping"',
+            "[",
+            '["ping"',
+            '["a"]x',
+            '["\\ud83d"]',
+            "[NaN]",
+            "[-Infinity]",
+            "[1e400]",
+            "[01]",
+        ),
+        "[" * 100_000,
+        '["ping",' + "[" * 2_000 + "]" * 2_000 + "]",
+    ],
+)
+def test_the_id_of_a_call_is_read_whatever_came_with_it(kind: str, body: str) -> None:
+    packet = parse(f"{kind}/market-data,12{body}")
+    assert packet.ack == 12
+    with pytest.raises(InvalidMessageError):
+        packet.read()
 
 
 def test_a_frame_is_wrapped_once_for_each_dialect() -> None:

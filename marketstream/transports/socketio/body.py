@@ -11,14 +11,11 @@ async def read_packets(request: web.Request, limit: int) -> list[str] | None:
         limit: Bytes the body may have.
 
     Returns:
-        None when it has more.
-
-    Raises:
-        UnicodeDecodeError: It is not text.
+        None when it has more. What is not UTF-8 in it is replaced: a call around that is answered.
     """
     if (request.content_length or 0) > limit:
         return None
     body = await request.content.read(limit + 1)
     while len(body) <= limit and not request.content.at_eof():
         body += await request.content.read(limit + 1 - len(body))
-    return body.decode().split("\x1e") if len(body) <= limit else None
+    return body.decode(errors="replace").split("\x1e") if len(body) <= limit else None

@@ -343,9 +343,6 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
         socket.posting = True
         try:
             packets = await read_packets(request, self.limit_of(socket.connection))
-        except UnicodeDecodeError:
-            self.node.close(socket.connection, closing.INVALID_MESSAGE)
-            return self._refuse(request, BAD_REQUEST, "the payload is not UTF-8")
         finally:
             socket.posting = False
         if packets is None:

@@ -13,7 +13,6 @@ from marketstream.core.closing import CLIENT_LEFT, INVALID_MESSAGE, REFUSED, TOO
 from marketstream.core.commands import Command, Reply
 from marketstream.core.entitlements import Principal
 from marketstream.core.frame import Frame
-from marketstream.engine.connection import Call
 from marketstream.engine.node import Node
 from marketstream.errors import InvalidMessageError, MarketstreamError
 from marketstream.transports.address import AddressReader
@@ -45,31 +44,33 @@ class MarketData:
 
     def on_message(self, socket: EngineSocket, text: str) -> None:
         """See `engine.Edge.on_message`."""
-        admitted = socket.connection.session is not None
-        try:
-            packet = wire.parse(text)
-        except InvalidMessageError as error:
-            if admitted:
-                self._complain(socket, error)
-            else:
-                self._node.close(socket.connection, INVALID_MESSAGE)
-            return
-        if packet.kind == "connect":
-            self._in_order(socket, lambda: self._connect(socket, packet))
-        elif not admitted and not socket.connection.busy:
-            self._node.close(socket.connection, INVALID_MESSAGE)
-        elif packet.namespace == wire.NAMESPACE:
-            self._in_order(socket, lambda: self._dispatch(socket, packet))
-        else:
-            self._complain(socket, InvalidMessageError(f"there is only the namespace {wire.NAMESPACE}"))
+        connection = socket.connection
+        if connection.session is None and not connection.busy and not text.startswith(wire.CONNECT):
+            self._node.close(connection, INVALID_MESSAGE)
+        elif not connection.submit(lambda: self._handle(socket, text), self._node.wait_for):
+            self._node.close(connection, TOO_MANY_MESSAGES)
 
     def on_lost(self, socket: EngineSocket, reason: CloseReason) -> None:  # noqa: ARG002  # the node logs the reason
         """See `engine.Edge.on_lost`."""
         self._manager.remove(socket)
 
-    def _in_order(self, socket: EngineSocket, call: Call) -> None:
-        if not socket.connection.submit(call, self._node.wait_for):
-            self._node.close(socket.connection, TOO_MANY_MESSAGES)
+    def _handle(self, socket: EngineSocket, text: str) -> Awaitable[None] | None:
+        """Read a packet when it is its turn: until then it takes no more room than it came with."""
+        connection = socket.connection
+        try:
+            packet = wire.parse(text)
+        except InvalidMessageError as error:
+            if connection.session is None:
+                self._node.close(connection, INVALID_MESSAGE)
+            else:
+                self._complain(socket, error)
+            return None
+        if packet.kind == "connect":
+            return self._connect(socket, packet)
+        if connection.session is None:
+            self._node.close(connection, REFUSED)
+            return None
+        return self._dispatch(socket, packet)
 
     # Handshake
 
@@ -83,7 +84,8 @@ class MarketData:
             self._complain(socket, InvalidMessageError("the namespace was entered before"))
             return None
         try:
-            given = packet.data.get("token") if isinstance(packet.data, dict) else None
+            said = packet.read()
+            given = said.get("token") if isinstance(said, dict) else None
             found = self._node.verify(Credentials.first(given, socket.token))
             if isawaitable(found):
                 return self._admit_later(socket, found)
@@ -145,17 +147,19 @@ class MarketData:
     # Calls
 
     def _dispatch(self, socket: EngineSocket, packet: Packet) -> Awaitable[None] | None:
-        connection = socket.connection
-        if connection.session is None:
-            self._node.close(connection, REFUSED)
-            return None
         match packet.kind:
+            case _ if packet.namespace != wire.NAMESPACE:
+                error = InvalidMessageError(f"there is only the namespace {wire.NAMESPACE}")
+                if packet.kind == "event":
+                    self._answer(socket, packet, error)
+                else:
+                    self._complain(socket, error)
             case "event":
                 return self._call(socket, packet)
             case "ack":
                 return self._acknowledged(socket, packet)
             case "disconnect":
-                self._node.close(connection, CLIENT_LEFT)
+                self._node.close(socket.connection, CLIENT_LEFT)
             case "binary":
                 self._answer(socket, packet, InvalidMessageError("binary attachments are not taken"))
             case _:
@@ -164,7 +168,7 @@ class MarketData:
 
     def _call(self, socket: EngineSocket, packet: Packet) -> Awaitable[None] | None:
         try:
-            name, *arguments = packet.data or [None]
+            name, *arguments = packet.read() or [None]
             command: Command = request.parse(name, arguments)
         except MarketstreamError as error:
             self._node.stats.commands[error.code] += 1
@@ -177,7 +181,7 @@ class MarketData:
     def _answer(self, socket: EngineSocket, packet: Packet, reply: Reply | MarketstreamError) -> None:
         if packet.ack is not None:
             body = wire.render_error(reply) if isinstance(reply, MarketstreamError) else wire.render(reply)
-            socket.push(wire.acknowledge(packet.ack, body))
+            socket.push(wire.acknowledge(packet.ack, body, packet.namespace))
             self._node.settle()
         elif isinstance(reply, MarketstreamError):
             self._complain(socket, reply)
@@ -187,8 +191,13 @@ class MarketData:
         self._node.settle()
 
     async def _acknowledged(self, socket: EngineSocket, packet: Packet) -> None:
+        try:
+            answer = packet.read()
+        except InvalidMessageError as error:
+            self._complain(socket, error)
+            return
         if packet.ack is not None:
-            await self._manager.trigger_callback(socket.connection.id, packet.ack, packet.data)
+            await self._manager.trigger_callback(socket.connection.id, packet.ack, answer)
 
 
 def build_socketio(

@@ -6,25 +6,38 @@ from marketstream.errors import InvalidMessageError
 from marketstream.wire.json import loads
 from marketstream.wire.plain.action import ACTION
 from marketstream.wire.plain.language import Language
+from marketstream.wire.plain.salvage import salvage
 from marketstream.wire.plain.typed import TYPED
 
 _LANGUAGES = {"action": ACTION, "type": TYPED}
+_TELLING = frozenset({*_LANGUAGES, "request_id"})
+"""What of a call its answer depends on."""
 
 
-def read(data: bytes) -> dict[str, Any]:
-    """The object that a client sent.
+def read(data: bytes) -> tuple[dict[str, Any], InvalidMessageError | None]:
+    """Return the object that a client sent.
+
+    Returns:
+        The object and None; where it is not JSON, what can be read of it, and what is wrong.
 
     Raises:
-        InvalidMessageError: It is not JSON, or not an object.
+        InvalidMessageError: It is not an object.
     """
-    message = loads(data)
+    try:
+        message = loads(data)
+    except InvalidMessageError as error:
+        return salvage(data, _TELLING), error
     if not isinstance(message, dict):
         raise InvalidMessageError("a message must be an object")
-    return message
+    return message, None
 
 
-def recognise(message: dict[str, Any]) -> Language:
+def recognise(message: dict[str, Any], fault: InvalidMessageError | None = None) -> Language:
     """The language of a client's first message.
+
+    Args:
+        message: The message, or what can be read of it.
+        fault: What is wrong with it.
 
     Raises:
         InvalidMessageError: It is neither of the two.
@@ -32,4 +45,4 @@ def recognise(message: dict[str, Any]) -> Language:
     for field, language in _LANGUAGES.items():
         if field in message:
             return language
-    raise InvalidMessageError("a message needs an `action` or a `type`")
+    raise fault or InvalidMessageError("a message needs an `action` or a `type`")
