@@ -8,6 +8,8 @@ PYTHON ?= python3
 PORT ?= 8080
 FEED ?=
 ARGS ?=
+SECONDS ?= 600
+SEED ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -33,7 +35,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -p no:benchmark
 # The tests find the Node of the virtual environment, where there is one, before any other.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help run page wheel setup test test-all test-node bench lint format types imports check clean
+.PHONY: help run page wheel setup test test-all test-node chaos bench lint format types imports check clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -61,6 +63,9 @@ test-all: setup test-node ## run the tests, the slow ones too
 test-node: $(SDK_TS_READY) $(PAGE_TEST_READY) ## check the types of the TypeScript SDK and the live page, run their tests
 	@cd $(SDK_TS) && npm test --silent
 	@cd sdk/page && npm test --silent
+
+chaos: $(DEV_READY) $(NODE_READY) ## hurt a whole system at random and hold it to its promises (SECONDS=600, SEED=)
+	@CHAOS_SECONDS=$(SECONDS) CHAOS_SEED=$(SEED) $(BIN)/python -m pytest tests/chaos -p no:benchmark -s $(ARGS)
 
 bench: $(DEV_READY) $(NODE_READY) $(SDK_TS_BUILT) ## measure; nothing here passes or fails
 	@$(BIN)/python -m pytest tests/benchmarks --benchmark-only $(ARGS)

@@ -68,7 +68,7 @@ class Node:
     """
 
     def __init__(self, executable: str) -> None:
-        self._executable = executable
+        self.executable = executable
 
     async def run(
         self,
@@ -90,7 +90,7 @@ class Node:
         self, script: str, *args: str, env: Mapping[str, str] | None = None
     ) -> AsyncIterator[Script]:
         """A script that runs inside the block and is killed at its end."""
-        program = Program([self._executable, script, *args], env=os.environ | dict(env or {}), cwd=FOLDER)
+        program = Program([self.executable, script, *args], env=os.environ | dict(env or {}), cwd=FOLDER)
         with program:
             yield Script(program)
 

@@ -1,0 +1,137 @@
+"""What clients see, held to what they were promised: nothing older, nobody else's, nothing stale unsaid.
+
+The witness is told of every word that a client gets and, a few times a second, of the time. It collects what
+is wrong in `faults`, a sentence each.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+MOST_FAULTS = 20
+
+
+@dataclass(slots=True)
+class Client:
+    """One client and all that it knows.
+
+    Attributes:
+        name: Its name.
+        edge: How it is connected.
+        gateway: To whom.
+        tenant: Whose it is.
+        up_at: When the server took its subscription, by the clock of the witness; None while it has none.
+        values: The newest value and its time (epoch milliseconds) by symbol.
+        moved_at: When that came.
+        states: What it was last told of a symbol on this connection, and when.
+    """
+
+    name: str
+    edge: str
+    gateway: str
+    tenant: str
+    up_at: float | None = None
+    values: dict[str, tuple[float, float]] = field(default_factory=dict)
+    moved_at: dict[str, float] = field(default_factory=dict)
+    states: dict[str, tuple[str, float]] = field(default_factory=dict)
+
+
+class Witness:
+    """See the module.
+
+    Args:
+        clients: Those who see.
+        moving: Symbols that move all the time unless something is broken.
+        owners: Tenant by number from which on values are its own, at steps of a million.
+        bound: Seconds in which a client must have been told that a symbol which moves no more is stale.
+        clear: Says since when nothing has stood between a gateway and its clients, by the same clock.
+
+    Attributes:
+        faults: What was wrong, with the time since `began`.
+        began: When the first harm could be done.
+        seen: How many prices came.
+    """
+
+    def __init__(
+        self,
+        clients: Collection[Client],
+        *,
+        moving: Collection[str],
+        owners: Mapping[int, str],
+        bound: float,
+        clear: Callable[[str], float],
+    ) -> None:
+        self.clients = {client.name: client for client in clients}
+        self.faults: list[str] = []
+        self.began = 0.0
+        self.seen = 0
+        self._moving = moving
+        self._owners = owners
+        self._bound = bound
+        self._clear = clear
+        self._awake_since = 0.0
+        self._beat_at: float | None = None
+
+    def take(self, now: float, name: str, kind: str, *data: Any) -> None:
+        """Takes a word of a client: `up`, `down`, `price`, `state` or `fault`, or a `beat` of all of them."""
+        if kind == "beat":
+            self._beat(now)
+            return
+        client = self.clients[name]
+        match kind, data:
+            case "up", _:
+                client.up_at = now
+            case "down", _:
+                client.up_at = None
+                client.states.clear()
+            case "price", (symbol, value, at_ms):
+                self._price(now, client, symbol, value, at_ms)
+            case "state", (symbol, state):
+                client.states[symbol] = state, now
+            case _:
+                self.fault(now, f"{name}: {kind} {data}")
+
+    def look(self, now: float) -> None:
+        """Looks for symbols that have not moved for too long at somebody who was not told so."""
+        self._beat(now, at_most=True)
+        for client in self.clients.values():
+            if client.up_at is not None:
+                free = max(client.up_at, self._clear(client.gateway), self._awake_since)
+                for symbol in self._moving:
+                    self._look_at(now, client, symbol, free)
+
+    def fault(self, now: float, text: str) -> None:
+        """Notes that something was wrong; the first of them are enough."""
+        if len(self.faults) < MOST_FAULTS:
+            self.faults.append(f"{now - self.began:7.2f} s  {text}")
+
+    def _look_at(self, now: float, client: Client, symbol: str, free: float) -> None:
+        state, _ = client.states.get(symbol, ("live", now))
+        if state != "stale" and now - max(free, client.moved_at.get(symbol, free)) > self._bound:
+            self.fault(now, f"{client.name}: {symbol} stands still and was not said to be stale")
+            # Once is enough.
+            client.states[symbol] = "stale", now
+
+    def _price(self, now: float, client: Client, symbol: str, value: float, at_ms: float) -> None:
+        self.seen += 1
+        _, before = client.values.get(symbol, (0.0, 0.0))
+        if at_ms < before:
+            self.fault(now, f"{client.name}: {symbol} of {at_ms} came after that of {before}")
+        owner = self._owners.get(int(value // 1_000_000))
+        if owner not in (None, client.tenant):
+            self.fault(now, f"{client.name}: {symbol} is {value}, which is {owner}'s")
+        moved = at_ms > before
+        client.values[symbol] = value, max(at_ms, before)
+        state, since = client.states.get(symbol, ("live", now))
+        if moved:
+            client.moved_at[symbol] = now
+            if state == "stale" and symbol in self._moving and now - since > self._bound:
+                self.fault(now, f"{client.name}: {symbol} moves and was last said to be stale")
+                client.states[symbol] = "live", now
+
+    def _beat(self, now: float, *, at_most: bool = False) -> None:
+        """Notes a time in which nobody here could see anything, because the machine was busy elsewhere."""
+        if self._beat_at is not None and now - self._beat_at > 1:
+            self._awake_since = now
+        if not at_most:
+            self._beat_at = now
