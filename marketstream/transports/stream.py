@@ -97,16 +97,24 @@ class Stream(asyncio.Protocol):
             return
         self._closing = True
         self.write = _drop
-        if self.stuck:
+        if self.stuck or not self._close_half(self._transport):
             self._transport.abort()
             return
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
-        else:
-            self._transport.close()
         self.node.ending.add(self)
         # The last words may find no taker, and the client may never hang up.
         asyncio.get_running_loop().call_later(LAST_WORDS, self._cut)
+
+    @staticmethod
+    def _close_half(transport: asyncio.Transport) -> bool:
+        if not transport.can_write_eof():
+            transport.close()
+            return True
+        try:
+            transport.write_eof()
+        except OSError:
+            # The client has reset the connection, and the loop has not told us yet.
+            return False
+        return True
 
     def _cut(self) -> None:
         if self._transport is not None:
