@@ -29,8 +29,8 @@ SENTINEL_PORT = 26379
 CLUSTER_PORT = 6379
 
 _CLUSTER = "redis+cluster"
-_HOST = re.compile(r"(\[[0-9a-fA-F:]+\]|[^:\[\]]+)(?::(\d{1,5}))?")
-_MASTER = re.compile(r"/([^/]+)(?:/(\d+))?/?")
+_HOST = re.compile(r"(\[[0-9a-fA-F:]+\]|[^:\[\]]+)(?::([0-9]{1,5}))?")
+_MASTER = re.compile(r"/([^/]+)(?:/([0-9]+))?/?")
 
 Pools = tuple[ConnectionPool, ConnectionPool]
 """Connections for commands, and for those that wait."""

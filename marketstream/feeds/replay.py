@@ -21,6 +21,7 @@ from itertools import chain
 from pathlib import Path
 
 from marketstream.core.model import Quote
+from marketstream.core.number import decimal, whole
 from marketstream.core.symbols import normalise
 from marketstream.errors import FeedError
 from marketstream.ports import Clock, Feed, QuoteSink
@@ -224,9 +225,9 @@ def _time(cells: Sequence[str], newest_ms: int) -> int:
     if len(cells) != len(HEADER):
         raise ValueError(f"has {len(cells)} columns, must have {len(HEADER)}")
     text = cells[0]
-    if not (text.isascii() and text.isdecimal() and len(text) <= _TIME_DIGITS):
+    at_ms = whole(text)
+    if at_ms is None or len(text) > _TIME_DIGITS:
         raise ValueError(f"timestamp_ms is {text!r}, must be epoch milliseconds")
-    at_ms = int(text)
     if at_ms < newest_ms:
         raise ValueError(f"timestamp_ms is {at_ms}, before {newest_ms} of the line above")
     return at_ms
@@ -258,11 +259,8 @@ def _number(column: str, text: str) -> float | None:
     """A number as the source printed it; None for an empty cell."""
     if not text:
         return None
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value) or "_" in text:
+    value = decimal(text)
+    if value is None or not math.isfinite(value):
         raise ValueError(f"{column} is {text!r}, must be empty or a finite number")
     return value
 

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from marketstream.core.number import decimal, whole
 from marketstream.core.symbols import normalise
 from marketstream.errors import ConfigurationError
 from marketstream.feeds.alpaca import Access, AlpacaFeed
@@ -40,7 +41,6 @@ MAX_RATE = 100_000
 MAX_SOURCES = 32
 MAX_SYMBOLS = 100_000
 
-_DIGITS = re.compile(r"[0-9]{1,9}")
 _SERIES = re.compile(r"([^*]+)\*([0-9]{1,9})")
 
 
@@ -133,11 +133,8 @@ def _symbols(text: str) -> tuple[str, ...]:
 
 def _finite(text: str) -> float:
     """A plain number; NaN for what is not one, which no range contains."""
-    try:
-        value = float(text)
-    except ValueError:
-        return math.nan
-    return math.nan if "_" in text else value
+    value = decimal(text)
+    return math.nan if value is None else value
 
 
 def _rate(text: str) -> float:
@@ -168,9 +165,10 @@ def _whole(lowest: int, highest: int) -> Callable[[str], int]:
     """A parser of whole numbers within a range."""
 
     def parse(text: str) -> int:
-        if not _DIGITS.fullmatch(text) or not lowest <= int(text) <= highest:
+        value = whole(text)
+        if value is None or not lowest <= value <= highest:
             raise ValueError(f"must be a whole number from {lowest} to {highest}")
-        return int(text)
+        return value
 
     return parse
 

@@ -17,6 +17,7 @@ from typing import ClassVar, TypeVar
 
 import aiohttp
 
+from marketstream.core.number import decimal
 from marketstream.errors import (
     ProviderDataError,
     ProviderError,
@@ -173,10 +174,12 @@ def retry_after(value: str | None, wall_ms: int) -> float | None:
     """
     if value is None:
         return None
-    try:
-        seconds = float(value) if value.strip().isdigit() else _until(value, wall_ms)
-    except (ValueError, OverflowError):
-        return None
+    seconds = decimal(value.strip())
+    if seconds is None:
+        try:
+            seconds = _until(value, wall_ms)
+        except (ValueError, OverflowError):
+            return None
     return min(max(0.0, seconds), LONGEST_WAIT) if math.isfinite(seconds) else LONGEST_WAIT
 
 

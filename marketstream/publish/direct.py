@@ -5,6 +5,7 @@ import time
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+from marketstream.core.number import whole
 from marketstream.errors import (
     AuthFailedError,
     ConfigurationError,
@@ -63,7 +64,7 @@ class DirectRoad:
             status, retry_after, answer = self._post(body)
             if status != http.HTTPStatus.TOO_MANY_REQUESTS:
                 break
-            time.sleep(min(int(retry_after), _LONGEST_WAIT) if retry_after.isdecimal() else 1)
+            time.sleep(min(whole(retry_after) or 1, _LONGEST_WAIT))
         if status != http.HTTPStatus.OK:
             raise _REFUSALS.get(status) or UnavailableError(f"{self._url} answered with status {status}")
         return parse_rejected(answer, len(lines))

@@ -15,6 +15,7 @@ from marketstream.core.closing import CloseReason
 from marketstream.core.commands import Reply, Subscribe, Subscribed
 from marketstream.core.entitlements import Principal
 from marketstream.core.frame import Frame
+from marketstream.core.number import decimal
 from marketstream.core.session import READ, READERS
 from marketstream.engine.connection import Connection
 from marketstream.engine.node import Node
@@ -203,10 +204,9 @@ def _command(request: web.Request) -> Subscribe:
     if mode := request.query.get("mode"):
         payload["mode"] = mode
     if rate := request.query.get("maxRate"):
-        try:
-            payload["maxRate"] = float(rate)
-        except ValueError as exc:
-            raise InvalidMessageError("maxRate must be a number", path="maxRate") from exc
+        if (number := decimal(rate)) is None:
+            raise InvalidMessageError("maxRate must be a number", path="maxRate")
+        payload["maxRate"] = number
     command = requests.parse("subscribe", [payload])
     assert isinstance(command, Subscribe)  # noqa: S101  # what `subscribe` parses to
     return command

@@ -17,7 +17,7 @@ RELAY = "socketio"
 CURSOR = "marketstream:cursor"
 """The newest cursor of all, as a decimal number; a cluster has none."""
 
-_SHARD = re.compile(r"marketstream:\{(\d+)\}:")
+_SHARD = re.compile(r"marketstream:\{([0-9]+)\}:")
 
 INTAKE = "marketstream:intake"
 """Channel on which publications reach the process that aggregates."""

@@ -18,7 +18,7 @@ COMMENT = Frame("", b": \n")
 LAST_CHUNK = b"0\r\n\r\n"
 """Ends a chunked response. A client that does not get it knows that the stream broke."""
 
-_ID = re.compile(r"(?P<symbol>.{1,32})-(?P<at_ms>\d{1,16})(?:@(?P<cursor>\d{1,19}))?", re.DOTALL)
+_ID = re.compile(r"(?P<symbol>.{1,32})-(?P<at_ms>[0-9]{1,16})(?:@(?P<cursor>[0-9]{1,19}))?", re.DOTALL)
 
 
 def retry(milliseconds: int) -> Frame:

@@ -7,14 +7,21 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
+from marketstream.core.number import whole
 from marketstream.core.overview import Listed, Movement
 from marketstream.core.provision import Article, Candle, Interval, Match, Period, ProviderQuote
 from marketstream.core.sentiment import Sentiment
 
-Limit = Annotated[int, Field(ge=1, le=50)]
+
+def _plain(value: object) -> object:
+    """A number of a query, which is text; a body has it as a number."""
+    return whole(value) if isinstance(value, str) else value
+
+
+Limit = Annotated[int, BeforeValidator(_plain), Field(ge=1, le=50)]
 
 
 class Shape(BaseModel):

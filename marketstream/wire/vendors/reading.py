@@ -9,6 +9,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
+from marketstream.core.number import decimal
 from marketstream.core.provision import Match
 from marketstream.core.symbols import normalise
 from marketstream.errors import InvalidMessageError, ProviderDataError, UnknownSymbolError
@@ -67,10 +68,10 @@ def number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     try:
-        found = float(value.strip().removesuffix("%") if isinstance(value, str) else value)
-    except (ValueError, OverflowError):
+        found = decimal(value.strip().removesuffix("%")) if isinstance(value, str) else float(value)
+    except OverflowError:
         return None
-    return found if math.isfinite(found) else None
+    return found if found is not None and math.isfinite(found) else None
 
 
 def positive(value: object) -> float | None:

@@ -17,7 +17,7 @@ class Cursors:
     def note(self, symbol: str, ident: str) -> None:
         """Takes the id of a price that came; one without a cursor is passed over."""
         cursor = ident.rpartition("@")[2]
-        if "@" in ident and cursor.isdecimal():
+        if "@" in ident and cursor.isascii() and cursor.isdecimal():
             mine = (int(cursor), ident)
             self._newest[symbol] = max(mine, self._newest.get(symbol, mine))
 

@@ -140,4 +140,4 @@ async def read_obstacle(response: aiohttp.ClientResponse) -> MarketDataError:
 def retry_after(response: aiohttp.ClientResponse) -> float:
     """Seconds that an answer asks to wait; 0 when it does not."""
     asked = response.headers.get("Retry-After", "")
-    return float(asked) if asked.isdecimal() else 0.0
+    return float(asked) if asked.isascii() and asked.isdecimal() else 0.0

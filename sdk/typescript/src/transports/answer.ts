@@ -7,7 +7,8 @@ import { fields, parseError } from "../core/message.js";
 export async function refusalOf(response: Response): Promise<TransportError> {
   const body: unknown = await response.json().catch(() => undefined);
   const { code, message } = parseError(fields(body)["error"], `HTTP_${response.status}`);
-  return new TransportError(code, message, (Number(response.headers.get("Retry-After")) || 0) * 1_000);
+  const asked = response.headers.get("Retry-After") ?? "";
+  return new TransportError(code, message, /^\d+$/.test(asked) ? Number(asked) * 1_000 : 0);
 }
 
 /** What a text says as JSON; undefined when it is none. */
