@@ -10,9 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import cast
 
-import aiofastnet
 import structlog
-import uvloop
 from aiohttp import web
 
 from marketstream import wiring
@@ -35,8 +33,8 @@ from marketstream.engine.node import Node
 from marketstream.engine.publisher import Publisher
 from marketstream.engine.stats import Stats
 from marketstream.engine.supervisor import Supervisor
-from marketstream.errors import ConfigurationError
 from marketstream.feeds.spec import build_feed
+from marketstream.listening import LOOPS, listen, url
 from marketstream.observability.clock import SystemClock
 from marketstream.observability.metrics import build_registry
 from marketstream.ports import Backlog, Feed, Intake, Lease
@@ -45,7 +43,7 @@ from marketstream.settings import Settings, load_plans, load_registry
 from marketstream.transports import web as page
 from marketstream.transports.address import AddressReader
 from marketstream.transports.credentials import Credentials
-from marketstream.transports.peer import give_up_after
+from marketstream.transports.listener import Listener, raise_descriptor_limit
 from marketstream.transports.plain import PlainWebSocket
 from marketstream.transports.rest.dev import Development
 from marketstream.transports.rest.health import Health
@@ -54,21 +52,8 @@ from marketstream.transports.sse import EventStream
 
 log = structlog.get_logger(__name__)
 
-BACKLOG = 4_096
-"""Connections the kernel may hold while the process is busy: a reconnect storm comes in one moment."""
-
-KEEPALIVE = 75.0
-"""Seconds an HTTP connection may be silent between two requests, or before its first."""
-
 FIRST_CONTACT = 2.0
 """Seconds that the server waits for its bus before it lets clients in anyway."""
-
-LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
-    # docs/performance.md and ADR 0009: cheapest on a prototype, no worse than the others in the whole.
-    "auto": aiofastnet.loop_factory(uvloop.new_event_loop),
-    "uvloop": uvloop.new_event_loop,
-    "asyncio": asyncio.new_event_loop,
-}
 
 
 def run(settings: Settings) -> int:
@@ -193,13 +178,11 @@ class Server:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        runner = web.AppRunner(
-            self.app, access_log=None, handle_signals=False, keepalive_timeout=KEEPALIVE, shutdown_timeout=1.0
-        )
+        runner = web.AppRunner(self.app, handle_signals=False, shutdown_timeout=1.0)
         await runner.setup()
-        wiring.attach_gate(runner, self._settings, self.node)
+        listener: Listener | None = None
         try:
-            await self._listen(runner)
+            listener = self._listen(runner)
             async with asyncio.TaskGroup() as tasks:
                 self.node.spawn = tasks.create_task
                 own = [tasks.create_task(Heartbeat(node=self.node, aggregator=self.aggregator).run())]
@@ -230,6 +213,8 @@ class Server:
         finally:
             self._events.broadcaster.stop()
             self.node.flusher.stop()
+            if listener is not None:
+                await listener.close()
             await runner.cleanup()
             if isinstance(self._cache, RedisCache):
                 await self._cache.aclose()
@@ -243,20 +228,20 @@ class Server:
         while not self._bus.connected and self._clock.now() < give_up_at:  # noqa: ASYNC110  # as said
             await asyncio.sleep(0.005)
 
-    async def _listen(self, runner: web.AppRunner) -> None:
+    def _listen(self, runner: web.AppRunner) -> Listener:
         server = self._settings.server
-        try:
-            site = web.TCPSite(runner, server.host, server.port, backlog=BACKLOG)
-            await site.start()
-        except OSError as error:
-            text = f"cannot listen on {server.host} port {server.port}: {error.strerror or error}"
-            raise ConfigurationError("server.port", text) from error
-        for sock in cast("asyncio.Server", site._server).sockets:  # noqa: SLF001  # there is no other way to them
-            give_up_after(sock, server.peer_timeout)
-        host, port = runner.addresses[0][:2]
-        url = f"http://{host}:{port}/"
+        answers = wiring.build_answers(self.app, self._settings, self.node)
+        limit = raise_descriptor_limit()
+        listener = listen(server, runner, answers, self.node.stats)
         feeds = list(self._settings.feeds.specs)
-        log.info("server_started", url=url, role=self._role, feeds=feeds, loop=server.loop)
+        log.info(
+            "server_started",
+            url=url(listener.address),
+            role=self._role,
+            feeds=feeds,
+            loop=server.loop,
+            descriptors=limit,
+        )
         if not self._feeds_market and any(spec != "none" for spec in feeds):
             log.warning("feeds_not_run", feeds=feeds, role=self._role)
         if self._settings.dev:
@@ -264,6 +249,7 @@ class Server:
                 "development_mode",
                 warning="anyone on this machine gets a token from /dev/token: never serve like this",
             )
+        return listener
 
     @property
     def _feeds_market(self) -> bool:

@@ -36,8 +36,8 @@ from marketstream.providers.budget import MemoryBudget
 from marketstream.settings import Settings
 from marketstream.settings.plan import load_rules
 from marketstream.settings.provider import NAMES, Vendors, allowances, load_vendors
-from marketstream.transports import answer
 from marketstream.transports.address import AddressReader
+from marketstream.transports.answer import Answers
 from marketstream.transports.credentials import Credentials
 from marketstream.transports.gate import Gate
 from marketstream.transports.origin import OriginPolicy
@@ -220,11 +220,11 @@ def build_origins(settings: Settings, addresses: AddressReader) -> OriginPolicy:
     )
 
 
-def attach_gate(runner: web.AppRunner, settings: Settings, node: Node) -> None:
-    """Add what every request passes before its route is looked for, and what makes responses of errors.
+def build_answers(app: web.Application, settings: Settings, node: Node) -> Answers:
+    """What every request passes before its route is looked for, and what makes responses of errors.
 
     Args:
-        runner: Of the application with all its routes; it has been set up, and listens to nobody yet.
+        app: The application with all its routes.
         settings: What was set.
         node: Counts who is refused.
 
@@ -233,7 +233,7 @@ def attach_gate(runner: web.AppRunner, settings: Settings, node: Node) -> None:
     """
     addresses = AddressReader(settings.server.trusted_proxies)
     origins = build_origins(settings, addresses)
-    own = {resource.canonical.split("/", 2)[1] for resource in runner.app.router.resources()} - {""}
+    own = {resource.canonical.split("/", 2)[1] for resource in app.router.resources()} - {""}
     root_path = settings.server.root_path
     if root_path and root_path.split("/", 2)[1] in own:
         text = f"{root_path} begins like a path of the server's own; choose another"
@@ -246,7 +246,12 @@ def attach_gate(runner: web.AppRunner, settings: Settings, node: Node) -> None:
         own=own,
         loopback=settings.dev,
     )
-    answer.attach(runner, origins, gate.enter)
+    return Answers(
+        origins,
+        enter=gate.enter,
+        refused=node.stats.http_refused,
+        body_timeout=settings.server.body_timeout,
+    )
 
 
 def attach_reading(

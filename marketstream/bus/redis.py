@@ -194,9 +194,11 @@ class RedisBus:
 
     async def _try_session(self) -> str:
         """Stays connected as long as it goes; returns why it ended."""
-        link = self.client.listener(self._heard)
         reason = "it ended"
+        link: Listener | None = None
         try:
+            # redis-py reads a file for each connection, which may fail like the connection itself.
+            link = self.client.listener(self._heard)
             async with asyncio.timeout(PATIENCE):
                 await link.open()
             await self._session(link)
@@ -204,7 +206,8 @@ class RedisBus:
             reason = first_reason(group)
         finally:
             self._link = None
-            await link.close()
+            if link is not None:
+                await link.close()
             await self.client.disconnect()
         return reason
 

@@ -84,6 +84,9 @@ class Stats:
         rate: Frames delivered in the last whole second.
         job_runs: Runs of jobs by job and outcome: ok, failed, and elsewhere for those of other processes.
         reads: What was asked of the cache and of providers.
+        accepting: Whether clients can connect right now.
+        accept_pauses: Times that they could not, for want of file descriptors.
+        http_refused: Requests that no handler took, by status.
     """
 
     connections: Counter[str] = field(default_factory=Counter)
@@ -109,3 +112,6 @@ class Stats:
     rate: int = 0
     job_runs: Counter[tuple[str, str]] = field(default_factory=Counter)
     reads: ReadStats = field(default_factory=ReadStats)
+    accepting: bool = True
+    accept_pauses: int = 0
+    http_refused: Counter[str] = field(default_factory=Counter)

@@ -66,6 +66,13 @@ class EngineCollector(Collector):
         yield active
         yield _counter("ws_connections", "Admitted connections", "transport", stats.opened)
         yield _counter("ws_connections_closed", "Ended connections", "reason", stats.closed)
+        yield GaugeMetricFamily("accepting_connections", "Whether clients can connect", value=stats.accepting)
+        yield CounterMetricFamily(
+            "accept_pauses", "Times that file descriptors ran short", value=stats.accept_pauses
+        )
+        yield _counter(
+            "http_refused", "Requests that no handler took, by status", "status", stats.http_refused
+        )
         yield _counter("ws_handshakes_refused", "Refused handshakes", "code", stats.refused)
         waiting = len(self._node.unadmitted)
         yield GaugeMetricFamily(

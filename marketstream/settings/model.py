@@ -34,7 +34,7 @@ class Server(Section):
     """The process and its port.
 
     Attributes:
-        host: Address to listen on.
+        host: Address to listen on; `::` and the empty one are every address of both families.
         port: Port to listen on; 0 lets the system choose.
         role: What this process does; `all` needs nothing beside it.
         drain_timeout: Seconds from a signal to the end.
@@ -45,11 +45,18 @@ class Server(Section):
         trusted_proxies: Networks whose `X-Forwarded-*` and `Forwarded` are believed.
         loop: Event loop; `auto` takes the faster one where it is installed.
         max_body: Bytes of a request body.
+        max_line: Bytes of a request's path, and of one header.
+        max_headers: Number of a request's headers.
+        max_head: Bytes of a request before its body.
+        body_timeout: Seconds from its head until a request is complete.
+        keepalive: Seconds a connection may be without a complete request.
+        backlog: Connections that the kernel holds while the process is busy.
+        reserve: File descriptors kept for the bus, vendors and files; clients wait for the others.
         peer_timeout: Seconds after which a peer that acknowledges nothing is gone.
         page: Whether the live page is served at `/`.
     """
 
-    host: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65535)] = 8080
     role: Literal["all", "gateway", "feed", "jobs"] = "all"
     drain_timeout: Seconds = 10
@@ -65,6 +72,13 @@ class Server(Section):
     )
     loop: Literal["auto", "uvloop", "asyncio"] = "auto"
     max_body: Count = 1024 * 1024
+    max_line: Annotated[int, Field(ge=1024, le=65_536)] = 8190
+    max_headers: Annotated[int, Field(ge=16, le=1_000)] = 100
+    max_head: Annotated[int, Field(ge=1024, le=1024 * 1024)] = 32 * 1024
+    body_timeout: Seconds = 30
+    keepalive: Seconds = 75
+    backlog: Count = 4_096
+    reserve: Annotated[int, Field(ge=1)] = 64
     peer_timeout: Annotated[float, Field(ge=1, le=300)] = 30
     page: bool = True
 

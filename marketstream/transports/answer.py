@@ -1,5 +1,6 @@
 """How an HTTP edge says that something went wrong: one mapping from the error tree to a response."""
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -12,7 +13,9 @@ from marketstream.errors import (
     MarketstreamError,
     RateLimitedError,
 )
+from marketstream.transports import body
 from marketstream.transports.origin import OriginPolicy
+from marketstream.transports.stream import SERVER
 from marketstream.wire.json import dumps
 
 log = structlog.get_logger(__name__)
@@ -22,7 +25,9 @@ Handler = Callable[[Any], Awaitable[web.StreamResponse]]
 
 Enter = Callable[[web.Request], web.Request]
 
-_CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "PAYLOAD_TOO_LARGE"}
+_CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED", 413: "PAYLOAD_TOO_LARGE", 414: "URI_TOO_LONG"}
+_TELLING = ("Accept-Encoding", "Allow", "Location", "Sec-WebSocket-Version", "Upgrade")
+"""Headers of refusals that say what would be taken."""
 
 
 def _unchanged(request: web.Request) -> web.Request:
@@ -65,66 +70,111 @@ def failure(error: MarketstreamError) -> web.Response:
     return response
 
 
-def attach(runner: web.AppRunner, origins: OriginPolicy, enter: Enter = _unchanged) -> None:
-    """Has an application answered for, as of `surround`.
+class Answers:
+    """What is around every handler: errors become responses, web pages of allowed origins may read them.
 
-    Not by a middleware: the first one that aiohttp has costs a tenth of what a small answer costs.
-
-    Args:
-        runner: Of the application; it has been set up, and listens to nobody yet.
-        origins: As of `surround`.
-        enter: As of `surround`.
-    """
-    server = runner.server
-    assert server is not None  # noqa: S101  # as said
-    server.request_handler = surround(server.request_handler, origins, enter)
-
-
-def surround(handler: Handler, origins: OriginPolicy, enter: Enter = _unchanged) -> Handler:
-    """What turns a handler's errors into responses, and lets allowed web pages read the answers.
+    Not a middleware: the first one that aiohttp has costs a tenth of what a small answer costs.
 
     Args:
-        handler: Answers requests.
         origins: Which pages those are.
         enter: Gives each request as the handler is to see it, or raises what is to be answered instead.
+        refused: Counts requests that no handler took, by status.
+        body_timeout: Seconds from its head until a request is complete.
     """
 
-    async def answer(request: web.Request) -> web.StreamResponse:
-        response: web.StreamResponse
+    def __init__(
+        self,
+        origins: OriginPolicy,
+        *,
+        enter: Enter = _unchanged,
+        refused: Counter[str] | None = None,
+        body_timeout: float = 30,
+    ) -> None:
+        self._origins = origins
+        self._enter = enter
+        self._refused = Counter() if refused is None else refused
+        self._body_timeout = body_timeout
+
+    def attach(self, runner: web.AppRunner) -> web.Server:
+        """Has an application answered for; it has been set up, and listens to nobody yet.
+
+        Returns:
+            What hands its requests out.
+        """
+        server = runner.server
+        assert server is not None  # noqa: S101  # as said
+        server.request_handler = self.surround(server.request_handler)
+        return server
+
+    def surround(self, handler: Handler) -> Handler:
+        """A handler that raises nothing."""
+
+        async def answer(request: web.Request) -> web.StreamResponse:
+            if request.content.is_eof():
+                response = await self._respond(handler, request)
+                self._add_headers(request, response)
+                return response
+            timer = body.limit_time(request, self._body_timeout)
+            try:
+                response = await self._respond(handler, request)
+            finally:
+                timer.cancel()
+            self._add_headers(request, response)
+            # Without a transport the connection has become a stream, and so has what is left of the request.
+            if request.transport is not None and not request.content.is_eof():
+                await body.settle(request, response)
+            return response
+
+        return answer
+
+    def refuse(self, request: web.Request, error: web.HTTPException) -> web.StreamResponse:
+        """The answer to what never became a request of the application; the connection ends with it."""
+        response = self._translate(error)
+        self._add_headers(request, response)
+        response.force_close()
+        return response
+
+    async def _respond(self, handler: Handler, request: web.Request) -> web.StreamResponse:
         try:
-            request = enter(request)
+            request = self._enter(request)
+            if request.body_exists:
+                body.refuse(request)
             if request.method == hdrs.METH_OPTIONS and "Access-Control-Request-Method" in request.headers:
-                return origins.preflight(request)
-            response = await handler(request)
+                return self._origins.preflight(request)
+            return await handler(request)
         except MarketstreamError as error:
             if not error.public:
                 log.warning("request_failed", path=request.path, error=repr(error))
-            response = failure(error)
+            return failure(error)
         except web.HTTPException as refusal:
-            response = _translate(refusal)
+            return self._translate(refusal)
         except Exception as error:
             if not (isinstance(error, ConnectionError) and _is_gone(request)):
                 log.exception("request_crashed", path=request.path)
-            response = failure(MarketstreamError())
-        if not response.prepared:
-            for name, value in origins.headers(request):
-                before = response.headers.get(name, value)
-                # Some handlers have said it already; `Vary` names everything that matters.
-                response.headers[name] = value if before == value else f"{before}, {value}"
-        return response
+            return failure(MarketstreamError())
 
-    return answer
+    def _add_headers(self, request: web.Request, response: web.StreamResponse) -> None:
+        if response.prepared:
+            return
+        response.headers[hdrs.SERVER] = SERVER
+        for name, value in self._origins.headers(request):
+            before = response.headers.get(name, value)
+            # Some handlers have said it already; `Vary` names everything that matters.
+            response.headers[name] = value if before == value else f"{before}, {value}"
+
+    def _translate(self, refusal: web.HTTPException) -> web.Response:
+        if (status := str(refusal.status)) not in self._refused:
+            # Once: whoever reaches the port could fill the log with the others.
+            log.info("request_refused", status=refusal.status, reason=refusal.text)
+        self._refused[status] += 1
+        code = _CODES.get(refusal.status, refusal.reason.upper().replace(" ", "_"))
+        response = json({"error": {"code": code, "message": refusal.text or refusal.reason}}, refusal.status)
+        for name in _TELLING:
+            if name in refusal.headers:
+                response.headers[name] = refusal.headers[name]
+        return response
 
 
 def _is_gone(request: web.Request) -> bool:
     """Whether the client left in the middle of its request, which is nobody's fault here."""
     return request.transport is None or request.transport.is_closing()
-
-
-def _translate(refusal: web.HTTPException) -> web.Response:
-    code = _CODES.get(refusal.status, refusal.reason.upper().replace(" ", "_"))
-    response = json({"error": {"code": code, "message": refusal.text or refusal.reason}}, refusal.status)
-    for name in ("Allow", "Location", "Sec-WebSocket-Version", "Upgrade"):
-        if name in refusal.headers:
-            response.headers[name] = refusal.headers[name]
-    return response

@@ -29,6 +29,9 @@ LAST_WORDS = 5.0
 STUCK_AFTER = 1.0
 """Seconds without taking anything after which a client gets no last words."""
 
+SERVER = "marketstream"
+"""What the header of that name says; of what it is made concerns nobody outside."""
+
 _TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25)
 
 
@@ -226,6 +229,7 @@ def response_head(status: str, headers: list[tuple[str, str]], version: HttpVers
     """
     lines = [
         f"HTTP/{version.major}.{version.minor} {status}",
+        f"Server: {SERVER}",
         *(f"{name}: {value}" for name, value in headers),
     ]
     if any("\r" in line or "\n" in line for line in lines):

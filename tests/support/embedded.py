@@ -10,7 +10,8 @@ import os
 
 from aiohttp import web
 
-from marketstream.app import LOOPS, Server
+from marketstream.app import Server
+from marketstream.listening import LOOPS
 from marketstream.observability.logging import configure
 from marketstream.settings import load_settings
 

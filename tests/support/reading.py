@@ -13,7 +13,7 @@ from marketstream.core.schedule import every
 from marketstream.core.symbols import SymbolRegistry
 from marketstream.engine.jobs import Job, Jobs
 from marketstream.engine.overview import Overview
-from marketstream.transports import answer
+from marketstream.transports.answer import Answers
 from marketstream.transports.credentials import Credentials
 from marketstream.transports.origin import OriginPolicy
 from marketstream.transports.rest import reference
@@ -74,7 +74,7 @@ async def answered(app: web.Application, origins: OriginPolicy) -> AsyncIterator
     server = TestServer(app)
     async with TestClient(server) as http:
         assert isinstance(server.runner, web.AppRunner)
-        answer.attach(server.runner, origins)
+        Answers(origins).attach(server.runner)
         yield http
 
 

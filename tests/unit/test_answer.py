@@ -13,7 +13,7 @@ from marketstream.errors import (
     UnauthorizedError,
     UnavailableError,
 )
-from marketstream.transports import answer
+from marketstream.transports.answer import Answers
 from marketstream.transports.origin import OriginPolicy
 
 FAILURES: dict[str, Exception] = {
@@ -38,7 +38,7 @@ async def url() -> AsyncIterator[str]:
     app.router.add_get("/{what}", _fail)
     runner = web.AppRunner(app)
     await runner.setup()
-    answer.attach(runner, OriginPolicy(["https://shop.example"]))
+    Answers(OriginPolicy(["https://shop.example"])).attach(runner)
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     await runner.cleanup()

@@ -6,6 +6,7 @@ from importlib.metadata import version
 import engineio
 import pytest
 import socketio
+from aiohttp.base_protocol import BaseProtocol
 from aiohttp.web_protocol import RequestHandler
 
 from marketstream.transports.socketio.engine import EngineServer
@@ -69,6 +70,20 @@ def test_what_python_socketio_asks_its_manager_has_the_same_parameters(name: str
 @pytest.mark.parametrize("name", ["_message_tail", "_manager", "_task_handler", "_current_request"])
 def test_aiohttps_protocol_holds_what_taking_over_relies_on(name: str) -> None:
     assert name in RequestHandler.__slots__
+
+
+@pytest.mark.parametrize(
+    "name", ["_messages", "_request_count", "_waiter", "_upgraded", "_buffer_paused", "max_line_size"]
+)
+def test_aiohttps_protocol_holds_what_reading_heads_relies_on(name: str) -> None:
+    assert name in {*RequestHandler.__slots__, *BaseProtocol.__slots__}
+
+
+def test_aiohttps_protocol_asks_for_the_answer_to_what_is_no_request() -> None:
+    """And queues what it could not parse behind the requests before."""
+    assert "self._make_error_handler(message)" in inspect.getsource(RequestHandler.start)
+    assert "self._messages.append((msg, payload))" in inspect.getsource(RequestHandler.data_received)
+    assert "self._request_count += 1" in inspect.getsource(RequestHandler.data_received)
 
 
 def test_aiohttps_protocol_lets_go_of_a_connection_without_closing_it() -> None:

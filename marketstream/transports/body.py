@@ -1,0 +1,63 @@
+"""Bodies of requests: which are taken, how long they may take, and what becomes of unread ones."""
+
+import asyncio
+from collections.abc import Iterable
+
+from aiohttp import hdrs, web
+
+LINGER = 2.0
+"""Seconds in which the rest of a request is read that was answered before it was complete."""
+
+LINGER_BYTES = 1024 * 1024
+"""Bytes that are read of it; closing with unread bytes would take the answer from the client."""
+
+
+def refuse(request: web.Request) -> None:
+    """Refuses a body that would have to be unpacked, whatever the route.
+
+    A kilobyte may hold a megabyte, and who unpacks it does nothing else meanwhile. No client of ours packs.
+
+    Raises:
+        web.HTTPUnsupportedMediaType: It has a content coding.
+        web.HTTPNotImplemented: It has a transfer coding beside `chunked`.
+    """
+    if _codings(request.headers.getall(hdrs.CONTENT_ENCODING, ())) - {"identity"}:
+        text = "compressed request bodies are not taken"
+        raise web.HTTPUnsupportedMediaType(text=text, headers={hdrs.ACCEPT_ENCODING: "identity"})
+    if _codings(request.headers.getall(hdrs.TRANSFER_ENCODING, ())) - {"chunked"}:
+        raise web.HTTPNotImplemented(text="no transfer coding but chunked is taken")
+
+
+def limit_time(request: web.Request, seconds: float) -> asyncio.TimerHandle:
+    """Has whoever reads a body that is not complete in time hear of it.
+
+    Returns:
+        The timer, to be cancelled once the request is answered.
+    """
+    return asyncio.get_running_loop().call_later(seconds, _expire, request, seconds)
+
+
+async def settle(request: web.Request, response: web.StreamResponse) -> None:
+    """Sends an answer to a request that is not complete yet, and reads some of what is left of it."""
+    content = request.content
+    if content.exception() is not None or (request.content_length or 0) > LINGER_BYTES:
+        response.force_close()
+    left = LINGER_BYTES
+    try:
+        await response.prepare(request)
+        await response.write_eof()
+        async with asyncio.timeout(LINGER):
+            while left > 0 and not content.at_eof():
+                left -= len(await content.readany())
+    except (TimeoutError, ConnectionError, web.HTTPException):
+        # Too slow, gone, or broken: aiohttp closes a connection whose request is not complete.
+        return
+
+
+def _expire(request: web.Request, seconds: float) -> None:
+    if not request.content.is_eof():
+        request.content.set_exception(web.HTTPRequestTimeout(text=f"the body took longer than {seconds:g} s"))
+
+
+def _codings(values: Iterable[str]) -> set[str]:
+    return {part.strip().lower() for value in values for part in value.split(",")} - {""}
