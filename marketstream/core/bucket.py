@@ -28,8 +28,7 @@ class TokenBucket:
     __slots__ = ("_at", "_capacity", "_refill", "_tokens")
 
     def __init__(self, capacity: float, refill: float) -> None:
-        if not (capacity >= 1 and refill > 0):
-            raise ValueError(f"a bucket of {capacity} tokens refilled by {refill} a second grants nothing")
+        _check(capacity, refill)
         self._capacity = capacity
         self._refill = refill
         self._tokens = capacity
@@ -40,6 +39,24 @@ class TokenBucket:
         """Tokens it held after it was last asked for one."""
         return max(0.0, self._tokens)
 
+    def resize(self, capacity: float, refill: float, now: float) -> None:
+        """Goes on with another size and rate: what was taken stays taken, and nothing is added.
+
+        Args:
+            capacity: As of the class.
+            refill: As of the class.
+            now: Monotonic seconds.
+
+        Raises:
+            ValueError: As of the class.
+        """
+        if (capacity, refill) == (self._capacity, self._refill):
+            return
+        _check(capacity, refill)
+        self._fill(now)
+        self._capacity, self._refill = capacity, refill
+        self._tokens = min(capacity, self._tokens)
+
     def take(self, now: float) -> float:
         """Takes one token.
 
@@ -49,15 +66,23 @@ class TokenBucket:
         Returns:
             0.0 when a token was taken, else the seconds until there will be one.
         """
-        elapsed = now - self._at
-        if elapsed > 0:
-            self._tokens = min(self._capacity, self._tokens + elapsed * self._refill)
-            self._at = now
+        self._fill(now)
         missing = 1 - self._tokens
         if missing > _GRAIN:
             return missing / self._refill
         self._tokens -= 1
         return 0.0
+
+    def _fill(self, now: float) -> None:
+        elapsed = now - self._at
+        if elapsed > 0:
+            self._tokens = min(self._capacity, self._tokens + elapsed * self._refill)
+            self._at = now
+
+
+def _check(capacity: float, refill: float) -> None:
+    if not (capacity >= 1 and refill > 0):
+        raise ValueError(f"a bucket of {capacity} tokens refilled by {refill} a second grants nothing")
 
 
 class MessageMeter:

@@ -30,6 +30,9 @@ SLOW_CONSUMER = CloseReason(
     "slow_consumer", "the client does not take what it asked for", 4408, reconnect=True
 )
 TOO_MANY_MESSAGES = CloseReason("too_many_messages", "too many messages a second", 4429, reconnect=False)
+CONNECTION_LIMIT = CloseReason(
+    "connection_limit", "the plan allows no more connections of this user", 4429, reconnect=False
+)
 IDLE = CloseReason("idle", "nothing was heard of the client", 4408, reconnect=True)
 INVALID_MESSAGE = CloseReason("invalid_message", "a message breaks the protocol", 1002, reconnect=False)
 NOT_TEXT = CloseReason("not_text", "only text messages are taken", 1003, reconnect=False)

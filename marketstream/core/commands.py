@@ -156,9 +156,15 @@ class Quoted:
 
 @dataclass(frozen=True, slots=True)
 class Authenticated:
-    """Answer to `Authenticate`: how long the connection may last now, epoch milliseconds."""
+    """Answer to `Authenticate`.
+
+    Attributes:
+        expires_at_ms: How long the connection may last now, epoch milliseconds.
+        ended: What it may not have any more, a sentence each.
+    """
 
     expires_at_ms: int
+    ended: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,9 +217,15 @@ Reply = Subscribed | Unsubscribed | Subscriptions | Pong | Quoted | Authenticate
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """Effect: start delivering a symbol like this."""
+    """Effect: start delivering a symbol like this.
+
+    Attributes:
+        subscription: How.
+        since: Cursor up to which the client has seen it; nothing older follows.
+    """
 
     subscription: Subscription
+    since: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,9 +251,15 @@ class LeaveChannel:
 
 @dataclass(frozen=True, slots=True)
 class SendSnapshot:
-    """Effect: send the current value of symbols that have been joined before."""
+    """Effect: send the current value of symbols that have been joined before.
+
+    Attributes:
+        symbols: The symbols.
+        moved: Whether the client was shown them with another delay, and told states of there.
+    """
 
     symbols: tuple[str, ...]
+    moved: bool = False
 
 
 Effect = Join | Leave | JoinChannel | LeaveChannel | SendSnapshot

@@ -202,7 +202,8 @@ class Hub(Generic[OwnerT]):
     def _deliver_special(self, room: Room[OwnerT], frame: Frame) -> int:
         count = 0
         for outbox, lane in room.special.items():
-            if outbox.tenant not in frame.withheld and frame.tenant in (None, outbox.tenant):
+            meant = outbox.tenant not in frame.withheld and frame.tenant in (None, outbox.tenant)
+            if meant and not 0 < frame.cursor <= lane.since:
                 lane.offer(frame)
                 self.mark(outbox)
                 count += 1

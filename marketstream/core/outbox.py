@@ -31,13 +31,21 @@ class Lane:
         interval: Seconds between two values; 0 means as they come.
         due: Monotonic seconds before which nothing may be taken.
         missed: Values lost since they were last reported.
+        since: Cursor up to which the client has seen the symbol; the hub offers nothing older.
     """
 
-    __slots__ = ("due", "interval", "key", "lossless", "missed", "waiting")
+    __slots__ = ("due", "interval", "key", "lossless", "missed", "since", "waiting")
 
     def __init__(
-        self, key: str, *, lossless: bool, max_rate: float = 0, capacity: int = LANE_CAPACITY
+        self,
+        key: str,
+        *,
+        lossless: bool,
+        max_rate: float = 0,
+        capacity: int = LANE_CAPACITY,
+        since: int = 0,
     ) -> None:
+        self.since = since
         self.key = key
         self.lossless = lossless
         self.interval = 1 / max_rate if max_rate > 0 else 0.0

@@ -102,7 +102,7 @@ class Session:
         Raises:
             NotEntitledError: It is only good for something else, such as publishing.
         """
-        if not self.principal.scopes & READERS:
+        if not self._reads:
             raise NotEntitledError(f"scope {READ} is required")
 
     def spend(self, now: float) -> None:
@@ -129,40 +129,73 @@ class Session:
             raise NotEntitledError(f"{symbol}: not entitled")
         return symbol
 
-    def renew(self, principal: Principal) -> list[Effect]:
-        """Goes on under a newer token of the same user.
+    def require_same(self, principal: Principal) -> None:
+        """Checks that a token is the same user's.
 
-        What the newer token does not cover any more is left.
+        Raises:
+            AuthFailedError: It is somebody else's.
+        """
+        if (principal.user, principal.tenant) != (self.principal.user, self.principal.tenant):
+            raise AuthFailedError("the token belongs to another user or tenant")
+
+    def renew(self, principal: Principal, now: float) -> tuple[list[Effect], tuple[str, ...]]:
+        """Goes on under a newer token of the same user; what it does not allow is left.
+
+        The allowance of calls goes on too: whoever changes between plans gains nothing by it.
+
+        Args:
+            principal: Who the newer token says the client is.
+            now: Monotonic seconds.
+
+        Returns:
+            What must be done, and a sentence about each thing that ended or changed.
 
         Raises:
             AuthFailedError: The token is somebody else's; nothing was changed.
         """
-        if (principal.user, principal.tenant) != (self.principal.user, self.principal.tenant):
-            raise AuthFailedError("the token belongs to another user or tenant")
+        self.require_same(principal)
         plan = principal.plan
-        if plan != self.principal.plan:
-            self._bucket = TokenBucket(plan.rate_capacity, plan.rate_refill)
+        self._bucket.resize(plan.rate_capacity, plan.rate_refill, now)
         self.principal = principal
         effects: list[Effect] = []
-        for symbol, held in list(self.subscriptions.items()):
-            effects += self._adjust(symbol, held)
-        silent = [channel for channel in self.channels if not plan.allows_channel(channel)]
+        ended: list[str] = []
+        kept: dict[str, Subscription] = {}
+        for symbol, held in self.subscriptions.items():
+            fault = self._fault(symbol, len(kept))
+            if fault is not None:
+                effects.append(Leave(symbol))
+                ended.append(fault)
+                continue
+            kept[symbol] = allowed = self._allowed(held)
+            if allowed != held:
+                effects.append(Join(allowed))
+                ended.append(_changed(held, allowed))
+        self.subscriptions = kept
+        reads = self._reads
+        silent = [channel for channel in self.channels if not (reads and plan.allows_channel(channel))]
         self.channels = tuple(channel for channel in self.channels if channel not in silent)
-        return [*effects, *(LeaveChannel(channel) for channel in silent)]
+        effects += map(LeaveChannel, silent)
+        return effects, (*ended, *(f"{channel}: not entitled" for channel in silent))
 
-    def _adjust(self, symbol: str, held: Subscription) -> list[Effect]:
-        """What a new plan changes about a subscription; the newest go where there are too many."""
+    @property
+    def _reads(self) -> bool:
+        return bool(self.principal.scopes & READERS)
+
+    def _fault(self, symbol: str, before: int) -> str | None:
+        """Why a subscription that comes after so many others must end; the newest go where there are many."""
+        if not self._reads or not self.principal.allows_symbol(symbol):
+            return f"{symbol}: not entitled"
+        return (
+            f"{symbol}: max subscriptions reached"
+            if before >= self.principal.plan.max_subscriptions
+            else None
+        )
+
+    def _allowed(self, held: Subscription) -> Subscription:
+        """A subscription as the plan allows it."""
         plan = self.principal.plan
-        position = list(self.subscriptions).index(symbol)
-        if position >= plan.max_subscriptions or not self.principal.allows_symbol(symbol):
-            del self.subscriptions[symbol]
-            return [Leave(symbol)]
         mode = held.mode if held.mode in plan.modes else plan.modes[0]
-        allowed = Subscription(symbol, mode, plan.effective_rate(held.max_rate))
-        if allowed == held:
-            return []
-        self.subscriptions[symbol] = allowed
-        return [Join(allowed)]
+        return Subscription(held.symbol, mode, plan.effective_rate(held.max_rate))
 
     def _subscribe(self, command: Subscribe, now: float) -> tuple[Reply, list[Effect]]:
         self.spend(now)
@@ -222,6 +255,12 @@ class Session:
         effects += [LeaveChannel(c) for c in silent if c in self.channels]
         self.channels = tuple(c for c in self.channels if c not in silent)
         return Unsubscribed(tuple(gone), silent), effects
+
+
+def _changed(held: Subscription, allowed: Subscription) -> str:
+    if allowed.mode != held.mode:
+        return f"{held.symbol}: mode {held.mode} is not part of the plan; mode {allowed.mode} now"
+    return f"{held.symbol}: at most {allowed.max_rate:g} updates a second now"
 
 
 def _check_channels(channels: Iterable[str]) -> None:

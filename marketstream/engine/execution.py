@@ -6,17 +6,17 @@ was sent before is newer, and none that follows is older. What a client may have
 this module only carries it out.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
+from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING
 
 import structlog
 
-from marketstream.core import rooms
+from marketstream.core import closing, rooms
 from marketstream.core.commands import (
     AckEvent,
     Authenticate,
-    Authenticated,
     Command,
     Effect,
     EventCommand,
@@ -39,22 +39,21 @@ from marketstream.core.commands import (
 )
 from marketstream.core.entitlements import Principal
 from marketstream.core.frame import Frame
-from marketstream.core.model import Status
+from marketstream.core.model import State, Status
 from marketstream.core.outbox import Lane
 from marketstream.core.session import Session
 from marketstream.engine.connection import Connection
 from marketstream.engine.delay import DelayLine, DelayLines
 from marketstream.engine.quotes import Quotes
-from marketstream.errors import MarketstreamError
-from marketstream.ports import Bus
+from marketstream.engine.renewal import Answer, Renewal
+from marketstream.errors import ConnectionLimitError, MarketstreamError
+from marketstream.ports import Bus, Places
 from marketstream.wire import event
 
 if TYPE_CHECKING:
     from marketstream.engine.node import Node
 
 log = structlog.get_logger(__name__)
-
-Answer = Callable[[Reply | MarketstreamError], None]
 
 
 class _Call:
@@ -83,11 +82,20 @@ class Execution:
         quotes: Answers `get_quote`.
     """
 
-    def __init__(self, *, node: "Node", bus: Bus, lines: DelayLines) -> None:
+    def __init__(self, *, node: "Node", bus: Bus, lines: DelayLines, places: Places) -> None:
         self._node = node
         self._bus = bus
         self._lines = lines
         self.quotes = Quotes(bus=bus, clock=node.clock)
+        self._renewal = Renewal(
+            node=node,
+            bus=bus,
+            places=places,
+            apply=lambda connection, session, effects, delay: self._apply(
+                connection, session, effects, delay=delay
+            ),
+            carry_out=self._carry_out,
+        )
 
     def execute(self, connection: Connection, command: Command, answer: Answer) -> Awaitable[None] | None:
         """Carries out what an admitted client asks, and answers it before anything that follows from it.
@@ -124,10 +132,9 @@ class Execution:
         try:
             match command:
                 case Authenticate(token):
-                    found = self._node.verify(token)
-                    if isawaitable(found):
-                        return self._renew_later(connection, session, found, answer)
-                    self._renew(connection, session, found, answer)
+                    renewing = self._renewal.begin(connection, session, token, partial(self._say, answer))
+                    if renewing is not None:
+                        return self._renew_later(connection, renewing, answer)
                 case GetQuote(raw):
                     session.spend(now)
                     session.require_reader()
@@ -154,9 +161,22 @@ class Execution:
                     self._node.settle()
                     return waiting
         except MarketstreamError as error:
-            self._fail(answer, error)
+            self._refuse(connection, answer, error)
         self._node.settle()
         return None
+
+    async def _renew_later(self, connection: Connection, work: Awaitable[None], answer: Answer) -> None:
+        try:
+            await work
+        except MarketstreamError as error:
+            self._refuse(connection, answer, error)
+        self._node.settle()
+
+    def _refuse(self, connection: Connection, answer: Answer, error: MarketstreamError) -> None:
+        """Answers a call that fails; a connection for which the newer plan has no place ends by it."""
+        self._fail(answer, error)
+        if isinstance(error, ConnectionLimitError):
+            self._node.close(connection, closing.CONNECTION_LIMIT, event.error(error.code, str(error)))
 
     async def _quote_later(self, body: Awaitable[bytes], answer: Answer) -> None:
         try:
@@ -184,36 +204,6 @@ class Execution:
         assert isinstance(reply, Subscribed)  # noqa: S101  # the session answers a Subscribe with it
         self._node.stats.subscriptions += len(reply.symbols)
         log.info("subscription_processed", connection=connection.id, symbols_count=len(reply.symbols))
-
-    async def _renew_later(
-        self, connection: Connection, session: Session, found: Awaitable[Principal], answer: Answer
-    ) -> None:
-        try:
-            self._renew(connection, session, await found, answer)
-        except MarketstreamError as error:
-            self._fail(answer, error)
-        self._node.settle()
-
-    def _renew(self, connection: Connection, session: Session, principal: Principal, answer: Answer) -> None:
-        if connection.closed:
-            return
-        before = session.principal.plan.delay
-        effects = session.renew(principal)
-        self._apply(connection, session, effects, delay=before)
-        if principal.plan.delay != before:
-            self._move_rooms(connection, session, before)
-        connection.expires_at = self._node.monotonic(principal.expires_at_ms)
-        connection.warned = False
-        self._node.on_admitted(connection)
-        self._say(answer, Authenticated(principal.expires_at_ms))
-
-    def _move_rooms(self, connection: Connection, session: Session, before: float) -> None:
-        for held in session.subscriptions.values():
-            # Watched without a break: what is known of it stays known.
-            self._bus.watch(held.symbol)
-            self._node.hub.leave(rooms.symbol_room(held.symbol, before), connection.outbox)
-            self._apply(connection, session, [Join(held)])
-            self._bus.unwatch(held.symbol)
 
     def _carry_out(
         self, connection: Connection, session: Session, effects: Sequence[Effect]
@@ -280,8 +270,8 @@ class Execution:
         held_back = session.principal.plan.delay if delay is None else delay
         for effect in effects:
             match effect:
-                case Join(held):
-                    self._join(connection, held, held_back)
+                case Join(held, since):
+                    self._join(connection, held, held_back, since)
                 case Leave(symbol):
                     self._node.hub.leave(rooms.symbol_room(symbol, held_back), outbox)
                     self._node.stats.discarded += outbox.forget((symbol, event.status_key(symbol)))
@@ -293,10 +283,10 @@ class Execution:
                 case LeaveChannel(channel):
                     self._node.hub.leave(rooms.channel_room(channel), outbox)
                     self._node.stats.discarded += outbox.forget((event.channel_key(channel),))
-                case SendSnapshot(symbols):
-                    self._send_snapshot(connection, session, symbols, known)
+                case SendSnapshot():
+                    self._send_snapshot(connection, session, effect, known)
 
-    def _join(self, connection: Connection, held: Subscription, delay: float) -> None:
+    def _join(self, connection: Connection, held: Subscription, delay: float, since: int) -> None:
         outbox, stats = connection.outbox, self._node.stats
         old = outbox.lanes.get(held.symbol) if outbox.lanes else None
         stats.discarded += outbox.supersede(held.symbol)
@@ -305,45 +295,58 @@ class Execution:
             self._node.hub.send(outbox, event.lagged(held.symbol, old.missed))
         stats.discarded += outbox.forget((held.symbol,))
         lane = None
-        if held.mode == "every" or held.max_rate:
+        if old is not None and delay:
+            since = max(since, old.since)
+        if held.mode == "every" or held.max_rate or since:
             lane = Lane(
                 held.symbol,
                 lossless=held.mode == "every",
                 max_rate=held.max_rate,
                 capacity=self._node.delivery.lane_capacity,
+                since=since,
             )
             outbox.open_lane(lane)
         self._node.hub.join(rooms.symbol_room(held.symbol, delay), outbox, lane)
 
     def _send_snapshot(
-        self, connection: Connection, session: Session, symbols: Sequence[str], known: Sequence[Frame]
+        self, connection: Connection, session: Session, wanted: SendSnapshot, known: Sequence[Frame]
     ) -> None:
+        symbols = wanted.symbols
         outbox, tenant, line = connection.outbox, session.principal.tenant, self._line_of(session)
+        lanes = outbox.lanes or {}
         for symbol in symbols:
             self._node.stats.discarded += outbox.supersede(symbol)
         prices: Sequence[Frame] = [frame for frame in known if frame.event == "price"]
         if line is not None:
             at_ms = self._bus.clock.wall_ms()
             line.begin(prices, self._node.clock.now(), at_ms)
-            prices = line.last(symbols, tenant, prices, at_ms)
+            seen = {symbol: lane.since for symbol, lane in lanes.items() if lane.since}
+            old_enough = line.last(symbols, tenant, prices, at_ms)
+            prices = [frame for frame in old_enough if frame.cursor > seen.get(frame.symbol, -1)]
         if connection.sink.snapshots:
             self._node.hub.send(outbox, event.snapshot(prices))
         else:
             # By cursor, so that the last one a client has seen covers all before it. A symbol with a lane may
             # have held a value back that is older than that.
-            lanes = outbox.lanes or {}
             since = connection.since - self._bus.skew
             for frame in sorted(prices, key=lambda frame: frame.cursor):
                 if frame.cursor > since or frame.symbol in lanes:
                     self._node.hub.send(outbox, frame)
-        for frame in self._states(symbols, known, delayed=line is not None):
+        for frame in self._states(wanted, known, delayed=line is not None):
             self._node.hub.send(outbox, frame)
 
-    def _states(self, symbols: Sequence[str], known: Sequence[Frame], *, delayed: bool) -> list[Frame]:
-        """What a new member must know of symbols that are not live for it."""
-        if delayed:
+    def _states(self, wanted: SendSnapshot, known: Sequence[Frame], *, delayed: bool) -> list[Frame]:
+        """What a new member must know of symbols that are not live for it, or were something else before."""
+        if delayed or wanted.moved:
+            state: State = "delayed" if delayed else "live"
             since = self._node.clock.wall_ms()
-            return [event.status(Status(symbol, "delayed", None, since)) for symbol in symbols]
+            told = {
+                event.status_key(symbol): event.status(Status(symbol, state, None, since))
+                for symbol in wanted.symbols
+            }
+            if not delayed:
+                told |= {frame.key or "": frame for frame in known if frame.event == "status"}
+            return list(told.values())
         return [frame for frame in known if frame.event == "status" and not event.is_live(frame)]
 
     def _line_of(self, session: Session) -> DelayLine | None:

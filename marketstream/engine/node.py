@@ -30,10 +30,11 @@ from marketstream.engine.connection import Connection, Sink
 from marketstream.engine.delay import DelayLines
 from marketstream.engine.delivery import Delivery
 from marketstream.engine.demand import Demand
-from marketstream.engine.execution import Answer, Execution
+from marketstream.engine.execution import Execution
 from marketstream.engine.flusher import Flusher
 from marketstream.engine.places import LocalPlaces
 from marketstream.engine.quotes import Quotes
+from marketstream.engine.renewal import Answer
 from marketstream.engine.stats import Stats
 from marketstream.engine.unadmitted import MAX_MESSAGE_BYTES, MAX_MESSAGES, Unadmitted
 from marketstream.errors import UnavailableError
@@ -60,7 +61,8 @@ class Node:
         spawn: Starts a task in the process's task group; set when there is one.
         ending: Transports that have said their last words, while their clients have not hung up.
         draining: True once the process is going down: nobody is admitted any more.
-        on_admitted: Called with a connection that was let in, or that goes on under a newer token.
+        on_admitted: Called with a connection that was let in.
+        on_renewed: Called with one that goes on under a newer token, and who it was before; says what ends.
         on_left: Called with a connection that ended.
         on_event_command: Carries out what a client asks about event streams.
         on_work_command: The same about the work of groups.
@@ -89,6 +91,7 @@ class Node:
         self.ending: set[object] = set()
         self.draining = False
         self.on_admitted: Callable[[Connection], None] = _unheard
+        self.on_renewed: Callable[[Connection, Principal], Sequence[str]] = _unchanged
         self.on_left: Callable[[Connection], None] = _unheard
         self.on_event_command: EventHandler = _unserved
         self.on_work_command: WorkHandler = _unemployed
@@ -104,7 +107,7 @@ class Node:
         self._registry = registry
         self._places: Places = LocalPlaces() if places is None else places
         self.lines = DelayLines(on_held=bus.watch, on_dropped=bus.unwatch, max_bytes=delivery.delayed_bytes)
-        self._execution = Execution(node=self, bus=bus, lines=self.lines)
+        self._execution = Execution(node=self, bus=bus, lines=self.lines, places=self._places)
         bus.attach(self.receive)
 
     # Connections
@@ -403,6 +406,11 @@ def _unemployed(_connection: Connection, _command: WorkCommand) -> WorkReply:
 
 def _unheard(_connection: Connection) -> None:
     """Nobody asked to be told."""
+
+
+def _unchanged(_connection: Connection, _before: Principal) -> Sequence[str]:
+    """Nothing ends."""
+    return ()
 
 
 async def _guarded(work: Coroutine[None, None, None]) -> None:

@@ -7,7 +7,7 @@ becomes JSON.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from marketstream.core.commands import Subscription
+from marketstream.core.commands import Authenticated, Subscription
 from marketstream.core.entitlements import Plan
 from marketstream.core.frame import Frame, Trade
 from marketstream.core.model import BestPrice, Side, Status
@@ -171,6 +171,12 @@ def limits(plan: Plan) -> dict[str, Any]:
         "delay": plan.delay,
         "modes": list(plan.modes),
     }
+
+
+def authenticated(reply: Authenticated) -> dict[str, Any]:
+    """What is answered to a newer token: its end, and what it does not allow any more."""
+    said: dict[str, Any] = {"expiresAt": reply.expires_at_ms}
+    return said | ({"errors": list(reply.ended)} if reply.ended else {})
 
 
 def subscription(held: Subscription) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from marketstream.core.frame import Frame
 from marketstream.errors import InvalidMessageError, MarketstreamError, RateLimitedError
 from marketstream.wire import event_calls, websocket
 from marketstream.wire.dialect import Dialect
-from marketstream.wire.event import subscription
+from marketstream.wire.event import authenticated, subscription
 from marketstream.wire.json import dumps, loads
 
 NAMESPACE = "/market-data"
@@ -155,8 +155,8 @@ def render(reply: Reply) -> bytes:  # noqa: PLR0911  # one for each reply
             return dumps({"symbols": [subscription(entry) for entry in held], "channels": list(listening)})
         case Pong(at_ms):
             return b'{"pong":%d}' % at_ms
-        case Authenticated(expires_at_ms):
-            return b'{"expiresAt":%d}' % expires_at_ms
+        case Authenticated():
+            return dumps(authenticated(reply))
         case Quoted(quote):
             return quote
         case _:

@@ -23,6 +23,19 @@ def test_no_window_grants_more_than_capacity_and_what_came_back_in_it(
             assert last - first + 1 <= capacity + refill * (closed - opened) + 1e-5
 
 
+@given(st.lists(st.tuples(CAPACITIES, REFILLS), min_size=1, max_size=3), STEPS)
+def test_changing_between_sizes_never_grants_more_than_the_largest_would(
+    sizes: list[tuple[int, float]], steps: list[float]
+) -> None:
+    bucket, now, granted = TokenBucket(*sizes[0]), 0.0, 0
+    for number, step in enumerate(steps):
+        now += step
+        bucket.resize(*sizes[number % len(sizes)], now)
+        granted += bucket.take(now) == 0
+    capacity, refill = max(size for size, _ in sizes), max(rate for _, rate in sizes)
+    assert granted <= capacity + refill * now + 1e-5
+
+
 @given(CAPACITIES, REFILLS, JUMPS)
 def test_a_clock_that_jumps_never_grants_more_than_its_furthest_time_allows(
     capacity: int, refill: float, jumps: list[float]

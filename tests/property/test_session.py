@@ -89,7 +89,10 @@ class SessionMachine(RuleBasedStateMachine):
     @rule(globs=GLOBS)
     def renew(self, globs: list[str] | None) -> None:
         """The client goes on under a token that covers more or less of the same plan."""
-        self.replay(self.session.renew(principal(plan=PLAN, symbols=globs)))
+        held = len(self.session.subscriptions) + len(self.session.channels)
+        effects, ended = self.session.renew(principal(plan=PLAN, symbols=globs), self.now)
+        self.replay(effects)
+        assert len(ended) == held - len(self.session.subscriptions) - len(self.session.channels)
         assert all(self.session.principal.allows_symbol(symbol) for symbol in self.joined)
 
     @rule(seconds=st.sampled_from([0.0, 0.1, 10.0]))

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from marketstream.core.closing import CLIENT_LEFT
+from marketstream.core.commands import Authenticated
 from marketstream.core.entitlements import Plan
 from marketstream.core.events.event import Priority
 from marketstream.core.events.filter import Filter
@@ -335,7 +336,7 @@ async def test_a_message_is_made_once_for_all_who_get_the_same(bench: EventBench
     assert len({id(client.connection.outbox.control[-1]) for client in clients}) == 1
 
 
-async def test_a_newer_plan_counts_for_what_comes_after(benches: list[EventBench]) -> None:
+async def test_a_newer_plan_counts_for_what_waits_and_what_comes_after(benches: list[EventBench]) -> None:
     bench = EventBench(rules=(Rule("some", Filter(), drop={"late": ("confidence",)}),))
     benches.append(bench)
     client = bench.client(principal(plan=LATE))
@@ -345,7 +346,29 @@ async def test_a_newer_plan_counts_for_what_comes_after(benches: list[EventBench
     await client.authenticate("better")
     await bench.take({"confidence": 0.5})
     bench.ring()
-    assert ["confidence" in each for each in batches(client)[0]["events"]] == [False, True]
+    assert ["confidence" in each for each in batches(client)[0]["events"]] == [True, True]
+
+
+async def test_what_waits_for_a_client_that_may_not_see_it_any_more_is_dropped_and_told(
+    bench: EventBench,
+) -> None:
+    client = bench.client()
+    await bench.subscribe(client)
+    await bench.take({"id": "1", "symbol": "AAPL"}, {"id": "2", "symbol": "MSFT"}, {"id": "3"})
+    bench.tokens.known["narrow"] = principal(symbols=["A*"])
+    await client.authenticate("narrow")
+    bench.ring()
+    (batch,) = batches(client)
+    assert (ids(client), batch["dropped"]) == (["1", "3"], 1)
+
+
+async def test_a_client_that_may_not_read_any_more_is_told_that_events_end(bench: EventBench) -> None:
+    client = bench.client()
+    await bench.subscribe(client)
+    bench.tokens.known["weaker"] = principal(scopes=["market:publish"])
+    answer = await client.authenticate("weaker")
+    assert isinstance(answer, Authenticated)
+    assert answer.ended == ("events: not entitled",)
 
 
 # Coming in

@@ -12,6 +12,7 @@ from marketstream.bus.memory import MemoryEventRoad, MemoryEventStore
 from marketstream.core.closing import CLIENT_LEFT
 from marketstream.core.commands import (
     AckEvent,
+    Authenticated,
     EventAcknowledged,
     GroupJoined,
     GroupLeft,
@@ -324,7 +325,9 @@ async def test_only_a_client_that_may_work_and_see_everything_may_join(cluster: 
         assert isinstance(cluster.benches[0].client(who).ask(JoinGroup("crew")), NotEntitledError)
     one = cluster.worker(0)
     cluster.benches[0].tokens.known["narrow"] = worker_token(symbols=["EUR/*"])
-    await one.authenticate("narrow")
+    answer = await one.authenticate("narrow")
+    assert isinstance(answer, Authenticated)
+    assert answer.ended == ("crew: not entitled",)
     async with cluster.led_by(0):
         await cluster.publish("a")
     assert ids(one) == []

@@ -16,7 +16,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from marketstream.core.closing import TOKEN_EXPIRED
-from marketstream.core.entitlements import Plan, Principal
+from marketstream.core.entitlements import Plan, Principal, compile_globs
 from marketstream.core.model import BestPrice, Side, Status
 from marketstream.core.symbols import SymbolRegistry
 from marketstream.engine.ahead import Ahead
@@ -109,6 +109,7 @@ def calls() -> dict[str, bytes]:
         "socketio/quote_ack.txt": talk.call(3, "get_quote", {"symbol": "EUR/USD"}),
         "socketio/ping_ack.txt": talk.call(4, "ping", None),
         "socketio/authenticate_ack.txt": talk.call(5, "authenticate", {"token": "good"}),
+        "socketio/authenticate_ended_ack.txt": narrowed(),
         "socketio/invalid_message_ack.txt": talk.call(6, "subscribe", {"symbols": "AAPL"}),
         "socketio/unknown_event_ack.txt": talk.call(7, "buy", {}),
         "socketio/unsubscribe_ack.txt": talk.call(8, "unsubscribe", {"symbols": ["AAPL", "TSLA"]}),
@@ -116,6 +117,15 @@ def calls() -> dict[str, bytes]:
     for number in range(2):
         talk.call(number, "subscribe", {"symbols": []})
     return files | {"socketio/rate_limited_ack.txt": talk.call(9, "subscribe", {"symbols": ["AAPL"]})}
+
+
+def narrowed() -> bytes:
+    """The answer to a token that covers less than what is watched."""
+    talk = Conversation()
+    talk.edge.tokens.known["narrow"] = replace(WHO, symbols=compile_globs(["AAPL"]))
+    talk.say('40/market-data,{"token":"good"}')
+    talk.call(1, "subscribe", {"symbols": ["EUR/USD", "AAPL"]})
+    return talk.call(5, "authenticate", {"token": "narrow"})
 
 
 def pushed() -> dict[str, bytes]:

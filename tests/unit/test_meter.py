@@ -48,3 +48,10 @@ def test_nobody_uses_up_the_allowance_of_another(other: object) -> None:
     for _ in range(3):
         meter.spend(principal("u1", plan=SMALL))
     assert meter.spend(other)[1] is None  # type: ignore[arg-type]  # of the list above
+
+
+def test_a_user_with_tokens_of_two_plans_has_one_allowance() -> None:
+    meter, large = Meter(clock=FakeClock()), replace(SMALL, rate_capacity=4)
+    assert [meter.spend(principal(plan=large))[1] is None for _ in range(5)] == [True] * 4 + [False]
+    for plan in (SMALL, large, SMALL, large):
+        assert meter.spend(principal(plan=plan))[1] is not None

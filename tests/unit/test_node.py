@@ -1,6 +1,6 @@
 import asyncio
 import json
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any
 
@@ -21,7 +21,6 @@ from marketstream.core.entitlements import Mode, Plan
 from marketstream.core.frame import Frame
 from marketstream.core.model import Status
 from marketstream.engine.delivery import Delivery
-from marketstream.engine.places import LocalPlaces
 from marketstream.errors import (
     AuthFailedError,
     ConnectionLimitError,
@@ -33,6 +32,7 @@ from marketstream.errors import (
 from marketstream.wire import event, sse
 from tests.support.builders import AT_MS, HOUR_MS, Bench, Client, best_price, principal
 from tests.support.eventually import eventually, scaled
+from tests.support.places import SlowPlaces
 from tests.support.recording import RecordingTransport
 
 DELAYED = Plan("delayed", delay=10)
@@ -389,22 +389,6 @@ async def test_a_user_may_hold_as_many_connections_as_the_plan_says(bench: Bench
         bench.client(who)
     bench.node.leave(first.connection, closing.CLIENT_LEFT)
     bench.client(who)
-
-
-class SlowPlaces(LocalPlaces):
-    """Answers when it is told to, as one that has to ask others."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.release = asyncio.Event()
-
-    def take(self, tenant: str, user: str, limit: int) -> Awaitable[None]:  # type: ignore[override]  # what the port allows
-        """Takes a place, later."""
-        return self._take(tenant, user, limit)
-
-    async def _take(self, tenant: str, user: str, limit: int) -> None:
-        await self.release.wait()
-        super().take(tenant, user, limit)
 
 
 async def settled() -> None:

@@ -221,7 +221,7 @@ def test_nobody_goes_on_under_somebody_elses_token(other: Principal) -> None:
     mine.handle(Subscribe(("A",)), 0, 0)
     before = mine.principal
     with pytest.raises(AuthFailedError):
-        mine.renew(other)
+        mine.renew(other, 0)
     assert mine.principal is before
 
 
@@ -229,7 +229,9 @@ def test_a_newer_token_keeps_what_it_covers_and_leaves_the_rest() -> None:
     mine = session()
     mine.handle(Subscribe(("AAPL", "MSFT"), channels=("indices", "movers")), 0, 0)
     narrower = principal(plan=Plan("p", channels=("movers",)), symbols=["A*"])
-    assert mine.renew(narrower) == [Leave("MSFT"), LeaveChannel("indices")]
+    effects, ended = mine.renew(narrower, 0)
+    assert effects == [Leave("MSFT"), LeaveChannel("indices")]
+    assert ended == ("MSFT: not entitled", "indices: not entitled")
     assert (list(mine.subscriptions), mine.channels) == (["AAPL"], ("movers",))
     assert mine.principal is narrower
 
@@ -237,7 +239,7 @@ def test_a_newer_token_keeps_what_it_covers_and_leaves_the_rest() -> None:
 def test_a_newer_token_for_the_same_changes_nothing_else() -> None:
     mine = session()
     mine.handle(Subscribe(("AAPL",)), 0, 0)
-    assert mine.renew(principal(expires_at_ms=2**50)) == []
+    assert mine.renew(principal(expires_at_ms=2**50), 0) == ([], ())
 
 
 @pytest.mark.parametrize(
@@ -252,7 +254,8 @@ def test_a_newer_token_of_a_smaller_plan_does_not_keep_what_the_plan_lacks(plan:
     """What a client could not subscribe to now, it does not go on watching in that way."""
     mine = session()
     mine.handle(Subscribe(("A", "B"), mode="every"), 0, 0)
-    mine.renew(principal(plan=plan))
+    _, ended = mine.renew(principal(plan=plan), 0)
+    assert len(ended) == 2 - expected
     every = [held for held in mine.subscriptions.values() if held.mode == "every"]
     assert len(every) <= expected
 
@@ -260,6 +263,39 @@ def test_a_newer_token_of_a_smaller_plan_does_not_keep_what_the_plan_lacks(plan:
 def test_a_newer_token_of_a_slower_plan_slows_what_is_watched() -> None:
     mine = session()
     mine.handle(Subscribe(("A",)), 0, 0)
-    effects = mine.renew(principal(plan=Plan("slow", max_rate=1)))
+    effects, ended = mine.renew(principal(plan=Plan("slow", max_rate=1)), 0)
+    assert ended == ("A: at most 1 updates a second now",)
     assert mine.subscriptions["A"].max_rate == 1
     assert Join(latest("A", 1)) in effects
+
+
+def test_a_newer_token_that_may_not_read_ends_all_that_is_read() -> None:
+    mine = session()
+    mine.handle(Subscribe(("A", "B"), channels=("indices",)), 0, 0)
+    effects, ended = mine.renew(principal(scopes=["market:publish"]), 0)
+    assert effects == [Leave("A"), Leave("B"), LeaveChannel("indices")]
+    assert ended == ("A: not entitled", "B: not entitled", "indices: not entitled")
+    assert (mine.subscriptions, mine.channels) == ({}, ())
+
+
+def test_the_newest_subscriptions_end_where_the_plan_has_room_for_fewer() -> None:
+    """Those that the token does not cover take no place of the others."""
+    mine = session()
+    mine.handle(Subscribe(("A", "B", "C", "D")), 0, 0)
+    _, ended = mine.renew(principal(plan=Plan("two", max_subscriptions=2, symbols=("[BCD]",))), 0)
+    assert list(mine.subscriptions) == ["B", "C"]
+    assert ended == ("A: not entitled", "D: max subscriptions reached")
+
+
+def test_whoever_changes_between_plans_gains_no_calls() -> None:
+    small, large = Plan("small", rate_capacity=3), Plan("large", rate_capacity=5, rate_refill=20)
+    mine = on(large)
+    for _ in range(5):
+        mine.spend(0)
+    for plan in (small, large, small, large):
+        mine.renew(principal(plan=plan), 0)
+        with pytest.raises(RateLimitedError):
+            mine.spend(0)
+    mine.spend(0.05)
+    with pytest.raises(RateLimitedError):
+        mine.spend(0.05)

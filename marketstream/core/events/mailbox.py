@@ -10,6 +10,7 @@ It holds bytes that others may hold as well, and starts no timer: `due` says whe
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from operator import add
 
@@ -186,6 +187,21 @@ class Mailbox:
             self.sent += len(letters)
         self.due = self._next(now) if self._queue else None
         return self._told_of(letters)
+
+    def rewrite(self, write: Callable[[Letter], Letter | None], now: float) -> None:
+        """Writes anew what waits.
+
+        Args:
+            write: Makes a letter of one that waits; None: it is dropped, as if there were no room for it.
+            now: Monotonic seconds.
+        """
+        waiting, self._queue = self._queue, PriorityQueue()
+        for number, letter in waiting:
+            written = write(letter)
+            if written is None:
+                self._lose(number, letter, now)
+            else:
+                self._queue.put((number, written), letter.priority)
 
     def _told_of(self, letters: list[Letter]) -> Batch:
         dropped, expired = self._told

@@ -9,7 +9,9 @@ ordered messages of the outbox, which are written before any price.
 import heapq
 from collections.abc import Callable, Iterable, Sequence
 from itertools import count
+from typing import cast
 
+from marketstream.core.entitlements import Principal
 from marketstream.core.events.mailbox import CAPACITY, LIMIT, WINDOW, Batch, Letter, Mailbox
 from marketstream.core.frame import Frame
 from marketstream.engine.alarm import Alarm
@@ -117,6 +119,12 @@ class Broadcaster:
         mailbox = self._mailboxes.pop(connection, None)
         if mailbox is not None:
             self._stats.abandoned += len(mailbox)
+
+    def rewrite(self, connection: Connection, who: Principal) -> None:
+        """Writes what waits for a connection as it may see it now; it is told how much it may not."""
+        mailbox = self._mailboxes.get(connection)
+        if mailbox is not None:
+            mailbox.rewrite(lambda letter: cast("Posted", letter).of(who), self._clock.now())
 
     def stop(self) -> None:
         """Forgets what is scheduled."""

@@ -1,26 +1,34 @@
 """One event on its way to many: a letter for each set of names and each plan, made once and shared."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from marketstream.core.entitlements import Plan
+from marketstream.core.entitlements import Plan, Principal
 from marketstream.core.events.mailbox import Letter
 from marketstream.core.events.rule import Rule
 from marketstream.wire import events as wire
 from marketstream.wire.event_message import Message
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Posted(Letter):
     """A letter that knows when it set out.
 
     Attributes:
         received_at: Monotonic seconds at which its event reached this process.
         sent_ms: Epoch milliseconds at which some process took it.
+        letters: All of its event.
+        names: The subscriptions by which its user gets it.
     """
 
-    received_at: float = 0.0
-    sent_ms: int = 0
+    received_at: float
+    sent_ms: int
+    letters: "Letters" = field(compare=False, repr=False)
+    names: tuple[str, ...] = field(compare=False)
+
+    def of(self, who: Principal) -> "Posted | None":
+        """The same event as somebody else may see it; None: not at all."""
+        return self.letters.of(who, self.names)
 
 
 class Letters:
@@ -41,13 +49,16 @@ class Letters:
         self._bodies: dict[tuple[str, bool], bytes] = {}
         self._letters: dict[tuple[str, bool, tuple[str, ...]], Posted] = {}
 
-    def get(self, plan: Plan, names: Sequence[str]) -> Posted:
-        """The letter for a user.
+    def of(self, who: Principal, names: Sequence[str]) -> Posted | None:
+        """The letter for a user; None for one who hears of no symbol that plan or token do not cover.
 
         Args:
-            plan: What the user may see; to one that sees prices late it is not shown how the market is.
+            who: The user; to a plan that sees prices late it is not shown how the market is.
             names: The subscriptions by which the user gets it.
         """
+        symbol, plan = self._message.event.symbol, who.plan
+        if symbol is not None and not who.allows_symbol(symbol):
+            return None
         # A plan that drops nothing is like any other such plan.
         key = (plan.name if plan.name in self._drop else "", plan.delay > 0, tuple(names))
         letter = self._letters.get(key)
@@ -56,7 +67,15 @@ class Letters:
             if names:
                 body = wire.render_matched(body, names)
             priority = self._message.event.priority
-            letter = Posted(body, priority, self._expires_at, self._received_at, self._message.sent_ms)
+            letter = Posted(
+                body,
+                priority,
+                self._expires_at,
+                received_at=self._received_at,
+                sent_ms=self._message.sent_ms,
+                letters=self,
+                names=key[2],
+            )
             self._letters[key] = letter
         return letter
 

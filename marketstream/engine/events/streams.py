@@ -139,6 +139,7 @@ class EventStreams:
         if roads.news is not None:
             roads.news.listen(self._heard_news)
         node.on_admitted = self.enter
+        node.on_renewed = self.renew
         node.on_left = self.leave
         node.on_event_command = self.execute
 
@@ -159,13 +160,11 @@ class EventStreams:
     # Connections
 
     def enter(self, connection: Connection) -> None:
-        """A connection was let in, or goes on under another token or plan."""
+        """A connection was let in."""
         if connection.session is None or not connection.sink.personal:
             return
-        self.workers.check(connection)
         principal = connection.session.principal
         if not principal.scopes & READERS:
-            self._forget(connection)
             return
         user = _user(principal)
         present = self._users.get(user)
@@ -175,6 +174,31 @@ class EventStreams:
         elif connection not in present:
             present.append(connection)
         self._rank(user)
+
+    def renew(self, connection: Connection, before: Principal) -> list[str]:
+        """A connection goes on under another token.
+
+        Args:
+            connection: The connection.
+            before: Whom it belonged to by the token before.
+
+        Returns:
+            A sentence about each thing that ended by it.
+        """
+        if connection.session is None or not connection.sink.personal:
+            return []
+        ended, principal = self.workers.check(connection), connection.session.principal
+        reads = bool(principal.scopes & READERS)
+        if (principal.plan, principal.symbols) != (before.plan, before.symbols):
+            # What waits was written for who it was before.
+            self.broadcaster.rewrite(connection, principal)
+        if reads:
+            self.enter(connection)
+        elif before.scopes & READERS:
+            if self.router.held(_user(principal)):
+                ended.append("events: not entitled")
+            self._forget(connection)
+        return ended
 
     def leave(self, connection: Connection) -> None:
         """A connection ended."""
@@ -280,7 +304,7 @@ class EventStreams:
             self.coordinator.assign(message, route.rule.group or "")
             return
         letters = Letters(message, route.rule, received_at=now, expires_at=expires_at)
-        self.broadcaster.offer(self._posts(event, route, letters), now)
+        self.broadcaster.offer(self._posts(route, letters), now)
 
     def _route(self, event: Event, now: float) -> Route:
         route = self.router.route(event, now)
@@ -291,16 +315,15 @@ class EventStreams:
         self.stats.routed[route.rule.name] += 1
         return route
 
-    def _posts(self, event: Event, route: Route, letters: Letters) -> Iterator[Post]:
+    def _posts(self, route: Route, letters: Letters) -> Iterator[Post]:
         for user, names in route.recipients:
             for connection in self._users.get(user, ()):
                 session = connection.session
                 if session is None:
                     continue
-                principal = session.principal
-                # Nobody hears of a symbol that the plan or the token does not cover.
-                if event.symbol is None or principal.allows_symbol(event.symbol):
-                    yield connection, letters.get(principal.plan, names)
+                letter = letters.of(session.principal, names)
+                if letter is not None:
+                    yield connection, letter
 
     async def _look(self, event: Event) -> Market:
         """How the symbol of an event stands, as everybody may know who gets it."""

@@ -115,10 +115,17 @@ class Workers:
                 self._ack(connection, ident)
                 return EventAcknowledged(ident)
 
-    def check(self, connection: Connection) -> None:
-        """Ends the memberships of a connection that goes on under a token which does not cover them."""
-        if connection in self._hands and connection.session and not _may_work(connection.session.principal):
-            self.end(connection)
+    def check(self, connection: Connection) -> list[str]:
+        """Ends the memberships of a connection that goes on under a token which does not cover them.
+
+        Returns:
+            A sentence about each.
+        """
+        if connection.session is None or _may_work(connection.session.principal):
+            return []
+        ended = [f"{group}: not entitled" for group in self._hands.get(connection, ())]
+        self.end(connection)
+        return ended
 
     def end(self, connection: Connection) -> None:
         """Ends all memberships of a connection; what it has in hand goes to others."""

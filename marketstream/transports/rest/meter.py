@@ -19,7 +19,7 @@ MOST_USERS = 50_000
 _LIMIT, _REMAINING, _RESET = (istr(f"RateLimit-{name}") for name in ("Limit", "Remaining", "Reset"))
 
 Headers = dict[str, str]
-_User = tuple[str, str, float, float]
+_User = tuple[str, str]
 
 
 class Meter:
@@ -45,8 +45,10 @@ class Meter:
             Headers that tell the user how much is left, and the error to answer with when there was nothing.
         """
         capacity, refill = who.plan.rate_capacity, who.plan.rate_refill
-        bucket = self._bucket((who.tenant, who.user, capacity, refill))
-        wait = bucket.take(self._clock.now())
+        bucket, now = self._bucket(who), self._clock.now()
+        # A user with tokens of two plans has one allowance, not two.
+        bucket.resize(capacity, refill, now)
+        wait = bucket.take(now)
         left = bucket.left
         headers: Headers = {
             _LIMIT: str(int(capacity)),
@@ -55,10 +57,11 @@ class Meter:
         }
         return headers, RateLimitedError(ceil(wait * 1000)) if wait > 0 else None
 
-    def _bucket(self, key: _User) -> TokenBucket:
+    def _bucket(self, who: Principal) -> TokenBucket:
+        key = who.tenant, who.user
         bucket = self._buckets.get(key)
         if bucket is None:
-            bucket = self._buckets[key] = TokenBucket(*key[2:])
+            bucket = self._buckets[key] = TokenBucket(who.plan.rate_capacity, who.plan.rate_refill)
             if len(self._buckets) > self._most_users:
                 self._buckets.popitem(last=False)
         self._buckets.move_to_end(key)

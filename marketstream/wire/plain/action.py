@@ -20,7 +20,7 @@ from marketstream.core.commands import (
 )
 from marketstream.core.frame import Frame
 from marketstream.errors import InvalidMessageError, MarketstreamError, UnknownEventError
-from marketstream.wire import event_calls, request
+from marketstream.wire import event, event_calls, request
 from marketstream.wire.json import dumps
 from marketstream.wire.plain.language import (
     DATED,
@@ -100,8 +100,8 @@ def _body(reply: Reply) -> dict[str, Any]:
         case Subscriptions(held, listening):
             listed = [_subscription(entry) for entry in held]
             return {"status": "connected", "subscriptions": listed, "channels": list(listening)}
-        case Authenticated(expires_at_ms):
-            return {"status": "authenticated", "expiresAt": expires_at_ms}
+        case Authenticated():
+            return {"status": "authenticated", **event.authenticated(reply)}
         case Pong(at_ms):
             return {"status": "pong", "timestamp": iso(at_ms)}
         case Quoted():

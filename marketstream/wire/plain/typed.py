@@ -78,8 +78,8 @@ def _answer(mark: Mark, reply: Reply) -> bytes:  # noqa: PLR0911  # one for each
         case Subscriptions(held, listening):
             listed = [event.subscription(entry) for entry in held]
             return _typed("subscriptions", {"symbols": listed, "channels": list(listening)})
-        case Authenticated(expires_at_ms):
-            return _typed("authenticated", {"expiresAt": expires_at_ms})
+        case Authenticated():
+            return _typed("authenticated", event.authenticated(reply))
         case Pong(at_ms):
             return _typed("pong", {"timestamp": iso(at_ms)})
         case Quoted(quote):
