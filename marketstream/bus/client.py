@@ -4,6 +4,7 @@ Commands travel together, those of one key in order. Nothing is tried again sile
 was lost. Only what a Redis refused unread is sent twice, such as a script that it does not know yet.
 """
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from hashlib import sha1
@@ -18,6 +19,13 @@ from marketstream.bus.listener import Listener
 from marketstream.bus.reply import reply
 from marketstream.bus.subscriber import Subscriber
 from marketstream.wire import keys
+
+CALLS = 8
+"""Calls that are underway at a time, each on a connection of its own to each node it needs; others wait.
+
+However many clients come at once, a process takes no more of Redis' connections than that, and none of its
+calls fails for want of one.
+"""
 
 Word = str | bytes | int
 
@@ -54,6 +62,7 @@ class Client(ABC):
 
     def __init__(self, redis: Redis | RedisCluster) -> None:
         self._redis = redis
+        self._turns = asyncio.Semaphore(CALLS)
 
     async def ask(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
         """Sends commands, each about one key or channel, and returns their replies.
@@ -85,11 +94,12 @@ class Client(ABC):
 
     async def listeners(self, channels: Sequence[str]) -> dict[bytes, int]:
         """How many listen to each of some ordinary channels."""
-        found: Any = await reply(self._redis.pubsub_numsub(*channels))
+        async with self._turns:
+            found: Any = await reply(self._redis.pubsub_numsub(*channels))
         return dict(found)
 
     async def _ask(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
-        async with self._redis.pipeline(transaction=False) as pipe:
+        async with self._turns, self._redis.pipeline(transaction=False) as pipe:
             for words in commands:
                 pipe.execute_command(*words)
             return list(await reply(pipe.execute(raise_on_error=False)))

@@ -11,18 +11,19 @@ import asyncio
 import random
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 
 import structlog
-from redis.exceptions import RedisError
 
 from marketstream.bus.client import Client
 from marketstream.bus.clock import BusClock
 from marketstream.bus.listener import Listener
 from marketstream.bus.mirror import Field, Mirror, best, fields, stamp_order
+from marketstream.bus.probe import Probe
 from marketstream.bus.reply import first_reason
 from marketstream.bus.sender import Sender
-from marketstream.bus.values import fetch
+from marketstream.bus.values import Reader, fetch
 from marketstream.core.backoff import Backoff
 from marketstream.core.frame import Frame
 from marketstream.errors import BusError, InvalidMessageError
@@ -36,9 +37,6 @@ STEPS = (0.05, 0.25, 0.5, 1.0, 2.0, 4.0)
 
 PATIENCE = 3.0
 """Seconds Redis may take to answer."""
-
-CANARY_INTERVAL = 2.0
-"""Seconds between two words to itself."""
 
 SKEW = 1_000_000
 """Microseconds by which the clocks of two nodes of a cluster may differ."""
@@ -66,6 +64,7 @@ class RedisBus:
         self._shards = shards
         self.sender = Sender(client, shards)
         self._mirror = Mirror()
+        self._reader = Reader(client, shards, self._took)
         self._interest: Counter[int] = Counter()
         self._roads = {keys.frames_channel(shard): shard for shard in range(shards)}
         self._seen: dict[int, int] = {}
@@ -75,9 +74,7 @@ class RedisBus:
         self._attempts = 0
         self.node = secrets.token_hex(8)
         self._ears: dict[str, Callable[[bytes], None]] = {keys.RELAY: _ignore}
-        self._canaries: frozenset[str] = frozenset()
-        self._silent: set[str] = set()
-        self._sang = asyncio.Event()
+        self._probe = Probe(client, self.clock)
         self._gaps: set[int] = set()
         self._gap = asyncio.Event()
         self._receive: Callable[[Sequence[Frame]], None] = _ignore
@@ -206,6 +203,7 @@ class RedisBus:
             reason = first_reason(group)
         finally:
             self._link = None
+            self._reader.abandon()
             if link is not None:
                 await link.close()
             await self.client.disconnect()
@@ -218,9 +216,10 @@ class RedisBus:
             self._link = link
             self._seen.clear()
             self._gaps.clear()
-            self._canaries = frozenset(link.canaries(self.node))
+            probes = link.canaries(self.node)
+            self._probe.begin(probes)
             frames = [keys.frames_channel(shard) for shard in self._interest]
-            channels = [*self._ears, *self._canaries, *frames]
+            channels = [*self._ears, *probes, *frames]
             async with asyncio.timeout(PATIENCE):
                 link.want(channels)
                 await link.hears(channels)
@@ -229,7 +228,8 @@ class RedisBus:
             await self._resync(list(self._mirror))
             self._found()
             tasks.create_task(self.sender.run())
-            tasks.create_task(self._sing())
+            tasks.create_task(self._reader.run())
+            tasks.create_task(self._probe.run())
             tasks.create_task(self._fill_gaps())
 
     def _lost(self, reason: str) -> None:
@@ -251,30 +251,12 @@ class RedisBus:
         for call in self._on_found:
             call()
 
-    async def _sing(self) -> None:
-        while True:
-            await asyncio.sleep(CANARY_INTERVAL)
-            self._sang.clear()
-            await self.clock.read(self.client)
-            self._silent = set(self._canaries)
-            for canary in self._canaries:
-                await self.client.publish(canary, b"")
-            try:
-                async with asyncio.timeout(PATIENCE):
-                    await self._sang.wait()
-            except TimeoutError as exc:
-                raise BusError("the subscription is deaf") from exc
-
     # In
 
     def _heard(self, channel: str, data: bytes) -> None:
         if (shard := self._roads.get(channel)) is not None:
             self._take(shard, data)
-        elif channel in self._canaries:
-            self._silent.discard(channel)
-            if not self._silent:
-                self._sang.set()
-        elif (receive := self._ears.get(channel)) is not None:
+        elif not self._probe.heard(channel) and (receive := self._ears.get(channel)) is not None:
             receive(data)
 
     def _take(self, shard: int, data: bytes) -> None:
@@ -318,26 +300,35 @@ class RedisBus:
 
     async def _last(self, wanted: Sequence[str], tenant: str) -> Sequence[Frame]:
         asked = self._mirror.missing(fields(wanted, tenant))
-        names = {keys.subject(key) for _, key in asked}
-        found: dict[Field, Frame] = {}
+        found: Mapping[Field, Frame] = {}
         while (link := self._link) is not None:
-            try:
-                async with asyncio.timeout(PATIENCE):
-                    await link.hears(keys.frames_channel(self._shard(n)) for n in names if n in self._mirror)
-                    found = await fetch(self.client, asked, self._shards)
-            except (RedisError, OSError) as error:
-                log.warning("bus_read_failed", error=repr(error))
-                watched = [name for name in names if name in self._mirror]
-                self._deliver_states(self._mirror.doubt(watched, self._clock.wall_ms()))
+            watched = {field: keys.subject(field[1]) in self._mirror for field in asked}
+            if not await self._is_heard(link, watched):
+                continue
+            with suppress(BusError):
+                found = await self._reader.read(watched)
                 break
-            if link is self._link:
-                self._mirror.load(asked)
-                break
-        # From here to the caller is one turn of the loop: nothing newer can come in between.
-        self._deliver(stamp_order(list(found.values())))
+        else:
+            # With the rest of what is watched this is asked for as soon as Redis is back.
+            self._mirror.load(asked)
         return self._choose(wanted, tenant, found)
 
-    def _choose(self, wanted: Sequence[str], tenant: str, found: dict[Field, Frame]) -> list[Frame]:
+    async def _is_heard(self, link: Listener, watched: Mapping[Field, bool]) -> bool:
+        """Whether all that is watched is heard by now; False when that should be asked again."""
+        names = {keys.subject(key) for (_, key), is_watched in watched.items() if is_watched}
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await link.hears(keys.frames_channel(self._shard(name)) for name in names)
+        except TimeoutError:
+            return False
+        return link is self._link
+
+    def _took(self, found: Iterable[Frame], heard: Iterable[Field]) -> None:
+        """Takes what was read; those who asked then choose among it and what was heard since."""
+        self._mirror.load(heard)
+        self._deliver(stamp_order(list(found)))
+
+    def _choose(self, wanted: Sequence[str], tenant: str, found: Mapping[Field, Frame]) -> list[Frame]:
         chosen = []
         for key in wanted:
             known = [self._mirror.get(field) or found.get(field) for field in ((None, key), (tenant, key))]

@@ -1,13 +1,14 @@
-"""Last values, read from Redis."""
+"""Last values, read from Redis: what many ask for at once is one call."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
 
 import structlog
 
 from marketstream.bus.client import Client
 from marketstream.bus.mirror import Field
 from marketstream.core.frame import Frame
-from marketstream.errors import InvalidMessageError
+from marketstream.errors import BusError, InvalidMessageError
 from marketstream.wire import envelope, keys
 
 log = structlog.get_logger(__name__)
@@ -47,3 +48,82 @@ async def fetch(client: Client, asked: Iterable[Field], shards: int) -> dict[Fie
             except InvalidMessageError as error:
                 log.warning("bus_message_refused", error=str(error))
     return found
+
+
+class _Batch:
+    """What is read in one call.
+
+    Attributes:
+        asked: Fields; of those that map to True every later frame is heard.
+        found: What was there; None when nobody can say.
+        done: Set when one of the two is known.
+    """
+
+    __slots__ = ("asked", "done", "found")
+
+    def __init__(self) -> None:
+        self.asked: dict[Field, bool] = {}
+        self.found: dict[Field, Frame] | None = None
+        self.done = asyncio.Event()
+
+
+class Reader:
+    """Reads for many callers: one call at a time, and what is asked for meanwhile goes into the next one.
+
+    A thousand clients that come in one moment and want the same symbols cost as much as one of them.
+
+    Args:
+        client: Commands go through it.
+        shards: Number of shards.
+        took: Called once with what each call found, and with the fields of it whose later frames are heard.
+    """
+
+    def __init__(
+        self, client: Client, shards: int, took: Callable[[Iterable[Frame], Iterable[Field]], None]
+    ) -> None:
+        self._client = client
+        self._shards = shards
+        self._took = took
+        self._next = _Batch()
+        self._work = asyncio.Event()
+
+    async def read(self, asked: Mapping[Field, bool]) -> Mapping[Field, Frame]:
+        """The newest frame of each field that has one, and of fields that others asked for.
+
+        Args:
+            asked: Fields, and whether every frame of them is heard from now on.
+
+        Raises:
+            BusError: Redis was lost meanwhile.
+        """
+        batch = self._next
+        for field, heard in asked.items():
+            batch.asked[field] = batch.asked.get(field, False) or heard
+        self._work.set()
+        await batch.done.wait()
+        if batch.found is None:
+            raise BusError("Redis was lost")
+        return batch.found
+
+    async def run(self) -> None:
+        """Reads until cancelled.
+
+        Raises:
+            RedisError: Redis did not answer.
+        """
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            batch, self._next = self._next, _Batch()
+            try:
+                found = await fetch(self._client, batch.asked, self._shards)
+                self._took(found.values(), [field for field, heard in batch.asked.items() if heard])
+                batch.found = found
+            finally:
+                batch.done.set()
+
+    def abandon(self) -> None:
+        """Lets those go on who wait for a call that will not be made."""
+        batch, self._next = self._next, _Batch()
+        self._work.clear()
+        batch.done.set()

@@ -21,6 +21,9 @@ log = structlog.get_logger(__name__)
 PATIENCE = 0.25
 """Seconds that an answer may take: a cache that is slower is of no use."""
 
+CALLS = 8
+"""Calls that are underway at a time; others wait, and are not counted as slow for that."""
+
 PAUSE = 1.0
 """Seconds for which a Redis that did not answer is left alone."""
 
@@ -40,6 +43,7 @@ class RedisCache:
     def __init__(self, redis: Redis | RedisCluster, *, clock: Clock) -> None:
         self._redis = redis
         self._clock = clock
+        self._turns = asyncio.Semaphore(CALLS)
         self._lost = False
         self._ask_again_at = 0.0
 
@@ -72,8 +76,13 @@ class RedisCache:
 
     async def _ask(self, commands: Sequence[Sequence[str | bytes | int]]) -> list[Any]:
         """The replies; none at all while there is no Redis to ask."""
-        if self._lost and self._clock.now() < self._ask_again_at:
-            return []
+        async with self._turns:
+            # Looked at now: whoever waited for its turn behind one that failed need not fail as well.
+            if self._lost and self._clock.now() < self._ask_again_at:
+                return []
+            return await self._call(commands)
+
+    async def _call(self, commands: Sequence[Sequence[str | bytes | int]]) -> list[Any]:
         try:
             async with asyncio.timeout(PATIENCE), self._redis.pipeline(transaction=False) as pipe:
                 for words in commands:
