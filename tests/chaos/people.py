@@ -81,7 +81,7 @@ async def _read(process: asyncio.subprocess.Process, eyes: Witness) -> None:
         try:
             word = json.loads(line)
         except ValueError:
-            eyes.fault(time.monotonic(), f"the clients' program: {line.decode(errors='replace').rstrip()}")
+            eyes.fault(time.monotonic(), "no word of a client", line.decode(errors="replace").rstrip())
             continue
         eyes.take(time.monotonic(), *word)
 
@@ -161,9 +161,9 @@ async def read(stage: Stage, eyes: Witness, chance: random.Random) -> None:
                 status = await _ask(http, part, chance.choice(("quote/FED0", "overview", "providers")))
             now = time.monotonic()
             if stage.clear_since(part.name) < began - 1 and now - began > scaled(ANSWERED):
-                eyes.fault(now, f"{part.name} took {now - began:.1f} s to answer a reader")
+                eyes.fault(now, "a late answer", f"{now - began:.1f} s, {part.name}")
             if status not in (0, 200, 503):
-                eyes.fault(now, f"{part.name} answered a reader with {status}")
+                eyes.fault(now, "an answer of no use", f"{status}, {part.name}")
             await asyncio.sleep(PACE)
 
 

@@ -143,5 +143,5 @@ async def _play(stage: Stage, node: Node, schedule: list[Harm], done: list[Harm]
             await hurt(stage, schedule, eyes.began, done)
         await settled(stage, eyes, publishers)
     bounded(stage, time.monotonic() - began)
-    assert not eyes.faults, "\n".join(eyes.faults)
+    assert not eyes.faults, "\n".join(["wrong:", *eyes.faults])
     assert eyes.seen > SECONDS

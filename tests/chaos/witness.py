@@ -4,11 +4,13 @@ The witness is told of every word that a client gets and, a few times a second, 
 is wrong in `faults`, a sentence each.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-MOST_FAULTS = 20
+MOST_FAULTS = 4
+"""Faults of a kind that are kept: they come in crowds."""
 
 
 @dataclass(slots=True)
@@ -69,6 +71,7 @@ class Witness:
         self._owners = owners
         self._bound = bound
         self._clear = clear
+        self._counts: Counter[str] = Counter()
         self._awake_since = 0.0
         self._beat_at: float | None = None
 
@@ -89,7 +92,7 @@ class Witness:
             case "state", (symbol, state):
                 client.states[symbol] = state, now
             case _:
-                self.fault(now, f"{name}: {kind} {data}")
+                self.fault(now, "a word that nobody expects", f"{name}, {kind} {data}")
 
     def look(self, now: float) -> None:
         """Looks for symbols that have not moved for too long at somebody who was not told so."""
@@ -100,15 +103,16 @@ class Witness:
                 for symbol in self._moving:
                     self._look_at(now, client, symbol, free)
 
-    def fault(self, now: float, text: str) -> None:
-        """Notes that something was wrong; the first of them are enough."""
-        if len(self.faults) < MOST_FAULTS:
-            self.faults.append(f"{now - self.began:7.2f} s  {text}")
+    def fault(self, now: float, kind: str, text: str) -> None:
+        """Notes that something was wrong; the first of a kind are enough."""
+        self._counts[kind] += 1
+        if self._counts[kind] <= MOST_FAULTS:
+            self.faults.append(f"{now - self.began:7.2f} s  {kind}: {text}")
 
     def _look_at(self, now: float, client: Client, symbol: str, free: float) -> None:
         state, _ = client.states.get(symbol, ("live", now))
         if state != "stale" and now - max(free, client.moved_at.get(symbol, free)) > self._bound:
-            self.fault(now, f"{client.name}: {symbol} stands still and was not said to be stale")
+            self.fault(now, "stands still and was not said to be stale", f"{symbol}, {client.name}")
             # Once is enough.
             client.states[symbol] = "stale", now
 
@@ -116,17 +120,17 @@ class Witness:
         self.seen += 1
         _, before = client.values.get(symbol, (0.0, 0.0))
         if at_ms < before:
-            self.fault(now, f"{client.name}: {symbol} of {at_ms} came after that of {before}")
+            self.fault(now, "older", f"{symbol} of {at_ms:.0f} after that of {before:.0f}, {client.name}")
         owner = self._owners.get(int(value // 1_000_000))
         if owner not in (None, client.tenant):
-            self.fault(now, f"{client.name}: {symbol} is {value}, which is {owner}'s")
+            self.fault(now, f"what is {owner}'s", f"{symbol} is {value}, {client.name}")
         moved = at_ms > before
         client.values[symbol] = value, max(at_ms, before)
         state, since = client.states.get(symbol, ("live", now))
         if moved:
             client.moved_at[symbol] = now
             if state == "stale" and symbol in self._moving and now - since > self._bound:
-                self.fault(now, f"{client.name}: {symbol} moves and was last said to be stale")
+                self.fault(now, "moves and was last said to be stale", f"{symbol}, {client.name}")
                 client.states[symbol] = "live", now
 
     def _beat(self, now: float, *, at_most: bool = False) -> None:
