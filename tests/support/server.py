@@ -155,7 +155,7 @@ class Server:
             suppress(OSError),
             socket.create_connection(("127.0.0.1", self.port), timeout=scaled(1)) as connection,
         ):
-            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+            connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
             return connection.recv(64).startswith(b"HTTP/1.1 200 ")
         return False
 
