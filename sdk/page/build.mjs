@@ -35,7 +35,8 @@ const { metafile, outputFiles } = await build({
   metafile: true,
   write: false,
   logLevel: "warning",
-  external: ["/assets/*"],
+  // The server ships it, beside the style.
+  external: ["favicon.svg"],
   // Found here, not beside the sources of the client package, which tsconfig.json leads to.
   alias: { "socket.io-client": "socket.io-client" },
 });

@@ -4,17 +4,22 @@ The document and the page need no token: they hold nothing but what every reader
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from hashlib import sha256
 
 from aiohttp import hdrs, web
 
 from marketstream.transports import web as page
+from marketstream.transports.gate import PREFIX
 from marketstream.transports.rest.openapi import Operation, document
 from marketstream.transports.rest.reply import compress
 from marketstream.wire.json import dumps
 
 DOCUMENT = "/api/v1/openapi.json"
 DOCS = "/api/docs"
+
+_PREFIXES = 8
+"""Paths of proxies for which the document is kept as it was written."""
 
 _SYMBOL = r"{symbol:.+}"
 
@@ -32,11 +37,18 @@ def attach(app: web.Application, operations: Sequence[Operation]) -> None:
             app.router.add_get(path, operation.handle)
         else:
             app.router.add_route(operation.method, path, operation.handle)
-    body = dumps(document(operations))
-    etag = sha256(body).hexdigest()[:16]
+    described = document(operations)
+
+    @lru_cache(maxsize=_PREFIXES)
+    def written(prefix: str) -> tuple[bytes, str]:
+        """The document for clients that see the server below a path, and its tag."""
+        body = dumps(described | ({"servers": [{"url": prefix}]} if prefix else {}))
+        return body, sha256(body).hexdigest()[:16]
 
     async def serve(request: web.Request) -> web.Response:
-        headers = {hdrs.CACHE_CONTROL: "no-cache", hdrs.VARY: "Accept-Encoding", hdrs.ETAG: f'W/"{etag}"'}
+        body, etag = written(request.get(PREFIX, ""))
+        vary = "Accept-Encoding, X-Forwarded-Prefix"
+        headers = {hdrs.CACHE_CONTROL: "no-cache", hdrs.VARY: vary, hdrs.ETAG: f'W/"{etag}"'}
         if {tag.value for tag in request.if_none_match or ()} & {etag, "*"}:
             return web.Response(status=304, headers=headers)
         response = web.Response(body=body, content_type="application/json", headers=headers)

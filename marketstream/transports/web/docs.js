@@ -1,7 +1,9 @@
 // Shows an OpenAPI document: one section an operation, with what it takes, what it gives, and a way to try it.
 // Everything is put in as text, never as markup: a document cannot bring a script along.
 
-const response = await fetch("/api/v1/openapi.json");
+// Where the server is: it may stand below a path of a proxy's.
+const base = new URL("../../", import.meta.url);
+const response = await fetch(new URL("api/v1/openapi.json", base));
 const reference = await response.json();
 
 /** An element with attributes and children. */
@@ -62,7 +64,8 @@ function attempt(method, path, operation) {
     }
     const token = document.getElementById("token").value.trim();
     const headers = token ? { Authorization: `Bearer ${token}` } : {};
-    const url = query.size ? `${target}?${query}` : target;
+    const url = new URL(target.slice(1), base);
+    url.search = query;
     const answer = await fetch(url, { method, headers, body: body?.value });
     const text = await answer.text();
     result.hidden = false;

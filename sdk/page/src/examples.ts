@@ -6,7 +6,10 @@ const SAID_MS = 1_500;
 export class Examples {
   readonly #sources: (readonly [node: HTMLElement, text: string])[];
 
-  constructor(panel: HTMLElement, dev: boolean) {
+  readonly #url: string;
+
+  constructor(panel: HTMLElement, url: string, dev: boolean) {
+    this.#url = url;
     const codes = [...panel.querySelectorAll<HTMLElement>("code[data-mode]")];
     for (const code of codes) code.parentElement?.toggleAttribute("hidden", code.dataset["mode"] !== (dev ? "dev" : "token"));
     this.#sources = [...panel.querySelectorAll("code")].map((node) => [node, node.textContent]);
@@ -19,7 +22,7 @@ export class Examples {
   fill(symbols: readonly string[]): void {
     const names = symbols.slice(0, 2).join() || "EUR/USD";
     for (const [node, text] of this.#sources) {
-      node.textContent = text.replaceAll("ORIGIN", location.origin).replaceAll("SYMBOLS", names);
+      node.textContent = text.replaceAll("ORIGIN", this.#url).replaceAll("SYMBOLS", names);
     }
   }
 }

@@ -20,13 +20,15 @@ const MAX_FOUND = 100;
 const LOOK_MS = [1_000, 15_000] as const;
 
 const { mode, path = "/socket.io/" } = document.documentElement.dataset;
+/** Where the server is: the page may stand below a path of a proxy's. */
+const base = new URL(".", location.href);
 const dev = mode === "dev";
 
 const watchlist = new Watchlist();
 const meter = new Meter(performance.now());
 const status = new StatusBar(meter);
 const log = new LogView(place("events"));
-const examples = new Examples(place("try"), dev);
+const examples = new Examples(place("try"), base.href.replace(/\/$/, ""), dev);
 const count = place("count");
 const empty = place("empty");
 
@@ -50,7 +52,7 @@ const find = new FindField(place("find") as HTMLFormElement, place("note"), {
 });
 
 const session = new Session(
-  { url: location.origin, path, getToken: dev ? developmentToken : undefined },
+  { url: base.href, path, getToken: dev ? developmentToken : undefined },
   {
     price: (price) => {
       meter.arrived();
@@ -123,7 +125,7 @@ function showCount(): void {
 }
 
 async function developmentToken(): Promise<string> {
-  const response = await fetch("/dev/token", { cache: "no-store" });
+  const response = await fetch(new URL("dev/token", base), { cache: "no-store" });
   if (!response.ok) throw new Error(`no token: the server answers ${response.status}`);
   return ((await response.json()) as { token: string }).token;
 }
@@ -138,7 +140,7 @@ async function discover(): Promise<void> {
 
 async function look(): Promise<void> {
   // A server that does not answer is no news: the state says so already.
-  const response = await fetch("/dev/symbols", { cache: "no-store" }).catch(() => undefined);
+  const response = await fetch(new URL("dev/symbols", base), { cache: "no-store" }).catch(() => undefined);
   const { symbols = [] } = response?.ok ? ((await response.json()) as { symbols: string[] }) : {};
   const fresh = symbols.some((symbol) => !watchlist.get(symbol));
   if (watchlist.own || !fresh) return;

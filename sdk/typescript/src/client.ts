@@ -24,7 +24,7 @@ import type { Transport } from "./transport.js";
 
 /** What a client needs to know. */
 export interface ClientOptions {
-  /** The server's base URL, such as `https://prices.example.com`. */
+  /** The server's base URL, such as `https://prices.example.com` or `https://example.com/md/`. */
   readonly url: string;
   /** A token that never changes; when it ends, so does the client. */
   readonly token?: string;

@@ -7,7 +7,7 @@ import type { EventLink, Link, OpenRequest, Transport } from "../transport.js";
 
 /** How Socket.IO is spoken. */
 export interface SocketIoOptions {
-  /** Where Engine.IO is on the server; default `/socket.io/`. */
+  /** Where Engine.IO is below the server's URL; default `/socket.io/`. */
   readonly path?: string;
   /** Default `["websocket"]`; add `"polling"` where WebSockets do not get through. */
   readonly transports?: ("websocket" | "polling")[];
@@ -51,7 +51,9 @@ class SocketIoLink implements Link {
     this.#request = request;
     this.#ackTimeoutMs = ackTimeoutMs;
     this.#synchronizer = new Synchronizer(request, (event, payload) => this.#settle(event, payload));
-    this.#socket = io(request.url + NAMESPACE, managerOptions(options, request.token));
+    const { origin, pathname } = new URL(request.url);
+    // Whatever stands behind the host is a namespace to socket.io-client: the server's own path goes in front of Engine.IO's.
+    this.#socket = io(origin + NAMESPACE, managerOptions(options, pathname.replace(/\/+$/, ""), request.token));
     const fail = (cause: TransportError): void => {
       late();
       this.#end(cause);
@@ -157,10 +159,14 @@ function asAnswer(error: unknown): { error: string; code: string } {
   throw error;
 }
 
-function managerOptions(options: SocketIoOptions, token: string | undefined): Partial<ManagerOptions & SocketOptions> {
+function managerOptions(
+  options: SocketIoOptions,
+  prefix: string,
+  token: string | undefined,
+): Partial<ManagerOptions & SocketOptions> {
   const { path = "/socket.io/", transports = ["websocket"], connectTimeoutMs: timeout = 10_000 } = options;
   const auth = token === undefined ? {} : { token };
-  return { path, transports, auth, timeout, reconnection: false, forceNew: true };
+  return { path: prefix + path, transports, auth, timeout, reconnection: false, forceNew: true };
 }
 
 /** Why a handshake failed: the server's word, or that it could not be reached. */
