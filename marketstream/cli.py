@@ -20,7 +20,8 @@ from pydantic import SecretStr
 from marketstream import __version__
 from marketstream.errors import ConfigurationError, MarketstreamError
 from marketstream.observability import log_writer
-from marketstream.observability.logging import MASK, configure, mask
+from marketstream.observability.logging import configure
+from marketstream.observability.text import MASK, mask, mask_setting, printable
 from marketstream.publish import publish as publish_lines
 from marketstream.publish.direct import DirectRoad
 from marketstream.publish.road import Road
@@ -231,7 +232,7 @@ def publish(
     Bad lines are reported on stderr by number and skipped; the exit code is then 1.
     """
     with _plain_errors():
-        tally = publish_lines(_road(url, token, bus), 0, lambda text: typer.echo(text, err=True))
+        tally = publish_lines(_road(url, token, bus), 0, lambda text: typer.echo(printable(text), err=True))
     if tally.bad:
         raise typer.Exit(_BAD_INPUT)
 
@@ -288,7 +289,10 @@ def _shown(value: object) -> str:
         return f"[{', '.join(_shown(item) for item in value)}]"
     if isinstance(value, bool):
         return str(value).lower()
-    return str(value) if isinstance(value, int | float) else f'"{mask(str(value))}"'
+    if isinstance(value, int | float):
+        return str(value)
+    # A path may have an @; what is a text may be an address.
+    return f'"{printable(mask_setting(value) if isinstance(value, str) else mask(str(value)))}"'
 
 
 def _check_servable(settings: Settings) -> None:
@@ -312,5 +316,5 @@ def _plain_errors() -> Iterator[None]:
 
 
 def _end(error: MarketstreamError, code: int) -> NoReturn:
-    typer.echo(f"marketstream: {mask(str(error))}", err=True)
+    typer.echo(f"marketstream: {printable(mask(str(error)))}", err=True)
     raise typer.Exit(code) from error

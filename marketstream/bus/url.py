@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 from redis.asyncio import Redis
 from redis.asyncio.cluster import ClusterNode, RedisCluster
@@ -29,6 +29,7 @@ SENTINEL_PORT = 26379
 CLUSTER_PORT = 6379
 
 _CLUSTER = "redis+cluster"
+_KIND = re.compile(r"[a-z+]{1,32}")
 _HOST = re.compile(r"(\[[0-9a-fA-F:]+\]|[^:\[\]]+)(?::([0-9]{1,5}))?")
 _MASTER = re.compile(r"/([^/]+)(?:/([0-9]+))?/?")
 
@@ -103,15 +104,17 @@ def _client(url: str, shards: int) -> Client | None:
 
 def _pools(kind: str, url: str) -> Pools:
     if kind not in _POOLS:
-        raise _bad(f"there is no bus {kind}://; there are memory, {', '.join([*_POOLS, _CLUSTER])}")
+        shown = f"{kind}://" if _KIND.fullmatch(kind) else "without a scheme"  # it may be all of the URL
+        raise _bad(f"there is no bus {shown}; there are memory, {', '.join([*_POOLS, _CLUSTER])}")
     return _POOLS[kind](url)
 
 
 def _plain(url: str) -> Pools:
     try:
         parts: dict[str, Any] = dict(parse_url(url))
-    except ValueError as error:
-        raise _bad(str(error)) from None  # the cause would show the URL
+    except ValueError:
+        # The library's words, and the cause, would show a part of it.
+        raise _bad(f"it must be {url.partition('://')[0]}://[[user]:password@]host[:port][/db]") from None
     return ConnectionPool(**parts | _options(PATIENCE)), ConnectionPool(**parts | _options(None))
 
 
@@ -136,7 +139,7 @@ def read_sentinel(url: str) -> Watch:
     Raises:
         ConfigurationError: It is not one.
     """
-    parts = urlsplit(url)
+    parts = _split(url)
     addresses, given = _hosts(parts.netloc, SENTINEL_PORT)
     master = _MASTER.fullmatch(parts.path)
     if master is None or not addresses:
@@ -164,7 +167,7 @@ def read_cluster(url: str) -> tuple[list[tuple[str, int]], dict[str, Any]]:
     Raises:
         ConfigurationError: It is not one.
     """
-    parts = urlsplit(url)
+    parts = _split(url)
     addresses, given = _hosts(parts.netloc, CLUSTER_PORT)
     if not addresses or parts.query:
         raise _bad("it must be redis+cluster://host:port,host:port")
@@ -178,6 +181,13 @@ def _cluster(url: str, timeout: float | None) -> RedisCluster:
     nodes = [ClusterNode(host, port) for host, port in addresses]
     # A slot that has moved is noted one by one; asking all anew would break the connections of other calls.
     return RedisCluster(startup_nodes=nodes, reinitialize_steps=0, **given, **_options(timeout))
+
+
+def _split(url: str) -> SplitResult:
+    try:
+        return urlsplit(url)
+    except ValueError:
+        raise _bad("it is no URL") from None  # the cause would show a part of it
 
 
 def _hosts(netloc: str, port: int) -> tuple[list[tuple[str, int]], dict[str, Any]]:

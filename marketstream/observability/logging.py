@@ -16,24 +16,13 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from marketstream.observability.log_writer import LogWriter
+from marketstream.observability.text import MASK, mask, printable
 
 Renderer = Literal["auto", "json", "console"]
 
-MASK = "***"
 _DEEPEST = 4  # nesting that is searched; what lies deeper is not worth logging
 _NAMES = re.compile(r"(?:token|secret|password|authorization|cookie|api_?key)$", re.IGNORECASE)
-_TEXTS = (
-    (re.compile(r"eyJ[\w-]{4,}\.[\w-]+\.[\w-]*"), MASK),
-    (re.compile(r"([?&](?:token|api_?key)=)[^&\s\"']+", re.IGNORECASE), rf"\1{MASK}"),
-    (re.compile(r"(://[^/\s:@\"']*:)[^/\s@\"']+@"), rf"\1{MASK}@"),
-)
-
-
-def mask(text: str) -> str:
-    """Hides what looks like a JWT, a token or key in a query, or a password in a URL; the rest stays."""
-    for pattern, replacement in _TEXTS:
-        text = pattern.sub(replacement, text)
-    return text
+_LINES = "\n\t"  # what a traceback is made of
 
 
 def configure(level: str = "info", renderer: Renderer = "auto") -> None:
@@ -54,6 +43,9 @@ def configure(level: str = "info", renderer: Renderer = "auto") -> None:
         structlog.processors.format_exc_info,
         _mask_names,
     ]
+    if renderer == "console":
+        # JSON escapes them by itself.
+        shared.append(_show_controls)
     structlog.configure(
         processors=[*shared, _masked(_render(renderer))],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
@@ -100,9 +92,21 @@ def _mask_names(_logger: WrappedLogger, _method: str, event: EventDict) -> Event
     return {key: _hide(key, value, _DEEPEST) for key, value in event.items()}
 
 
+def _show_controls(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    return {
+        key: printable(value, _LINES if key in ("exception", "stack") else "")
+        if isinstance(value, str)
+        else value
+        for key, value in event.items()
+    }
+
+
 def _hide(key: object, value: object, depth: int) -> object:
     if isinstance(key, str) and value is not None and _NAMES.search(key):
         return MASK
+    if isinstance(value, str):
+        # Here, where a text is whole: in the rendered line its quotes are escaped.
+        return mask(value)
     if not isinstance(value, Mapping | list | tuple):
         return value
     if depth == 0:

@@ -14,6 +14,7 @@ from marketstream.errors import (
     PayloadTooLargeError,
     UnavailableError,
 )
+from marketstream.observability.text import mask_setting
 from marketstream.publish.line import Line
 from marketstream.publish.road import Road, parse_rejected, render_body
 
@@ -42,13 +43,14 @@ class DirectRoad:
     """
 
     def __init__(self, url: str, token: str) -> None:
+        shown = mask_setting(url)
         try:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port
         except ValueError as error:
-            raise ConfigurationError("--url", f"{url} is not an address: {error}") from error
+            raise ConfigurationError("--url", f"{shown} is not an address") from error
         if parts.scheme not in {"http", "https"} or not host:
-            raise ConfigurationError("--url", f"{url} is not an http or https address")
+            raise ConfigurationError("--url", f"{shown} is not an http or https address")
         if not token.isascii() or not token.isprintable():
             raise ConfigurationError("--token", "it is not a token")
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection

@@ -124,3 +124,27 @@ def test_what_is_no_bus_is_refused_in_a_sentence_that_shows_no_secret(url: str) 
         check_url(url)
     assert refused.value.path == "bus.url"
     assert "secret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://user:s3cr3t",
+        "redis://:s3cr3t:1@host:port/0",
+        "redis://user:s3cr3t@host:99999999/0",
+        "redis://[user:s3cr3t@host/0",
+        "redis://user:pass@host/0?socket_timeout=s3cr3t",
+        "redis+sentinel://user:s3cr3t@host",
+        "redis+sentinel://[user:s3cr3t@host/S",
+        "redis+sentinel://user:s3cr3t\u2100@host/S",
+        "redis+cluster://user:s3cr3t@host/7",
+        "redis+cluster://user:s3cr3t@[host",
+        "user:s3cr3t@host:6379",
+        "redis:user:s3cr3t@host",
+    ],
+)
+def test_what_is_said_of_a_bad_url_holds_nothing_of_its_password(url: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        check_url(url)
+    assert "s3cr3t" not in str(refused.value)
+    assert refused.value.__cause__ is None

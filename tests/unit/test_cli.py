@@ -256,3 +256,38 @@ def test_the_module_is_the_command() -> None:
     assert jwt.get_unverified_header(done.stdout.strip()) == {"alg": "HS256", "typ": "JWT"}
     assert verified(done.stdout.strip()).plan.name == "pro"
     assert json.dumps(done.stderr) == '""'
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://user:s3cr3t@host/0",
+        "redis://:one/s3cr3t@host/0",
+        "redis://host/0?p%61ssword=s3cr3t",
+        "redis+sentinel://h1:1,user:s3cr3t@h2:2/SERVICE",
+        "redis+cluster://user:s3cr3t@h1:1,h2:2",
+        "redis://user:s3cr3t%40host:6379/0",
+        "redis://user:s3cr3t",
+    ],
+)
+def test_no_address_shows_its_password(url: str) -> None:
+    """Whichever setting it is the value of, and also when the server refuses it."""
+    settings = {
+        "REDIS_URL": url,
+        "MARKETSTREAM_CACHE__URL": url,
+        "MARKETSTREAM_AUTH__JWKS": url,
+        "MARKETSTREAM_AUTH__ISSUER": url,
+        "MARKETSTREAM_FEEDS__SPECS": f"alpaca?url={url}",
+        "MARKETSTREAM_PROVIDERS__FMP__BASE_URL": f"https://{url.partition('://')[2]}",
+    }
+    shown = called("check-config", **settings)
+    assert shown.exit_code == 0
+    assert "bus.url" in shown.stdout
+    refused = called(
+        "serve", "--port", "0", "--bus", f"nowhere+{url}", "--feed", f"alpaca?url={url}", **settings
+    )
+    published = called("publish", "--bus", f"nowhere+{url}", **settings)
+    watched = called("watch", "A", "--url", url, **settings)
+    for result in (shown, refused, published, watched):
+        assert "s3cr3t" not in result.output
+    assert (refused.exit_code, published.exit_code, watched.exit_code) == (2, 2, 2)

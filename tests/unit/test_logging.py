@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import structlog
 
-from marketstream.observability.logging import configure, mask
+from marketstream.observability.logging import configure
+from marketstream.observability.text import mask
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl-_"
 Captured = pytest.CaptureFixture[str]
@@ -200,3 +201,24 @@ def test_what_cannot_be_rendered_costs_only_itself(capsys: Captured, renderer: A
     err = capsys.readouterr().err
     assert "of no use" in err
     assert "next" in err
+
+
+@pytest.mark.parametrize("renderer", ["json", "console"])
+def test_no_text_that_somebody_sent_is_obeyed_by_a_terminal(capsys: Captured, renderer: Any) -> None:
+    configure("info", renderer)
+    evil = "\x1b]0;title\x07\x1b[31m\u202e\x9b\rend"
+    structlog.get_logger().info("x", origin=evil, many=[evil], held={"a": evil})
+    logging.getLogger("engineio.server").warning("from %s", evil)
+    try:
+        float(evil)
+    except ValueError:
+        structlog.get_logger().exception("failed")
+    err = capsys.readouterr().err
+    assert err.count("title") >= 4
+    assert [char for char in err if not char.isprintable() and char != "\n"] == []
+
+
+def test_a_secret_is_masked_before_its_quotes_are_escaped(capsys: Captured) -> None:
+    configure("info", "json")
+    structlog.get_logger().info("x", url="https://host/?password=s3cr3t\\x")
+    assert "s3cr3t" not in capsys.readouterr().err
