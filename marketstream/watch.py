@@ -1,11 +1,14 @@
 """`marketstream watch`: prices in a terminal, over the Python SDK, as a user's own program would have them.
 
-On a terminal it shows a table that lives, elsewhere a plain line for each price. The only module that needs
-the SDK; without it the command says how to get it.
+On a terminal it shows a table that lives, elsewhere a plain line for each price. Whatever a source is called,
+nothing of it is obeyed by the terminal. The only module that needs the SDK; without it the command says how
+to get it.
 """
 
 import asyncio
+import io
 import json
+import sys
 import time
 import urllib.request
 from collections.abc import Sequence
@@ -18,6 +21,8 @@ from rich.table import Table
 from rich.text import Text
 
 from marketstream.errors import ConfigurationError, UnavailableError
+from marketstream.observability.logging import configure
+from marketstream.observability.text import mask, mask_setting, printable
 from marketstream_sdk import (
     InvalidSymbolError,
     MarketDataClient,
@@ -36,6 +41,7 @@ _ANSWER_SECONDS = 5
 _COLOURS = {"connected": "green", "connecting": "yellow", "reconnecting": "yellow"}
 _ARROWS = {1: ("▲", "green"), -1: ("▼", "red"), 0: (" ", "")}
 _MISSING = "-"
+_LONGEST_MS = 10**12
 
 
 @dataclass(slots=True)
@@ -93,7 +99,7 @@ class Board:
             table.add_column(heading, justify="right")
         table.add_column("")
         for symbol, row in self.rows.items():
-            table.add_row(symbol, *_cells(row, at_ms))
+            table.add_row(Text(printable(symbol)), *_cells(row, at_ms))
         return Group(table, _state_line(status, url))
 
 
@@ -109,9 +115,14 @@ def watch(symbols: Sequence[str], url: str, token: str | None) -> None:
         ConfigurationError: A symbol, the address or the token cannot be used.
         UnavailableError: The server cannot be reached any more.
     """
+    # What the SDK warns of goes the way of our own log, which lets no escape sequence through; what stdout
+    # cannot encode is written as an escape.
+    configure("warning", "console")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        if urlsplit(url).scheme not in {"http", "https"}:
-            raise ConfigurationError("--url", f"{url} is not an http or https address")
+        if not _is_web_address(url):
+            raise ConfigurationError("--url", f"{mask_setting(url)} is not an http or https address")
         if token is None:
             fetch_token(url)
         asyncio.run(_show(symbols, url, token or (lambda: asyncio.to_thread(fetch_token, url))))
@@ -134,7 +145,7 @@ def fetch_token(url: str) -> str:
             return str(json.load(answer)["token"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         text = "watching takes a token; give one, or set MARKETSTREAM_TOKEN"
-        raise ConfigurationError("--token", f"{text} ({url} gives none away)") from error
+        raise ConfigurationError("--token", f"{text} ({mask_setting(url)} gives none away)") from error
 
 
 async def _show(symbols: Sequence[str], url: str, token: Token) -> None:
@@ -173,45 +184,63 @@ async def _show_lines(client: MarketDataClient, symbols: Sequence[str], url: str
 def line(quote: Quote) -> str:
     """A quote as one line: time, symbol, bid, ask, middle, spread, spread in basis points."""
     figures = [_side(quote.best_bid), _side(quote.best_ask), quote.mid_price, quote.spread, quote.spread_bps]
-    moment = time.strftime("%H:%M:%S", time.gmtime(quote.timestamp / 1000))
     shown = [figure if isinstance(figure, str) else _number(figure) for figure in figures]
-    return " ".join([f"{moment}.{quote.timestamp % 1000:03d}Z", quote.symbol, *shown])
+    return " ".join([_moment(quote.timestamp), printable(quote.symbol), *shown])
 
 
 def _cells(row: Row, at_ms: int) -> list[str | Text]:
     """Bid, ask, middle, spread, basis points, age and arrow of a row."""
     arrow, colour = _ARROWS[row.change]
-    last = Text(row.note, "yellow") if row.note else Text(arrow, colour)
+    last = Text(printable(row.note), "yellow") if row.note else Text(arrow, colour)
     quote = row.quote
     if quote is None:
         return [*[_MISSING] * 6, last]
     return [
-        _side(quote.best_bid),
-        _side(quote.best_ask),
+        # As texts: a plain string would be searched for markup.
+        Text(_side(quote.best_bid)),
+        Text(_side(quote.best_ask)),
         _number(quote.mid_price),
         _number(quote.spread),
         _number(quote.spread_bps),
-        f"{max(0, at_ms - quote.timestamp) / 1000:.1f}s",
+        f"{min(max(0, at_ms - quote.timestamp), _LONGEST_MS) / 1000:.1f}s",
         last,
     ]
 
 
 def _state_line(status: StreamStatus, url: str) -> Text:
-    text = Text(f"{status.state}  {url}", _COLOURS.get(status.state, "red"))
+    text = Text(f"{status.state}  {printable(mask_setting(url))}", _COLOURS.get(status.state, "red"))
     if status.state == "reconnecting":
-        text.append(f"  attempt {status.reconnect_attempts}: {status.error}")
+        text.append(f"  attempt {status.reconnect_attempts}: {printable(mask(str(status.error)))}")
     return text
 
 
 def _side(side: Side | None) -> str:
-    return _MISSING if side is None else f"{_number(side.price)} {side.source}"
+    return _MISSING if side is None else f"{_number(side.price)} {printable(side.source)}"
+
+
+def _moment(timestamp: int) -> str:
+    try:
+        moment = time.strftime("%H:%M:%S", time.gmtime(timestamp // 1000))
+    except (OverflowError, ValueError, OSError):
+        return "?"  # no calendar reaches that far
+    return f"{moment}.{timestamp % 1000:03d}Z"
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        return urlsplit(url).scheme in {"http", "https"}
+    except ValueError:
+        return False
 
 
 def _number(value: float | None) -> str:
     """A number without an exponent, and with no more decimals than it has."""
     if value is None:
         return _MISSING
-    return f"{value:.10f}".rstrip("0").rstrip(".")
+    try:
+        return f"{value:.10f}".rstrip("0").rstrip(".")
+    except OverflowError:
+        return "?"  # a whole number that is more than any price can be
 
 
 def _level(quote: Quote | None) -> float | None:

@@ -244,6 +244,8 @@ def _quote(cells: Sequence[str], at_ms: int, symbols: dict[str, str]) -> Quote:
         symbols[raw] = symbol
     if not source:
         raise ValueError("source is empty")
+    if not source.isprintable():
+        raise ValueError("source has characters that cannot be printed")
     return Quote(
         symbol,
         source,

@@ -76,8 +76,11 @@ def tenant_of(value: dict[str, Any]) -> str | None:
         InvalidMessageError: `tenantId` is no name.
     """
     tenant = value.get("tenantId")
-    if tenant is not None and not (isinstance(tenant, str) and tenant):
-        raise InvalidMessageError("tenantId must be a non-empty string", path="tenantId")
+    # As in tokens: who is called otherwise could not be reached anyway.
+    if tenant is not None and not (isinstance(tenant, str) and tenant and tenant.isprintable()):
+        raise InvalidMessageError(
+            "tenantId must be a non-empty string of printable characters", path="tenantId"
+        )
     return tenant
 
 
@@ -172,8 +175,10 @@ def _size(value: dict[str, Any], field: str, path: str = "") -> float | None:
 
 def _name(value: dict[str, Any], field: str, path: str = "") -> str:
     name = value.get(field)
-    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME:
-        raise InvalidMessageError(f"{path or field}: must be a string of 1 to {MAX_NAME}", path=path or field)
+    # Printable: it is shown in terminals, logs and pages, which must not obey it.
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or not name.isprintable():
+        text = f"{path or field}: must be a string of 1 to {MAX_NAME} printable characters"
+        raise InvalidMessageError(text, path=path or field)
     return name
 
 

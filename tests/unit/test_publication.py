@@ -156,3 +156,22 @@ def test_one_body_holds_a_bounded_number_of_items() -> None:
     assert len(parse(json.dumps({"quotes": half, "prices": half}).encode()).quotes) == MAX_ITEMS // 2
     with pytest.raises(InvalidMessageError, match=str(MAX_ITEMS)):
         parse(json.dumps({"quotes": half, "prices": [*half, 0]}).encode())
+
+
+CONTROLS = ["\x1b[31m", "a\nb", "\x00", "\x9b", "\u202e", "\u2028", "\x7f"]
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_no_name_holds_what_a_terminal_would_obey(control: str) -> None:
+    assert refusal("quotes", QUOTE | {"source": f"x{control}"}).path == "source"
+    side = {"price": 1, "size": None, "source": control}
+    assert refusal("prices", PRICE | {"bestBid": side}).path == "bestBid.source"
+    with pytest.raises(InvalidMessageError) as caught:
+        parse(json.dumps({"quotes": [], "tenantId": f"acme{control}"}).encode())
+    assert caught.value.path == "tenantId"
+
+
+def test_a_name_may_be_in_any_script() -> None:
+    quote = item("quotes", QUOTE | {"source": "銀行 é 😀"})
+    assert isinstance(quote, Quote)
+    assert quote.source == "銀行 é 😀"

@@ -216,6 +216,7 @@ async def test_a_made_up_tape_arrives_whole(tmp_path: Path) -> None:
         ("1000,,oanda,1.5,100,1.6,200", "symbol is '', must be 1 to 32 of"),
         (f"1000,{'A' * 33},oanda,1.5,100,1.6,200", "must be 1 to 32 of"),
         ("1000,EUR/USD,,1.5,100,1.6,200", "source is empty"),
+        ("1000,EUR/USD,x\x1b[31m,1.5,100,1.6,200", "source has characters that cannot be printed"),
         ('1000,EUR/USD,"oan"da,1.5,100,1.6,200', "is not CSV"),
     ],
 )

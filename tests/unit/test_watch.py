@@ -1,3 +1,6 @@
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from rich.console import Console
 
 from marketstream.watch import Board, Row, line
@@ -67,3 +70,74 @@ def test_the_table_says_what_is_wrong_with_a_symbol_until_it_is_not() -> None:
 
 def test_the_line_below_says_why_there_is_no_connection() -> None:
     assert shown(Board(["A"]), "reconnecting")[-1] == f"reconnecting  {URL}  attempt 3: it broke"
+
+
+EVIL = [
+    "\x1b]0;title\x07\x1b[2J\x1b[31mred",
+    "\x9b31m\x90payload\x9c",
+    "\u202ereversed\u2066",
+    "half \ud83d of it",
+    "line\nbreak\rreturn\ttab\x00nul\x08back",
+    "[bold red]markup[/bold red] [/]",
+    "[link=https://evil.test]click[/link]",
+    "銀行" * 30,
+    "e\u0301\u0301\u0301\u200b\ufeff",
+    ":smile:",
+]
+
+
+def named(source: str) -> Quote:
+    return Quote(source, Side(1.0, None, source), Side(2.0, None, source), 1.5, 1.0, 1.0, AT)
+
+
+def assert_harmless(text: str) -> None:
+    assert [char for char in text if not char.isprintable() and char != "\n"] == []
+    text.encode()
+
+
+@pytest.mark.parametrize("source", EVIL)
+def test_nothing_of_what_a_source_is_called_is_obeyed(source: str) -> None:
+    board = Board([source])
+    board.take(named(source))
+    board.note(SymbolStatus(source, source, None, AT))
+    board.refuse(SubscriptionError(source, source))
+    lost = StreamStatus("reconnecting", False, (), (), 0, 1, 3, RequestError(source))
+    for terminal in (False, True):
+        console = Console(width=60, force_terminal=terminal, color_system=None, legacy_windows=False)
+        with console.capture() as capture:
+            console.print(board.render(lost, URL, AT))
+        assert_harmless(capture.get())
+    assert_harmless(line(named(source)))
+    assert "\n" not in line(named(source))
+
+
+def test_markup_is_text() -> None:
+    board = Board([])
+    board.take(Quote("A", Side(1.0, None, "[bold]x[/bold]"), None, None, None, None, AT))
+    assert any("1 [bold]x[/bold]" in row for row in shown(board))
+
+
+@given(st.text(st.characters(), max_size=64))
+@example(":warning:")
+def test_any_text_can_be_watched(source: str) -> None:
+    board = Board([source])
+    board.take(named(source))
+    assert_harmless("\n".join(shown(board)))
+    assert_harmless(line(named(source)))
+
+
+@pytest.mark.parametrize("number", [10**400, float("nan"), float("inf"), -(10**400), 1e308])
+def test_figures_that_make_no_sense_are_survived(number: float) -> None:
+    board = Board(["A"])
+    absurd = Quote("A", Side(number, number, "x"), None, number, number, number, 10**30)
+    board.take(absurd)
+    assert_harmless("\n".join(shown(board)))
+    assert line(absurd).startswith("? A ")
+
+
+def test_the_address_is_shown_without_its_password() -> None:
+    board = Board(["A"])
+    console = Console(width=120, no_color=True)
+    with console.capture() as capture:
+        console.print(board.render(status(), "http://user:s3cr3t@host", AT))
+    assert "s3cr3t" not in capture.get()

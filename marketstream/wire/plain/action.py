@@ -51,7 +51,7 @@ _FLAT = frozenset({"status", "lagged", "token_expiring", "error"})
 def _mark(message: dict[str, Any]) -> Mark:
     given = message.get("request_id")
     if isinstance(given, str):
-        return given if len(given) <= MAX_MARK else None
+        return given if len(given) <= MAX_MARK and given.isprintable() else None
     return given if isinstance(given, int | float) and not isinstance(given, bool) else None
 
 
@@ -60,7 +60,7 @@ def _parse(message: dict[str, Any]) -> Command:
     if not isinstance(action, str):
         raise InvalidMessageError("action must be a string", path="action")
     if message.get("request_id") is not None and _mark(message) is None:
-        text = f"request_id must be a number or a string of at most {MAX_MARK}"
+        text = f"request_id must be a number or a string of at most {MAX_MARK} printable characters"
         raise InvalidMessageError(text, path="request_id")
     if action == "subscribe":
         return _subscribe(message)
