@@ -1,11 +1,14 @@
 import json
+import logging
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import jwt
 import pytest
+import structlog
 from typer.testing import CliRunner, Result
 
 import marketstream
@@ -21,11 +24,17 @@ ENVIRON = {"MARKETSTREAM_JWT_SECRET": SECRET}
 
 
 @pytest.fixture(autouse=True)
-def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of the shell reaches a command, and lines are not folded."""
+def _clean(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No setting of the shell reaches a command, no line is folded, the log is as it was afterwards."""
     for name in os.environ.keys() - clean_environment().keys():
         monkeypatch.delenv(name)
     monkeypatch.setenv("COLUMNS", "200")
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    structlog.reset_defaults()
 
 
 def called(*arguments: str, **environ: str) -> Result:
