@@ -27,7 +27,7 @@ from marketstream.wire.json import dumps, loads
 
 NAMESPACE = "/market-data"
 SEPARATOR = b"\x1e"
-PING, NOOP = Frame("", b"2"), Frame("", b"6")
+CLOSE, PING, NOOP = Frame("", b"1"), Frame("", b"2"), Frame("", b"6")
 PROBE_ANSWER = Frame("", b"3probe")
 DISCONNECT = Frame("", f"41{NAMESPACE},".encode())
 
@@ -37,15 +37,15 @@ CONNECT = "0"
 
 _MAX_ID_DIGITS = 20
 
-Kind = Literal["connect", "disconnect", "event", "ack", "binary", "error"]
+Kind = Literal["connect", "disconnect", "event", "ack", "binary event", "binary ack", "error"]
 _KINDS: dict[str, Kind] = {
     "0": "connect",
     "1": "disconnect",
     "2": "event",
     "3": "ack",
     "4": "error",
-    "5": "binary",
-    "6": "binary",
+    "5": "binary event",
+    "6": "binary ack",
 }
 
 
@@ -71,7 +71,7 @@ class Packet:
         Raises:
             InvalidMessageError: It is no JSON, or not what this kind of packet brings.
         """
-        data = loads(self.body) if self.body and self.kind != "binary" else None
+        data = loads(self.body) if self.body and not self.kind.startswith("binary") else None
         if self.kind in ("event", "ack") and not isinstance(data, list):
             raise InvalidMessageError("an event must be a list that starts with its name")
         return data
@@ -87,7 +87,7 @@ def parse(text: str) -> Packet:
     if kind is None:
         raise InvalidMessageError("not a Socket.IO packet")
     rest = text[1:]
-    if kind == "binary":
+    if kind.startswith("binary"):
         _, _, rest = rest.partition("-")
     namespace = "/"
     if rest.startswith("/"):

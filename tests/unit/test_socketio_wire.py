@@ -25,9 +25,9 @@ from marketstream.wire.socketio import Packet, parse
         ('4/market-data,"no"', Packet("error", "/market-data", None, '"no"')),
         (
             '51-/market-data,7["x",{"_placeholder":true}]',
-            Packet("binary", "/market-data", 7, '["x",{"_placeholder":true}]'),
+            Packet("binary event", "/market-data", 7, '["x",{"_placeholder":true}]'),
         ),
-        ("61-/market-data,7[]", Packet("binary", "/market-data", 7, "[]")),
+        ("61-/market-data,7[]", Packet("binary ack", "/market-data", 7, "[]")),
     ],
 )
 def test_a_packet_is_read_in_its_parts(text: str, packet: Packet) -> None:

@@ -30,9 +30,8 @@ from marketstream.transports.origin import OriginPolicy
 from marketstream.transports.refusal import VERSION, Refusals
 from marketstream.transports.socketio.body import read_packets
 from marketstream.transports.socketio.polling import PollingSink
-from marketstream.transports.websocket import WebSocketStream
+from marketstream.transports.socketio.stream import EngineStream
 from marketstream.wire import socketio as wire
-from marketstream.wire.dialect import Dialect
 from marketstream.wire.websocket import Message
 
 # Engine.IO's own error codes.
@@ -54,63 +53,6 @@ class Edge(Protocol):
     def on_lost(self, socket: "EngineSocket", reason: CloseReason) -> None:
         """The socket is gone; called once."""
         ...
-
-
-class EngineStream(WebSocketStream):
-    """A client's websocket, and its sink.
-
-    A websocket that is only being tried beside the polls of its session is not the sink yet.
-
-    Attributes:
-        deadline: Ends that; None where the session began on the websocket.
-
-    Args:
-        server: The server.
-        socket: The client.
-    """
-
-    dialect: Dialect = wire.WEBSOCKET
-    keepalive: Frame | None = wire.PING
-    snapshots = True
-    __slots__ = ("_server", "_socket", "deadline", "keepalive_interval")
-
-    def __init__(self, server: "EngineServer", socket: "EngineSocket") -> None:
-        super().__init__(server.node, server.max_payload)
-        self.keepalive_interval: float = server.ping_interval
-        self.deadline: asyncio.TimerHandle | None = None
-        self._server = server
-        self._socket = socket
-
-    def received(self, data: bytes) -> None:
-        """The client sent something."""
-        self._decoder.limit = self._server.limit_of(self.connection)
-        super().received(data)
-
-    def message(self, message: Message) -> None:
-        """One packet, or an attachment of an event that was refused when its text part came."""
-        if self.connection.sink is not self:
-            self._server.probe(self, self._socket, message)
-        elif message.kind == "text":
-            self._socket.receive(message.data.decode())
-        else:
-            self._socket.receive(wire.NOOP.body.decode())
-
-    def fault(self, reason: CloseReason) -> None:
-        """The client broke the protocol."""
-        if self.connection.sink is self:
-            self.node.close(self.connection, reason)
-        else:
-            self.close(reason)
-
-    def lost(self) -> None:
-        """The websocket is gone, and with it the client, unless it was only being tried."""
-        if self.connection.sink is self:
-            self._socket.gone()
-        else:
-            self._socket.probing = False
-            if self.deadline is not None:
-                # It would keep the session alive.
-                self.deadline.cancel()
 
 
 class EngineSocket:
@@ -183,8 +125,12 @@ class EngineSocket:
         """Count a packet that came by a POST; a websocket counts its frames itself."""
         return self._meter.exceeded(self._server.node.clock.now())
 
-    def receive(self, packet: str) -> None:
-        """Takes one Engine.IO packet of the client."""
+    def receive(self, packet: str) -> bool:
+        """Take one Engine.IO packet of the client; what is none ends it.
+
+        Returns:
+            Whether it was one.
+        """
         node = self._server.node
         match packet[:1]:
             case "4":
@@ -201,6 +147,8 @@ class EngineSocket:
                 self.connection.sink.close(closing.CLIENT_LEFT)
             case _:
                 node.close(self.connection, closing.INVALID_MESSAGE)
+                return False
+        return True
 
     def gone(self, reason: CloseReason = closing.CLIENT_LEFT) -> None:
         """The transport has ended."""
@@ -263,9 +211,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
     def attach(self, app: web.Application, engineio_path: str = "engine.io") -> None:
         """Adds the routes."""
         path = f"/{engineio_path.strip('/')}/"
-        app.router.add_get(path, self.handle_request, allow_head=False)
-        app.router.add_post(path, self.handle_request)
-        app.router.add_options(path, self.handle_request)
+        app.router.add_route("*", path, self.handle_request)
 
     async def handle_request(self, request: web.Request) -> web.StreamResponse:
         """Answers whatever comes to the Engine.IO path."""
@@ -273,15 +219,29 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
             return self._refuse(request, FORBIDDEN, "this page's origin is not allowed", 403)
         if request.method == "OPTIONS":
             return self._origins.preflight(request)
-        transport, sid = request.query.get("transport", "polling"), request.query.get("sid")
-        if transport not in ("polling", "websocket"):
-            return self._refuse(request, UNKNOWN_TRANSPORT, "unknown transport")
+        transport = request.query.get("transport", "")
+        if (mistake := self._mistake(request, transport)) is not None:
+            return self._refuse(request, *mistake)
+        sid = request.query.get("sid")
         if sid is None:
             return self._begin(request, transport)
         socket = self.sockets.get(sid)
         if socket is None:
             return self._refuse(request, UNKNOWN_SESSION, "unknown session")
         return await self._continue(request, socket)
+
+    def _mistake(self, request: web.Request, transport: str) -> tuple[int, str] | None:
+        """Code and text for a request that no session could take, whatever state it is in."""
+        version = request.query.get("EIO", "")
+        if version != PROTOCOL_VERSION:
+            self._refusals.note(VERSION, version=version, agent=request.headers.get("User-Agent", ""))
+            return BAD_PROTOCOL, BAD_VERSION
+        if transport not in ("polling", "websocket"):
+            return UNKNOWN_TRANSPORT, "unknown transport"
+        fits = request.method == "GET" and websocket.is_upgrade(request) == (transport == "websocket")
+        if request.method != "POST" and not fits:
+            return BAD_HANDSHAKE, f"not a request of the transport {transport}"
+        return None
 
     async def _continue(self, request: web.Request, socket: EngineSocket) -> web.StreamResponse:
         if socket.connection.closed and request.method == "POST":
@@ -304,13 +264,9 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
         """Nothing runs here that would have to be stopped."""
 
     def _begin(self, request: web.Request, transport: str) -> web.StreamResponse:
-        version = request.query.get("EIO", "")
-        if version != PROTOCOL_VERSION:
-            self._refusals.note(VERSION, version=version, agent=request.headers.get("User-Agent", ""))
-            return self._refuse(request, BAD_PROTOCOL, BAD_VERSION)
         if self._draining():
             return self._refuse(request, BAD_REQUEST, "the server is going down", 503)
-        if request.method != "GET" or (transport == "websocket") != websocket.is_upgrade(request):
+        if request.method != "GET":
             return self._refuse(request, BAD_HANDSHAKE, "not a handshake")
         socket = EngineSocket(self, new_identifier(), self._credentials.in_request(request))
         if transport == "websocket":
@@ -355,7 +311,8 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
                 self.node.close(socket.connection, closing.TOO_MANY_MESSAGES)
                 continue
             # "b" starts a base64 packet: binary is refused where its event was read.
-            socket.receive("6" if packet.startswith("b") else packet)
+            if not socket.receive("6" if packet.startswith("b") else packet):
+                return self._refuse(request, BAD_REQUEST, "not an Engine.IO packet")
         return web.Response(text="ok")
 
     async def _poll(self, request: web.Request, socket: EngineSocket) -> web.Response:
@@ -364,6 +321,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
         if not isinstance(sink, PollingSink):
             return self._refuse(request, BAD_REQUEST, "the session is on a websocket")
         if sink.polling():
+            sink.write(wire.CLOSE.body)
             self.node.close(socket.connection, closing.INVALID_MESSAGE)
             return self._refuse(request, BAD_REQUEST, "two polls at the same time")
         # A client that is about to move waits for its last poll to end before it does.

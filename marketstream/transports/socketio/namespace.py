@@ -160,7 +160,7 @@ class MarketData:
                 return self._acknowledged(socket, packet)
             case "disconnect":
                 self._node.close(socket.connection, CLIENT_LEFT)
-            case "binary":
+            case "binary event":
                 self._answer(socket, packet, InvalidMessageError("binary attachments are not taken"))
             case _:
                 self._complain(socket, InvalidMessageError(f"a client does not send {packet.kind}"))
