@@ -203,6 +203,25 @@ class AllProvidersFailedError(UnavailableError):
         self.timed_out = timed_out
 
 
+class ShareSpentError(AllProvidersFailedError):
+    """Nobody was asked: who asks has spent their share of what providers may be asked.
+
+    Attributes:
+        user: Tenant and user.
+        retry_after_ms: Milliseconds until a provider may be asked again.
+    """
+
+    code = "RATE_LIMITED"
+    status = 429
+
+    def __init__(
+        self, attempts: Sequence[tuple[str, str]], user: tuple[str, str], retry_after_ms: int
+    ) -> None:
+        super().__init__("your share of what data providers may be asked is spent", attempts)
+        self.user = user
+        self.retry_after_ms = retry_after_ms
+
+
 class ProviderError(MarketstreamError):
     """A provider gave no answer that could be used; its text stays inside.
 
@@ -258,6 +277,21 @@ class ProviderQuotaError(ProviderError):
     def __init__(self, provider: str, text: str, retry_after: float | None = None) -> None:
         super().__init__(provider, text)
         self.retry_after = retry_after
+
+
+class ProviderShareError(ProviderQuotaError):
+    """It may be asked, but who asks has spent their share of that.
+
+    Attributes:
+        whose: `user`: of one user; `plan`: of all users of a plan; `unknown`: of all questions about what is
+            not known to exist.
+    """
+
+    code = "PROVIDER_SHARE"
+
+    def __init__(self, provider: str, whose: str, retry_after: float) -> None:
+        super().__init__(provider, f"the share of this {whose} is spent", retry_after)
+        self.whose = whose
 
 
 class ProviderDataError(ProviderError):

@@ -12,6 +12,7 @@ from marketstream.core.entitlements import Principal
 from marketstream.core.frame import Frame
 from marketstream.core.model import Quote
 from marketstream.core.provision import Article, History, Match, Profile, ProviderQuote
+from marketstream.core.quota import SERVER, Asker
 
 
 class Clock(Protocol):
@@ -114,11 +115,18 @@ class Budget(Protocol):
     It never raises for a peer: one that cannot be reached is stood in for by what this process asked itself.
     """
 
-    async def take(self, provider: str) -> float:
+    async def take(self, provider: str, asker: Asker = SERVER) -> float:
         """Counts one question to a provider, if it may be asked.
+
+        Args:
+            provider: Whom.
+            asker: Who asks, whose share it counts against too.
 
         Returns:
             0.0 when it may, else the seconds until one will, and nothing was counted.
+
+        Raises:
+            ProviderShareError: The provider may be asked, but not by this one; nothing was counted.
         """
         ...
 

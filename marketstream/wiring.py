@@ -96,9 +96,9 @@ def build_cache(settings: Settings, clock: Clock) -> MemoryCache | RedisCache:
 def build_vendors(settings: Settings, clock: Clock, bus: Bus) -> Vendors:
     """Those who can be asked; what may be asked of them counts for all processes of a bus together."""
     allowed = allowances(settings.providers)
-    budget: Budget = MemoryBudget(allowed, clock=clock)
+    budget: Budget = MemoryBudget(allowed, clock=clock, reserve=settings.providers.reserve)
     if isinstance(bus, RedisBus):
-        budget = RedisBudget(bus.client, allowed, clock=clock)
+        budget = RedisBudget(bus.client, allowed, clock=clock, reserve=settings.providers.reserve)
     return load_vendors(settings.providers, budget=budget, clock=clock, observe=_unheard)
 
 
@@ -283,6 +283,7 @@ def attach_reading(
         spawn=lambda work: node.spawn(work),  # noqa: PLW0108  # as said
         chance=random.random,
         stats=node.stats.reads,
+        listed=[*market.popular, *(symbol for symbol, _ in _named((*market.indices, *market.sectors)))],
     )
     node.quotes.known = provision.known
     overview = Overview(

@@ -32,6 +32,8 @@ class Plan:
         max_rate: Updates a second and symbol; 0 means unlimited.
         delay: Seconds that prices are held back; 0 means live.
         modes: Delivery modes that may be asked for.
+        user_share: Part of a provider's day that one user may spend, from 0 to 1.
+        plan_share: The same of all users of the plan together.
         rank: Where it stands among plans; events for higher ones may go out first.
     """
 
@@ -46,6 +48,8 @@ class Plan:
     delay: float = 0
     modes: tuple[Mode, ...] = ("latest", "every")
     rank: int = 0
+    user_share: float = 0.1
+    plan_share: float = 1.0
     _symbols: re.Pattern[str] = field(init=False, repr=False, compare=False)
     _channels: re.Pattern[str] = field(init=False, repr=False, compare=False)
 

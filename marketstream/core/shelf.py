@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 QUOTE_FALLBACK = 300.0
 FALLBACK = 86_400.0
-UNKNOWN_TTL = 60.0
-"""Seconds for which it is remembered that nobody knows a symbol: typing errors must not eat up quotas."""
+UNKNOWN_TTL = 600.0
+"""Seconds for which it is remembered that nobody, or one provider, knows a symbol."""
+KNOWN_TTL = 7 * 86_400.0
+"""Seconds for which it is remembered that a symbol exists."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,26 +6,20 @@ hide where an answer came from: each one says so.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 import structlog
 
-from marketstream.core.failover import UNKNOWN, Ask, Failover, GiveUp, Outcome, Step
+from marketstream.core.entitlements import Principal
 from marketstream.core.memo import Memo
 from marketstream.core.provision import Article, History, Match, Profile, ProviderQuote
 from marketstream.core.shelf import HISTORICAL, NEWS, PROFILE, QUOTE, SEARCH, UNKNOWN_TTL, Shelf
 from marketstream.engine.flight import Flights, Spawn
+from marketstream.engine.inquiry import Inquiry
 from marketstream.engine.stats import ReadStats
-from marketstream.errors import (
-    AllProvidersFailedError,
-    MarketstreamError,
-    ProviderError,
-    ProviderRestingError,
-    ProviderTimeoutError,
-    UnknownSymbolError,
-)
+from marketstream.errors import AllProvidersFailedError, ShareSpentError, UnknownSymbolError
 from marketstream.ports import Cache, Clock, Provider
 from marketstream.wire import keys
 from marketstream.wire import provision as wire
@@ -41,6 +35,9 @@ CACHE = "cache"
 MOST_KNOWN = 10_000
 KNOWN_FOR = 3_600.0
 """Seconds: the close before is the same for a day, but nobody here knows when a day of a market begins."""
+
+PATIENCE = 3
+"""How often a question is asked together with others before it is asked alone."""
 
 PARTIAL_TTL = 15.0
 """Seconds for which an answer with holes is given out: soon there may be a better one."""
@@ -79,6 +76,7 @@ class Question(Generic[T]):
         shelf: How long an answer is good.
         find: Finds the answer; raises `UnknownSymbolError` or `AllProvidersFailedError`.
         read: Makes an answer of the JSON in the cache.
+        user: Tenant and user who asks; None: the server itself.
     """
 
     key: str
@@ -86,6 +84,7 @@ class Question(Generic[T]):
     shelf: Shelf
     find: Callable[[], Awaitable[Provided[T]]]
     read: Callable[[Any], T]
+    user: tuple[str, str] | None = None
 
 
 class Provision:
@@ -99,6 +98,7 @@ class Provision:
         chance: Random numbers from 0 to 1.
         stats: Counters to keep.
         sleep: Waits that many seconds.
+        listed: Symbols that are known to exist from the beginning.
     """
 
     def __init__(
@@ -111,26 +111,38 @@ class Provision:
         chance: Callable[[], float],
         stats: ReadStats,
         sleep: Callable[[float], Coroutine[None, None, None]] = asyncio.sleep,
+        listed: Collection[str] = (),
     ) -> None:
         self.providers = tuple(providers)
         self.stats = stats
         self.cache = cache
         self._clock = clock
-        self._sleep = sleep
-        self._chance = chance
+        self._inquiry = Inquiry(
+            providers=self.providers,
+            cache=cache,
+            clock=clock,
+            chance=chance,
+            stats=stats,
+            sleep=sleep,
+            listed=listed,
+        )
         self._flights: Flights[Provided[Any]] = Flights(spawn)
         self._known: Memo[str, Provided[ProviderQuote]] = Memo(MOST_KNOWN)
 
-    async def quote(self, symbol: str, *, renew: bool = False) -> Provided[ProviderQuote]:
+    async def quote(
+        self, symbol: str, *, renew: bool = False, who: Principal | None = None
+    ) -> Provided[ProviderQuote]:
         """The price of a symbol.
 
         Args:
             symbol: The symbol.
             renew: As of `answer`.
+            who: Who asks, and spends a share of providers' budgets by it; None: the server itself.
 
         Raises:
             UnknownSymbolError: Nobody knows it.
             AllProvidersFailedError: Nobody answered, and nothing is remembered.
+            ShareSpentError: The same, because who asks has asked too much today.
         """
         held = None if renew else self._held(symbol)
         if held is not None:
@@ -139,7 +151,7 @@ class Provision:
         async def ask(provider: Provider) -> ProviderQuote:
             return await provider.quote(symbol)
 
-        found = await self._ask(keys.quote(symbol), symbol, QUOTE, ask, wire.read_quote, renew=renew)
+        found = await self._ask(keys.quote(symbol), symbol, QUOTE, ask, wire.read_quote, renew=renew, who=who)
         self._known[symbol] = found
         return found
 
@@ -163,38 +175,44 @@ class Provision:
         self.stats.cache["hit"] += 1
         return known
 
-    async def historical(self, symbol: str, period: str, interval: str) -> Provided[History]:
+    async def historical(
+        self, symbol: str, period: str, interval: str, who: Principal | None = None
+    ) -> Provided[History]:
         """Candles of a symbol; raises as `quote`."""
 
         async def ask(provider: Provider) -> History:
             return await provider.historical(symbol, period, interval)
 
         key = keys.historical(symbol, period, interval)
-        return await self._ask(key, symbol, HISTORICAL, ask, wire.read_history)
+        return await self._ask(key, symbol, HISTORICAL, ask, wire.read_history, who=who)
 
-    async def profile(self, symbol: str) -> Provided[Profile]:
+    async def profile(self, symbol: str, who: Principal | None = None) -> Provided[Profile]:
         """Who is behind a symbol; raises as `quote`."""
 
         async def ask(provider: Provider) -> Profile:
             return await provider.profile(symbol)
 
-        return await self._ask(keys.profile(symbol), symbol, PROFILE, ask, wire.read_profile)
+        return await self._ask(keys.profile(symbol), symbol, PROFILE, ask, wire.read_profile, who=who)
 
-    async def news(self, symbol: str, limit: int) -> Provided[tuple[Article, ...]]:
+    async def news(
+        self, symbol: str, limit: int, who: Principal | None = None
+    ) -> Provided[tuple[Article, ...]]:
         """News about a symbol, newest first; raises as `quote`."""
 
         async def ask(provider: Provider) -> tuple[Article, ...]:
             return tuple(await provider.news(symbol, limit))
 
-        return await self._ask(keys.news(symbol, limit), symbol, NEWS, ask, wire.read_articles)
+        return await self._ask(keys.news(symbol, limit), symbol, NEWS, ask, wire.read_articles, who=who)
 
-    async def search(self, query: str, limit: int) -> Provided[tuple[Match, ...]]:
+    async def search(
+        self, query: str, limit: int, who: Principal | None = None
+    ) -> Provided[tuple[Match, ...]]:
         """Symbols that fit some words; raises `AllProvidersFailedError` as `quote`."""
 
         async def ask(provider: Provider) -> tuple[Match, ...]:
             return tuple(await provider.search(query, limit))
 
-        return await self._ask(keys.search(query, limit), query, SEARCH, ask, wire.read_matches)
+        return await self._ask(keys.search(query, limit), query, SEARCH, ask, wire.read_matches, who=who)
 
     async def answer(self, question: Question[T], *, renew: bool = False) -> Provided[T]:
         """The answer to any question: remembered, found, or what is left of an older one.
@@ -214,7 +232,14 @@ class Provision:
         remembered = None if body is None else self._read(question, body)
         if remembered is not None:
             return remembered
-        return await self._flights.join(question.key, lambda: self._answer(question))
+        for _ in range(PATIENCE):
+            try:
+                return await self._flights.join(question.key, lambda: self._answer(question))
+            except ShareSpentError as error:
+                if error.user == question.user:
+                    raise
+                # It was asked together with somebody else, whose share is spent.
+        return await self._answer(question)
 
     def close(self) -> None:
         """Ends what is being asked: a process that is going down waits for no provider."""
@@ -231,11 +256,14 @@ class Provision:
         read: Callable[[Any], T],
         *,
         renew: bool = False,
+        who: Principal | None = None,
     ) -> Provided[T]:
         async def find() -> Provided[T]:
-            return await self._find(shelf.kind, ask)
+            value, source, tries = await self._inquiry.find(shelf.kind, about, ask, who)
+            return Provided(value, source, self._clock.wall_ms(), tries)
 
-        return await self.answer(Question(key, about, shelf, find, read), renew=renew)
+        user = None if who is None else (who.tenant, who.user)
+        return await self.answer(Question(key, about, shelf, find, read, user), renew=renew)
 
     async def _answer(self, question: Question[T]) -> Provided[T]:
         """What is remembered; who is just renewing it is waited for only when nothing is."""
@@ -295,83 +323,6 @@ class Provision:
         self.stats.cache["fallback"] += 1
         warning = TIMEOUT if failure.timed_out else FAILED
         return Provided(stored.value, CACHE, stored.at_ms, len(failure.attempts), warning)
-
-    async def _find(self, kind: str, ask: Callable[[Provider], Coroutine[None, None, T]]) -> Provided[T]:
-        able = {p.name: p for p in self.providers if p.configured and kind in p.offers}
-        failover = Failover(list(able), self._clock.now())
-        step = failover.begin(self._clock.now())
-        while isinstance(step, Ask):
-            if step.delay:
-                await self._sleep(step.delay)
-            began = self._clock.now()
-            try:
-                value = await self._limited(ask(able[step.provider]), step)
-            except Exception as error:  # noqa: BLE001  # no fault of a provider may keep the next from being asked
-                step = self._failed(failover, kind, step, error, self._clock.now() - began)
-            else:
-                self.stats.asked(step.provider, "ok", self._clock.now() - began)
-                return Provided(value, step.provider, self._clock.wall_ms(), failover.tries)
-        raise _verdict(kind, failover, step)
-
-    def _failed(self, failover: Failover, kind: str, asked: Ask, error: Exception, took: float) -> Step:
-        outcome, code = _judge(error)
-        if code == MarketstreamError.code:
-            # Not its text: that may show the address that was asked, with the key in it.
-            log.error("provider_crashed", provider=asked.provider, kind=kind, error=type(error).__name__)
-        self.stats.asked(asked.provider, code, took)
-        now = self._clock.now()
-        step = failover.failed(outcome, code, took=took, now=now, chance=self._chance())
-        following = step.provider if isinstance(step, Ask) else CACHE
-        if following != asked.provider and step != GiveUp("unknown"):
-            log.warning(
-                "provider_failover", kind=kind, provider=asked.provider, following=following, reason=code
-            )
-        return step
-
-    async def _limited(self, call: Coroutine[None, None, T], step: Ask) -> T:
-        """Awaits a call, but no longer than it may take.
-
-        Raises:
-            ProviderTimeoutError: It took longer.
-        """
-        work, timer = asyncio.ensure_future(call), asyncio.ensure_future(self._sleep(step.limit))
-        try:
-            await asyncio.wait((work, timer), return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
-                raise ProviderTimeoutError(step.provider, f"no answer after {step.limit:.3g} s")
-            return work.result()
-        finally:
-            work.cancel()
-            timer.cancel()
-            await asyncio.gather(work, timer, return_exceptions=True)
-
-
-def _judge(error: Exception) -> tuple[Outcome, str]:
-    match error:
-        case UnknownSymbolError():
-            return "unknown", UNKNOWN
-        case ProviderRestingError():
-            return "resting", error.code
-        case ProviderError():
-            return ("transient" if error.retryable else "final"), error.code
-        case _:
-            return "final", MarketstreamError.code
-
-
-def _verdict(kind: str, failover: Failover, end: GiveUp) -> MarketstreamError:
-    if end.reason == "unknown":
-        return UnknownSymbolError("nobody knows it")
-    attempts = [(attempt.provider, attempt.code) for attempt in failover.attempts]
-    # Each may have had less time than all of them together.
-    all_slow = bool(attempts) and {code for _, code in attempts} == {ProviderTimeoutError.code}
-    timed_out = end.reason == "deadline" or all_slow
-    if not attempts:
-        text = f"no provider is configured that has this: {kind}"
-    elif timed_out:
-        text = "no provider answered in time"
-    else:
-        text = "every provider failed"
-    return AllProvidersFailedError(text, attempts, timed_out=timed_out)
 
 
 def _nobody_knows(question: Question[Any]) -> UnknownSymbolError:

@@ -13,6 +13,7 @@ from marketstream.ports import Provider
 from marketstream.providers.http import HttpProvider
 from marketstream.wire.vendors import alpha_vantage
 from marketstream.wire.vendors.candle import DAILY
+from marketstream.wire.vendors.naming import require_possible
 
 _SHARE = re.compile(r"[A-Z0-9.\-]+")
 _SERIES = {"1d": "TIME_SERIES_DAILY", "1wk": "TIME_SERIES_WEEKLY", "1mo": "TIME_SERIES_MONTHLY"}
@@ -61,7 +62,7 @@ class AlphaVantage(HttpProvider):
 def _named(symbol: str) -> str:
     if not _SHARE.fullmatch(symbol):
         raise ProviderRefusedError(alpha_vantage.NAME, "it is asked for shares and funds only")
-    return symbol
+    return require_possible(symbol)
 
 
 _: type[Provider] = AlphaVantage

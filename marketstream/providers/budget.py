@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from marketstream.core.quota import Allowance, Quota
+from marketstream.core.quota import SERVER, Allowance, Asker, Quotas, shares
+from marketstream.errors import ProviderShareError
 from marketstream.ports import Budget, Clock
 
 
@@ -12,22 +13,26 @@ class MemoryBudget:
     Args:
         allowances: What each provider allows, by its name; any other allows everything.
         clock: Time.
+        reserve: Part of each that is kept for what is known to exist.
     """
 
-    def __init__(self, allowances: Mapping[str, Allowance], *, clock: Clock) -> None:
-        self._quotas = {name: Quota(allowance) for name, allowance in allowances.items()}
+    def __init__(self, allowances: Mapping[str, Allowance], *, clock: Clock, reserve: float = 0.0) -> None:
+        self._allowances = dict(allowances)
+        self._quotas = Quotas(allowances)
         self._clock = clock
+        self._reserve = reserve
 
-    async def take(self, provider: str) -> float:
+    async def take(self, provider: str, asker: Asker = SERVER) -> float:
         """See `ports.Budget.take`."""
-        return self._quota(provider).take(self._clock.now(), self._clock.wall_ms())
+        parts = shares(self._allowances.get(provider, Allowance(0, 0)), asker, self._reserve)
+        wait, spent = self._quotas.take(provider, parts, self._clock.now(), self._clock.wall_ms())
+        if spent is not None:
+            raise ProviderShareError(provider, spent.whose, wait)
+        return wait
 
     async def spend(self, provider: str, seconds: float) -> None:
         """See `ports.Budget.spend`."""
-        self._quota(provider).spend(self._clock.now(), seconds)
-
-    def _quota(self, provider: str) -> Quota:
-        return self._quotas.setdefault(provider, Quota(Allowance(0, 0)))
+        self._quotas.spend(provider, self._clock.now(), seconds)
 
 
 _: type[Budget] = MemoryBudget

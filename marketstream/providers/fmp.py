@@ -10,6 +10,7 @@ from marketstream.ports import Provider
 from marketstream.providers.http import HttpProvider
 from marketstream.wire.vendors import fmp
 from marketstream.wire.vendors.candle import DAILY, first_day
+from marketstream.wire.vendors.naming import require_possible
 
 _CHARTS = {"1m": "1min", "5m": "5min", "15m": "15min", "30m": "30min", "1h": "1hour"}
 
@@ -53,7 +54,7 @@ class Fmp(HttpProvider):
 
 def _named(symbol: str) -> str:
     """As it is called there: currency pairs without the slash."""
-    return symbol.replace("/", "")
+    return require_possible(symbol).replace("/", "")
 
 
 _: type[Provider] = Fmp

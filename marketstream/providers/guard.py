@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from marketstream.core.breaker import Breaker
+from marketstream.engine.asking import ASKER
 from marketstream.errors import (
     ProviderDataError,
     ProviderError,
@@ -72,14 +73,14 @@ class Guard:
 
         Raises:
             ProviderRestingError: It was not asked: it failed too often.
-            ProviderQuotaError: It was not asked, or says so itself: too many questions.
+            ProviderQuotaError: It was not asked, or says so itself: too many questions, of all or of one.
             ProviderError, UnknownSymbolError: As the request.
         """
         wait = self._breaker.admit(self._clock.now())
         if wait > 0:
             raise ProviderRestingError(self.name, "it failed too often and is left alone for a while", wait)
         try:
-            wait = await self._budget.take(self.name)
+            wait = await self._budget.take(self.name, ASKER.get())
         except BaseException:
             self._breaker.abandoned()
             raise

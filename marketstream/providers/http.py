@@ -180,6 +180,8 @@ def retry_after(value: str | None, wall_ms: int) -> float | None:
             seconds = _until(value, wall_ms)
         except (ValueError, OverflowError):
             return None
+    elif seconds < 0:
+        return None
     return min(max(0.0, seconds), LONGEST_WAIT) if math.isfinite(seconds) else LONGEST_WAIT
 
 

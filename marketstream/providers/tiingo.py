@@ -14,6 +14,7 @@ from marketstream.ports import Provider
 from marketstream.providers.http import HttpProvider, Question
 from marketstream.wire.vendors import tiingo
 from marketstream.wire.vendors.candle import DAILY, first_day
+from marketstream.wire.vendors.naming import require_possible
 
 _SHARE = re.compile(r"[A-Z0-9][A-Z0-9.\-]*")
 _SAMPLES = {"1d": "daily", "1wk": "weekly", "1mo": "monthly"}
@@ -64,7 +65,7 @@ def _named(symbol: str) -> str:
     """As it is called there; what is let through is safe in a path."""
     if not _SHARE.fullmatch(symbol):
         raise ProviderRefusedError(tiingo.NAME, "it is asked for shares and funds only")
-    return symbol.replace(".", "-")
+    return require_possible(symbol).replace(".", "-")
 
 
 _: type[Provider] = Tiingo

@@ -32,6 +32,7 @@ from marketstream.errors import (
 from marketstream.ports import Clock, Provider
 from marketstream.providers.guard import EVERYTHING, Guard
 from marketstream.wire.vendors import yahoo_rest
+from marketstream.wire.vendors.naming import require_possible
 
 T = TypeVar("T")
 
@@ -185,7 +186,7 @@ def _translated(error: Exception) -> ProviderError:
 
 def _named(symbol: str) -> str:
     """As it is called there: currency pairs without the slash and marked."""
-    return f"{symbol.replace('/', '')}=X" if "/" in symbol else symbol
+    return f"{symbol.replace('/', '')}=X" if "/" in require_possible(symbol) else symbol
 
 
 def _in_path(symbol: str) -> str:

@@ -17,6 +17,7 @@ from marketstream.settings.toml import first_fault, read_toml, shipped
 _GLOB = re.compile(r"[*?\[\]!]")
 
 Rate = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -41,6 +42,8 @@ class _PlanTable(_Table):
     delay: Rate = 0
     modes: Annotated[tuple[Mode, ...], Field(min_length=1)] = ("latest", "every")
     rank: int = 0
+    user_share: Share = 0.1
+    plan_share: Share = 1.0
 
     def plan(self, name: str) -> Plan:
         """The same as the core knows it."""
@@ -56,6 +59,8 @@ class _PlanTable(_Table):
             delay=self.delay,
             modes=self.modes,
             rank=self.rank,
+            user_share=self.user_share,
+            plan_share=self.plan_share,
         )
 
 

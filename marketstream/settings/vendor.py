@@ -1,6 +1,8 @@
 """Settings of data providers."""
 
-from pydantic import SecretStr
+from typing import Annotated
+
+from pydantic import Field, SecretStr
 
 from marketstream.settings.section import Allowed, Count, Seconds, Section, WebAddress
 
@@ -59,10 +61,12 @@ class Providers(Section):
     Attributes:
         failures: Failures in a row after which a provider is left alone.
         pause: Seconds for which it is.
+        reserve: Part of each budget that is kept for symbols that are known to exist.
     """
 
     failures: Count = 5
     pause: Seconds = 30
+    reserve: Annotated[float, Field(ge=0, lt=1)] = 0.5
     alpha_vantage_api_key: SecretStr | None = None
     financial_modeling_prep_api_key: SecretStr | None = None
     tiingo_api_key: SecretStr | None = None

@@ -12,6 +12,7 @@ from marketstream.errors import (
     InvalidMessageError,
     MarketstreamError,
     RateLimitedError,
+    ShareSpentError,
 )
 from marketstream.transports import body
 from marketstream.transports.origin import OriginPolicy
@@ -61,7 +62,7 @@ def failure(error: MarketstreamError) -> web.Response:
             "attempts": [{"provider": provider, "error": code} for provider, code in error.attempts]
         }
     response = json({"error": body}, error.status)
-    if isinstance(error, RateLimitedError):
+    if isinstance(error, RateLimitedError | ShareSpentError):
         response.headers["Retry-After"] = str(max(1, -(-error.retry_after_ms // 1000)))
     elif error.retryable:
         response.headers["Retry-After"] = "5"

@@ -65,6 +65,16 @@ def budget(provider: str) -> str:
     return f"marketstream:{{budget:{provider}}}"
 
 
+def budget_share(provider: str, name: str) -> str:
+    """The same of a share of that; names are of any length, and of people, so they are not written out."""
+    return f"{budget(provider)}:{blake2b(name.encode(), digest_size=12).hexdigest()}"
+
+
+def known(symbol: str) -> str:
+    """That a symbol exists, in the cache: some provider has answered about it."""
+    return f"known:{symbol}"
+
+
 def claim(job: str, due_ms: int) -> str:
     """Name of the process that does the run of a job that is due at a moment."""
     return f"marketstream:{{job:{job}}}:{due_ms}"

@@ -9,7 +9,8 @@ import pytest
 from marketstream.bus.budget import RedisBudget
 from marketstream.bus.redis import RedisBus
 from marketstream.bus.url import build_bus
-from marketstream.core.quota import Allowance
+from marketstream.core.quota import Allowance, Asker
+from marketstream.errors import ProviderShareError
 from marketstream.ports import Budget
 from marketstream.providers.budget import MemoryBudget
 from tests.support.clock import FakeClock
@@ -26,14 +27,32 @@ ALLOWED = {
     "both": Allowance(1_000, 3),
     "free": Allowance(0, 0),
     "other": Allowance(0, 1),
+    "shared": Allowance(0, 20),
 }
+ANN, BOB, EVE = (("acme", "ann"), ("acme", "bob"), ("globex", "ann"))
+
+
+def asker(user: tuple[str, str] | None, *, known: bool = True, plan: str = "basic") -> Asker:
+    """Somebody of a plan that gives a user a tenth of a day, and all its users half."""
+    return Asker(user, plan, 0.1, 0.5, known)
+
+
+async def granted(budget: Budget, who: Asker, most: int = 30) -> int:
+    """How many questions somebody may ask before a share is spent."""
+    for number in range(most):
+        try:
+            if await budget.take("shared", who) > 0:
+                return number
+        except ProviderShareError:
+            return number
+    return most
 
 
 @asynccontextmanager
 async def memory(_request: pytest.FixtureRequest) -> AsyncIterator[tuple[Budget, FakeClock]]:
     """The budget of one process."""
     clock = FakeClock()
-    yield MemoryBudget(ALLOWED, clock=clock), clock
+    yield MemoryBudget(ALLOWED, clock=clock, reserve=0.25), clock
 
 
 @asynccontextmanager
@@ -59,7 +78,7 @@ async def shared(url: str) -> AsyncIterator[tuple[RedisBudget, FakeClock]]:
     bus = build_bus(url, clock=clock)
     assert isinstance(bus, RedisBus)
     try:
-        budget = RedisBudget(bus.client, ALLOWED, clock=clock)
+        budget = RedisBudget(bus.client, ALLOWED, clock=clock, reserve=0.25)
         # The first connection may take longer than a question should.
         await eventually(lambda: answers(budget, clock), what="an answer of Redis")
         yield budget, clock
@@ -149,3 +168,36 @@ async def test_quiet_ends(made: tuple[Budget, FakeClock]) -> None:
 async def test_a_quiet_longer_than_a_day_outlasts_it(budget: Budget) -> None:
     await budget.spend("free", 2 * DAY)
     assert 2 * DAY - 5 < await budget.take("free") <= 2 * DAY
+
+
+async def test_a_user_may_ask_so_much_of_it_and_the_others_all_the_same(budget: Budget) -> None:
+    assert [await granted(budget, asker(who)) for who in (ANN, BOB, EVE, ANN)] == [2, 2, 2, 0]
+    with pytest.raises(ProviderShareError) as refused:
+        await budget.take("shared", asker(ANN))
+    assert refused.value.whose == "user"
+    assert 0 < (refused.value.retry_after or 0) <= DAY
+
+
+async def test_the_users_of_a_plan_may_ask_so_much_together(budget: Budget) -> None:
+    users = [("acme", f"u{number}") for number in range(10)]
+    assert sum([await granted(budget, asker(user)) for user in users]) == 10
+    with pytest.raises(ProviderShareError) as refused:
+        await budget.take("shared", asker(("acme", "last")))
+    assert refused.value.whose == "plan"
+    assert await granted(budget, asker(("acme", "u0"), plan="other")) == 0
+    assert await granted(budget, asker(("acme", "last"), plan="other")) == 2
+
+
+async def test_something_is_kept_for_what_is_known_to_exist(budget: Budget) -> None:
+    assert await granted(budget, Asker(known=False)) == 15
+    with pytest.raises(ProviderShareError) as refused:
+        await budget.take("shared", Asker(known=False))
+    assert refused.value.whose == "unknown"
+    assert await granted(budget, Asker(known=True)) == 5
+
+
+async def test_what_a_share_refuses_counts_against_nothing(budget: Budget) -> None:
+    assert await granted(budget, asker(ANN)) == 2
+    for _ in range(30):
+        assert await granted(budget, asker(ANN)) == 0
+    assert await granted(budget, Asker()) == 18

@@ -8,7 +8,8 @@ from structlog.testing import capture_logs
 from marketstream.bus.budget import PAUSE, RedisBudget
 from marketstream.bus.redis import RedisBus
 from marketstream.bus.url import build_bus
-from marketstream.core.quota import Allowance
+from marketstream.core.quota import Allowance, Asker
+from marketstream.errors import ProviderShareError
 from marketstream.wire import keys
 from tests.support.clock import FakeClock
 from tests.support.eventually import eventually
@@ -60,6 +61,17 @@ async def pair(valkey: Valkey) -> AsyncIterator[tuple[Process, Process]]:
 async def test_processes_share_what_may_be_asked(pair: tuple[Process, Process]) -> None:
     one, two = pair
     assert [await process.take() for process in (one, two, one, two, one, two)] == [True] * 4 + [False] * 2
+
+
+async def test_processes_share_what_a_user_may_ask(pair: tuple[Process, Process]) -> None:
+    """A half of four; the rest is there for others."""
+    one, two = pair
+    ann = Asker(("acme", "ann"), "basic", 0.5)
+    assert [await process.budget.take("fmp", ann) for process in (one, two)] == [0, 0]
+    for process in (one, two):
+        with pytest.raises(ProviderShareError):
+            await process.budget.take("fmp", ann)
+    assert [await process.take() for process in (one, two, one)] == [True, True, False]
 
 
 async def test_what_one_process_is_told_counts_for_all(pair: tuple[Process, Process]) -> None:

@@ -174,7 +174,7 @@ class Reading:
         symbol = self._endpoint.symbol(request, who)
         if who.plan.delay > 0:
             return await self._delayed(symbol, who), 0
-        found = await self._provision.quote(symbol)
+        found = await self._provision.quote(symbol, who=who)
         age = self._age(found)
         return aged(self._written(found), age, found.attempts), _max_age(found, age)
 
@@ -194,7 +194,7 @@ class Reading:
         if too_fine(query.period, query.interval):
             text = f"interval: {query.interval} is too fine for a period of {query.period}"
             raise InvalidMessageError(text, path="interval")
-        found = await self._provision.historical(symbol, query.period, query.interval)
+        found = await self._provision.historical(symbol, query.period, query.interval, who)
         candles: Sequence[Candle] = found.value.candles
         if who.plan.delay > 0:
             candles = ended(candles, query.interval, self._seen_by(who))
@@ -209,7 +209,7 @@ class Reading:
 
     async def profile(self, request: web.Request, who: Principal) -> Answered:
         """Who is behind a symbol."""
-        found = await self._provision.profile(self._endpoint.symbol(request, who))
+        found = await self._provision.profile(self._endpoint.symbol(request, who), who)
         given = {name: getattr(found.value, name) for name in schema.ProfileBody.model_fields}
         if who.plan.delay > 0:
             # It is the price of now, times a number that everybody knows.
@@ -219,7 +219,7 @@ class Reading:
     async def news(self, request: web.Request, who: Principal) -> Answered:
         """News about a symbol."""
         symbol = self._endpoint.symbol(request, who)
-        found = await self._provision.news(symbol, read_query(request, schema.NewsQuery).limit)
+        found = await self._provision.news(symbol, read_query(request, schema.NewsQuery).limit, who)
         until_ms = self._seen_by(who)
         articles = [schema.article(article) for article in found.value if article.published_ms <= until_ms]
         answer = schema.NewsAnswer(symbol=symbol, articles=articles, **self._origin(found))
@@ -227,10 +227,10 @@ class Reading:
 
     # Others
 
-    async def search(self, request: web.Request, who: Principal) -> Answered:  # noqa: ARG002  # as all of them
+    async def search(self, request: web.Request, who: Principal) -> Answered:
         """Symbols that fit some words."""
         body = await read_body(request, schema.SearchBody)
-        found = await self._provision.search(body.query, body.limit)
+        found = await self._provision.search(body.query, body.limit, who)
         results = [schema.match(match) for match in found.value]
         answer = schema.SearchAnswer(query=body.query, results=results, **self._origin(found))
         return answer, self._max_age(found)
