@@ -108,11 +108,12 @@ async def test_an_event_that_cannot_be_and_waits_for_nothing_is_answered_by_an_e
         for name in ("connect", "disconnect", "connect_error", "price", "__init__", "no such", ""):
             await socket.send(say(name, {"code": "FORGED"}))
             assert '"UNKNOWN_EVENT"' in await socket.read_to(f'{PREFIX}["error"')
-        for bad in ("[]", "{}", "7", "[null]", "[[]]", "[", '"subscribe"', '["subscribe",', "\x00"):
+        for bad in ("[]", "{}", "true", "[null]", "[[]]", "[", '"subscribe"', '["subscribe",', "\x00"):
             await socket.send(PREFIX + bad)
             await socket.read_to(f'{PREFIX}["error"')
         for text in (text.decode(errors="ignore") for text in HOSTILE):
-            await socket.send(PREFIX + text)
+            # Behind a space no digit is taken for an id.
+            await socket.send(f"{PREFIX} {text}")
             await socket.read_to(f'{PREFIX}["error"')
 
 
