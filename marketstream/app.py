@@ -392,6 +392,8 @@ def _delivery(settings: Settings) -> Delivery:
         slow_timeout=given.slow_timeout,
         connect_timeout=given.connect_timeout,
         max_unadmitted=given.max_unadmitted,
+        waiting_bytes=given.waiting_bytes,
+        max_waiting_bytes=given.max_waiting_bytes,
         token_warning=given.token_warning,
         max_delay=given.flush_max_delay_ms / 1000,
         lane_capacity=given.every_queue,

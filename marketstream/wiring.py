@@ -273,7 +273,11 @@ def attach_reading(
         What asks providers, to be closed before the process waits for its tasks.
     """
     market = settings.market
-    guard = Guard(verifier=node, credentials=Credentials(allow_query_token=settings.auth.allow_query_token))
+    guard = Guard(
+        verifier=node,
+        credentials=Credentials(allow_query_token=settings.auth.allow_query_token),
+        waiting=node.waiting,
+    )
     vendors = build_vendors(settings, node.clock, bus)
     provision = Provision(
         providers=build_providers(settings, node.clock, bus, vendors),

@@ -31,6 +31,9 @@ STEP = 0.02
 MAX_ASKED = 1_000
 """Publications of other processes that wait to be judged."""
 
+MAX_ASKED_BYTES = 32 * 1024 * 1024
+"""Bytes that they may have."""
+
 OK = 200
 
 
@@ -51,6 +54,7 @@ class RedisIntake:
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._asked: deque[Request] = deque()
+        self._asked_bytes = 0
         self._work = asyncio.Event()
         bus.hear(self._reply, self._answered)
 
@@ -81,11 +85,13 @@ class RedisIntake:
         An answer is sent when what was taken is in Redis: who was told so may forget it.
         """
         self._asked.clear()
+        self._asked_bytes = 0
         self._bus.hear(keys.INTAKE, self._heard)
         try:
             while True:
                 await self._work.wait()
                 self._work.clear()
+                self._asked_bytes = 0
                 answers = [self._judged(self._asked.popleft()) for _ in range(len(self._asked))]
                 await self._bus.flushed()
                 for request, status, body in answers:
@@ -111,10 +117,11 @@ class RedisIntake:
         except InvalidMessageError as error:
             log.warning("bus_message_refused", error=str(error))
             return
-        if len(self._asked) == MAX_ASKED:
+        if len(self._asked) == MAX_ASKED or self._asked_bytes + len(data) > MAX_ASKED_BYTES:
             # Who asked gets no answer, and asks again.
-            log.warning("publication_lost", waiting=MAX_ASKED)
+            log.warning("publication_lost", waiting=len(self._asked), bytes=self._asked_bytes)
             return
+        self._asked_bytes += len(data)
         self._asked.append(request)
         self._work.set()
 

@@ -28,6 +28,9 @@ RESTORE = Script(LUA.joinpath("restore.lua").read_text())
 MAX_NOTES = 1_000
 """Short messages that wait."""
 
+MAX_NOTE_BYTES = 16 * 1024 * 1024
+"""Bytes that they may have."""
+
 STEP = 1_000
 """Frames that are published in one step, about: Redis does nothing else meanwhile."""
 
@@ -59,7 +62,8 @@ class Sender:
         self._client = client
         self._shards = shards
         self._queue = Queue(shards)
-        self._notes: deque[tuple[str, bytes]] = deque(maxlen=MAX_NOTES)
+        self._notes: deque[tuple[str, bytes]] = deque()
+        self._note_bytes = 0
         self._said: dict[Field, bytes] = {}
         # Of these it is not known whether they arrived before Redis was lost.
         self._unsure: list[Frame] = []
@@ -91,9 +95,11 @@ class Sender:
 
     def send(self, channel: str, note: bytes) -> None:
         """Puts a message behind the others; the oldest goes when there is no room."""
-        if len(self._notes) == self._notes.maxlen:
-            log.warning("bus_message_lost", waiting=len(self._notes))
         self._notes.append((channel, note))
+        self._note_bytes += len(note)
+        while len(self._notes) > MAX_NOTES or (self._note_bytes > MAX_NOTE_BYTES and len(self._notes) > 1):
+            log.warning("bus_message_lost", waiting=len(self._notes))
+            self._take_note()
         self._work.set()
 
     async def flushed(self) -> None:
@@ -141,7 +147,7 @@ class Sender:
             self._work.clear()
             while self._notes:
                 # Taken out first: an event twice would be worse than one that is lost with its connection.
-                await self._client.publish(*self._notes.popleft())
+                await self._client.publish(*self._take_note())
             while not self._barred and (batches := self._queue.take()):
                 # Who asked before all of it was taken waits for this batch and for none that comes later.
                 asked = [] if self._queue else list(self._asked)
@@ -169,6 +175,11 @@ class Sender:
             ]
             self._queue.drop(same)
         self._unsure.clear()
+
+    def _take_note(self) -> tuple[str, bytes]:
+        channel, note = self._notes.popleft()
+        self._note_bytes -= len(note)
+        return channel, note
 
     def _answer(self, asked: Iterable[asyncio.Future[None]]) -> None:
         for each in asked:

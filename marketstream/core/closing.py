@@ -25,6 +25,9 @@ DISCONNECTED = CloseReason("disconnected", "disconnected by the server", 1000, r
 REFUSED = CloseReason("refused", "the handshake was refused", 1008, reconnect=False)
 CONNECT_TIMEOUT = CloseReason("connect_timeout", "no successful handshake in time", 1008, reconnect=True)
 EVICTED = CloseReason("evicted", "too many clients wait to be let in, this one longest", 1013, reconnect=True)
+OVERLOADED = CloseReason(
+    "overloaded", "too much waits in the server for something that does not come", 1013, reconnect=True
+)
 TOKEN_EXPIRED = CloseReason("token_expired", "the token has expired", 4401, reconnect=False)
 SLOW_CONSUMER = CloseReason(
     "slow_consumer", "the client does not take what it asked for", 4408, reconnect=True

@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Protocol
 
-from marketstream.core.closing import CloseReason
+from marketstream.core.closing import OVERLOADED, TOO_MANY_MESSAGES, CloseReason
 from marketstream.core.frame import Frame
 from marketstream.core.outbox import Outbox
 from marketstream.core.session import Session
+from marketstream.engine.waiting import OVERHEAD, Waiting
 from marketstream.wire.dialect import Dialect
 
 MAX_CALLS_WAITING = 1_000
@@ -83,13 +84,17 @@ class Connection:
         rooms: Rooms of a back end's own that it is in.
         placed: Whether it holds one of its user's places.
         closed: True once the connection has left the node.
+        call_bytes: Bytes that its calls may take while they wait for another.
     """
 
     __slots__ = (
         "_calls",
+        "_held",
+        "_waiting",
         "address",
         "blocked_bytes",
         "blocked_since",
+        "call_bytes",
         "closed",
         "expires_at",
         "heard_at",
@@ -107,7 +112,17 @@ class Connection:
         "warned",
     )
 
-    def __init__(self, ident: str, transport: str, sink: Sink, now: float, *, control_capacity: int) -> None:
+    def __init__(
+        self,
+        ident: str,
+        transport: str,
+        sink: Sink,
+        now: float,
+        *,
+        control_capacity: int,
+        call_bytes: int,
+        waiting: Waiting,
+    ) -> None:
         self.id = ident
         self.transport = transport
         self.sink = sink
@@ -126,40 +141,65 @@ class Connection:
         self.rooms: tuple[str, ...] = ()
         self.placed = False
         self.closed = False
-        self._calls: deque[Call] | None = None
+        self.call_bytes = call_bytes
+        self._calls: deque[tuple[Call, int, bool]] | None = None
+        self._held = 0
+        self._waiting = waiting
 
     @property
     def busy(self) -> bool:
         """Whether a call of the client is waiting for something."""
         return self._calls is not None
 
-    def submit(self, call: Call, spawn: Callable[[Coroutine[None, None, None]], object]) -> bool:
-        """Runs a call of the client after all its earlier calls.
+    def submit(
+        self, call: Call, size: int, spawn: Callable[[Coroutine[None, None, None]], object]
+    ) -> CloseReason | None:
+        """Run a call of the client after all its earlier calls.
 
         Args:
             call: Does the work and answers; returns an awaitable when it has to wait.
+            size: Bytes that the call keeps alive until it is its turn.
             spawn: Starts a task; used only when a call waits.
 
         Returns:
-            False when too many calls wait: the connection must be closed.
+            Why the connection must be closed; None when there is room for what waits.
         """
-        if self._calls is not None:
-            self._calls.append(call)
-            return len(self._calls) <= MAX_CALLS_WAITING
-        waiting = call()
-        if waiting is not None:
+        if self._calls is None:
+            waiting = call()
+            if waiting is None:
+                return None
             self._calls = deque()
             spawn(self._finish(waiting))
-        return True
+            return None
+        taken = size + OVERHEAD
+        if len(self._calls) >= MAX_CALLS_WAITING or self._held + taken > self.call_bytes:
+            return TOO_MANY_MESSAGES
+        if not self._waiting.take(taken, stranger=self.session is None):
+            return OVERLOADED
+        self._held += taken
+        self._calls.append((call, taken, self.session is None))
+        return None
+
+    def drop_calls(self) -> None:
+        """Forget what waits, because the client is gone."""
+        while self._calls:
+            self._next()
 
     async def _finish(self, waiting: Awaitable[None]) -> None:
         calls = self._calls
-        assert calls is not None  # noqa: S101  # set by `submit` just before
         try:
             await waiting
             while calls and not self.closed:
-                later = calls.popleft()()
+                later = self._next()()
                 if later is not None:
                     await later
         finally:
+            self.drop_calls()
             self._calls = None
+
+    def _next(self) -> Call:
+        assert self._calls is not None  # noqa: S101  # asked only while something waits
+        call, taken, stranger = self._calls.popleft()
+        self._held -= taken
+        self._waiting.give(taken, stranger=stranger)
+        return call

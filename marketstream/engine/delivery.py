@@ -20,6 +20,8 @@ class Delivery:
         lane_capacity: Values of mode `every` that may wait, per symbol.
         control_capacity: Ordered messages that may wait.
         max_messages: Messages a second that a client may send.
+        waiting_bytes: Bytes of one client's calls that may wait for something.
+        max_waiting_bytes: Bytes of everything that waits for something.
         delayed_bytes: Bytes that prices held back for delayed plans may take.
     """
 
@@ -33,4 +35,6 @@ class Delivery:
     lane_capacity: int = 1_000
     control_capacity: int = 1_000
     max_messages: int = 1_000
+    waiting_bytes: int = 1024 * 1024
+    max_waiting_bytes: int = 64 * 1024 * 1024
     delayed_bytes: int = MAX_BYTES

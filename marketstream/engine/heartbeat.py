@@ -53,7 +53,7 @@ class Heartbeat:
         self._aggregator.expire()
         node.release_delayed()
         node.settle()
-        if node.unadmitted.ebbed():
+        if node.unadmitted.ebbed() or node.waiting.ebbed():
             memory.release()
         node.stats.rate = node.stats.delivered - self._delivered
         self._delivered = node.stats.delivered

@@ -26,7 +26,7 @@ from marketstream.core.hub import Hub
 from marketstream.core.outbox import CONTROL_BYTES
 from marketstream.core.session import Session
 from marketstream.core.symbols import SymbolRegistry
-from marketstream.engine.connection import Connection, Sink
+from marketstream.engine.connection import Call, Connection, Sink
 from marketstream.engine.delay import DelayLines
 from marketstream.engine.delivery import Delivery
 from marketstream.engine.demand import Demand
@@ -36,7 +36,8 @@ from marketstream.engine.places import LocalPlaces
 from marketstream.engine.quotes import Quotes
 from marketstream.engine.renewal import Answer
 from marketstream.engine.stats import Stats
-from marketstream.engine.unadmitted import MAX_MESSAGE_BYTES, MAX_MESSAGES, Unadmitted
+from marketstream.engine.unadmitted import MAX_MESSAGE_BYTES, MAX_MESSAGES, MAX_WAITING, Unadmitted
+from marketstream.engine.waiting import Waiting
 from marketstream.errors import UnavailableError
 from marketstream.ports import Bus, Clock, Places, Verifier
 from marketstream.wire import keys
@@ -57,6 +58,7 @@ class Node:
         lines: Prices held back for delayed plans.
         connections: Every open connection by id, admitted or not.
         unadmitted: Those of them that are not.
+        waiting: What all calls, tokens and bodies take that wait for something.
         bus_lag_ms: Milliseconds between publishing and receiving, of the newest frame.
         spawn: Starts a task in the process's task group; set when there is one.
         ending: Transports that have said their last words, while their clients have not hung up.
@@ -87,6 +89,7 @@ class Node:
         self.hub: Hub[Connection] = Hub(self._opened, self._emptied)
         self.connections: dict[str, Connection] = {}
         self.unadmitted = Unadmitted(delivery.max_unadmitted)
+        self.waiting = Waiting(delivery.max_waiting_bytes, clock)
         self.spawn: Callable[[Coroutine[None, None, None]], object] = asyncio.ensure_future
         self.ending: set[object] = set()
         self.draining = False
@@ -114,7 +117,15 @@ class Node:
 
     def open(self, ident: str, transport: str, sink: Sink, address: str = "") -> Connection:
         """Registers a new connection that is not admitted yet; where many are, another one has to go."""
-        connection = Connection(ident, transport, sink, self.clock.now(), control_capacity=MAX_MESSAGES)
+        connection = Connection(
+            ident,
+            transport,
+            sink,
+            self.clock.now(),
+            control_capacity=MAX_MESSAGES,
+            call_bytes=MAX_WAITING,
+            waiting=self.waiting,
+        )
         connection.outbox.control_limit = MAX_MESSAGE_BYTES
         connection.address = address
         self.connections[ident] = connection
@@ -159,6 +170,7 @@ class Node:
         self.unadmitted.remove(connection)
         connection.outbox.control_capacity = self.delivery.control_capacity
         connection.outbox.control_limit = CONTROL_BYTES
+        connection.call_bytes = self.delivery.waiting_bytes
         connection.placed = principal.plan.max_connections > 0
         connection.session = Session(principal, self._registry)
         connection.outbox.tenant = principal.tenant
@@ -213,6 +225,7 @@ class Node:
             return
         connection.closed = True
         self.connections.pop(connection.id, None)
+        connection.drop_calls()
         self.unadmitted.remove(connection)
         session = connection.session
         if session is None:
@@ -265,6 +278,18 @@ class Node:
     def wait_for(self, work: Coroutine[None, None, None]) -> None:
         """Runs what one client's call has to wait for; its failure harms nobody else."""
         self.spawn(_guarded(work))
+
+    def submit(self, connection: Connection, call: Call, size: int) -> None:
+        """Run a call of a client after its earlier calls; one whose calls find no room to wait is closed.
+
+        Args:
+            connection: Whose call it is.
+            call: As of `Connection.submit`.
+            size: Bytes that it keeps alive until it is its turn.
+        """
+        reason = connection.submit(call, size, self.wait_for)
+        if reason is not None:
+            self.close(connection, reason)
 
     def execute(self, connection: Connection, command: Command, answer: Answer) -> Awaitable[None] | None:
         """See `execution.Execution.execute`."""

@@ -23,6 +23,9 @@ MAX_MESSAGES = 32
 MAX_MESSAGE_BYTES = 16 * 1024
 """Bytes that they may have."""
 
+MAX_WAITING = 16 * 1024
+"""Bytes of its calls that may wait until it is let in."""
+
 QUIET = 60.0
 """Seconds between two log entries about a flood."""
 

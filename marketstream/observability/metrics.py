@@ -73,10 +73,13 @@ class EngineCollector(Collector):
         yield _counter(
             "http_refused", "Requests that no handler took, by status", "status", stats.http_refused
         )
+        waiting = self._node.waiting
+        yield GaugeMetricFamily("waiting_bytes", "Bytes that wait for something", value=waiting.bytes)
+        yield CounterMetricFamily("waiting_refused", "What found no room to wait", value=waiting.refused)
         yield _counter("ws_handshakes_refused", "Refused handshakes", "code", stats.refused)
-        waiting = len(self._node.unadmitted)
+        unadmitted = len(self._node.unadmitted)
         yield GaugeMetricFamily(
-            "ws_unadmitted_connections", "Connections that wait to be let in", value=waiting
+            "ws_unadmitted_connections", "Connections that wait to be let in", value=unadmitted
         )
         yield CounterMetricFamily("ws_subscriptions", "Symbols subscribed", value=stats.subscriptions)
         yield _counter("ws_commands", "Calls of clients by outcome", "code", stats.commands)

@@ -277,6 +277,8 @@ class Delivery(Section):
         connect_timeout: Seconds a client may take to present itself.
         max_unadmitted: Connections that may wait for that; then the longest waiting goes for a new one.
         max_messages_per_second: More than that from one client closes it.
+        waiting_bytes: Bytes of calls of one client that may wait for something, such as Redis.
+        max_waiting_bytes: Bytes of everything that waits: calls, tokens whose key is fetched, bodies.
         notsent_lowat: Bytes the kernel may hold unsent for a client.
         delayed_bytes: Bytes that prices held back for delayed plans may take.
     """
@@ -291,6 +293,8 @@ class Delivery(Section):
     connect_timeout: Seconds = 45
     max_unadmitted: Count = 2000
     max_messages_per_second: Count = 1000
+    waiting_bytes: Count = 1024 * 1024
+    max_waiting_bytes: Count = 64 * 1024 * 1024
     notsent_lowat: Count = 16384
     delayed_bytes: Count = 128 * 1024 * 1024
 

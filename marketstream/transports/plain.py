@@ -5,7 +5,6 @@ a connection. Which language it speaks shows in its first message; until then it
 """
 
 from collections.abc import Awaitable
-from inspect import isawaitable
 
 from aiohttp import web
 
@@ -22,6 +21,7 @@ from marketstream.transports.credentials import Credentials
 from marketstream.transports.identifier import new_identifier
 from marketstream.transports.origin import OriginPolicy
 from marketstream.transports.stream import NOTSENT_LOWAT, let_in
+from marketstream.transports.verification import size_of, verify
 from marketstream.transports.websocket import WebSocketStream
 from marketstream.wire import plain
 from marketstream.wire import websocket as frames
@@ -61,8 +61,7 @@ class PlainStream(WebSocketStream):
             node.close(connection, closing.NOT_TEXT)
         else:
             data = message.data
-            if not connection.submit(lambda: self._carry_out(data), node.wait_for):
-                node.close(connection, closing.TOO_MANY_MESSAGES)
+            node.submit(connection, lambda: self._carry_out(data), len(data))
 
     def fault(self, reason: CloseReason) -> None:
         """The client broke the protocol."""
@@ -150,8 +149,7 @@ class PlainWebSocket:
         try:
             if node.draining:
                 raise UnavailableError("the server is going down")
-            found = node.verify(self._credentials.find(request))
-            principal = await found if isawaitable(found) else found
+            principal = await verify(request, self._credentials, node, node.waiting)
             stream = await self._open(request, principal)
         except MarketstreamError as error:
             node.refuse(error.code)
@@ -163,5 +161,6 @@ class PlainWebSocket:
         stream = PlainStream(node, self._max_payload, self._ping_interval)
         connection = node.open(new_identifier(), TRANSPORT, stream, self._addresses.of(request))
         stream.connection = connection
-        await let_in(node, connection, principal)
+        with node.waiting.hold(size_of(request)):
+            await let_in(node, connection, principal)
         return stream

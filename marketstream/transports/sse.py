@@ -6,8 +6,6 @@ The bytes of a price are the same for every stream and are made once. After the 
 the flusher's like any other: no task and no handler stays behind for it.
 """
 
-from inspect import isawaitable
-
 from aiohttp import HttpVersion10, HttpVersion11, web
 
 from marketstream.core import closing
@@ -25,6 +23,7 @@ from marketstream.transports.credentials import Credentials
 from marketstream.transports.identifier import new_identifier
 from marketstream.transports.origin import OriginPolicy
 from marketstream.transports.stream import NOTSENT_LOWAT, Stream, let_in, response_head, take_over
+from marketstream.transports.verification import size_of, verify
 from marketstream.wire import event, sse
 from marketstream.wire import request as requests
 from marketstream.wire.dialect import Dialect
@@ -121,7 +120,9 @@ class EventStream:
             node.refuse(error.code)
             raise
         # Nothing is written before the head: the flusher's turn comes when this one is over.
-        connection.submit(lambda: node.execute(connection, command, _unheard), node.wait_for)
+        node.submit(
+            connection, lambda: node.execute(connection, command, _unheard), len(request.query_string)
+        )
         if reply.errors:
             node.send(connection, event.subscribed(reply.symbols, reply.errors))
             node.settle()
@@ -142,8 +143,7 @@ class EventStream:
     async def _verify(self, request: web.Request) -> Principal:
         if self._node.draining:
             raise UnavailableError("the server is going down")
-        found = self._node.verify(self._credentials.find(request))
-        return await found if isawaitable(found) else found
+        return await verify(request, self._credentials, self._node, self._node.waiting)
 
     async def _open(
         self, request: web.Request, principal: Principal, kind: type[SseStream]
@@ -154,7 +154,8 @@ class EventStream:
         connection = node.open(new_identifier(), "sse", stream, self._addresses.of(request))
         stream.connection = connection
         connection.since = sse.parse_cursor(_last_event_id(request)) or 0
-        await let_in(node, connection, principal)
+        with node.waiting.hold(size_of(request)):
+            await let_in(node, connection, principal)
         return stream, connection
 
     def _head(self, request: web.Request, dialect: Dialect) -> bytes:

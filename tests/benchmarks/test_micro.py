@@ -13,6 +13,7 @@ from marketstream.core.outbox import Outbox
 from marketstream.engine.connection import Connection
 from marketstream.engine.flusher import Flusher
 from marketstream.engine.stats import Stats
+from marketstream.engine.waiting import Waiting
 from marketstream.observability.clock import SystemClock
 from marketstream.security.jwt import TokenVerifier, sign_token
 from marketstream.wire import event, request, socketio
@@ -44,8 +45,17 @@ class Crowd:
         self.frames = [event.price(best_price(name)) for name in NAMES[:symbols]]
         self.outboxes: list[Outbox[Connection]] = []
         draw = random.Random(1)
+        waiting = Waiting(0, SystemClock())
         for index in range(clients):
-            connection = Connection(f"c{index}", "websocket", SilentSink(), 0.0, control_capacity=10)
+            connection = Connection(
+                f"c{index}",
+                "websocket",
+                SilentSink(),
+                0.0,
+                control_capacity=10,
+                call_bytes=0,
+                waiting=waiting,
+            )
             self.outboxes.append(connection.outbox)
             for frame in draw.sample(self.frames, each):
                 self.hub.join(frame.symbol, connection.outbox)

@@ -95,7 +95,7 @@ async def reading(*providers: str, registry: SymbolRegistry | None = None) -> As
         indices=[("^GSPC", "S&P 500")],
         sectors=[("XLK", "Technology"), ("XLE", "Energy")],
     )
-    guard = Guard(verifier=tokens, credentials=Credentials())
+    guard = Guard(verifier=tokens, credentials=Credentials(), waiting=bench.node.waiting)
     endpoint = Endpoint(
         guard=guard, meter=Meter(clock=reader.clock), registry=registry or SymbolRegistry("open")
     )

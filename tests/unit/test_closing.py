@@ -33,5 +33,5 @@ def test_no_two_reasons_share_a_name() -> None:
 
 @pytest.mark.parametrize("reason", REASONS, ids=lambda reason: reason.code)
 def test_only_who_can_do_better_next_time_is_told_to_come_back(reason: CloseReason) -> None:
-    hopeful = {"connect_timeout", "evicted", "slow_consumer", "idle", "drain", "internal"}
+    hopeful = {"connect_timeout", "evicted", "overloaded", "slow_consumer", "idle", "drain", "internal"}
     assert reason.reconnect == (reason.code in hopeful)

@@ -10,6 +10,7 @@ from marketstream.core.outbox import LANE_BATCH, Lane
 from marketstream.engine.connection import Connection
 from marketstream.engine.flusher import Flusher
 from marketstream.engine.stats import Stats
+from marketstream.engine.waiting import Waiting
 from tests.support.clock import FakeClock
 from tests.support.eventually import eventually, scaled
 from tests.support.recording import RecordingTransport
@@ -34,7 +35,15 @@ class Works:
     ) -> tuple[Connection, RecordingTransport]:
         """A member of the room `A`."""
         sink = sink or RecordingTransport()
-        connection = Connection("c", "websocket", sink, self.clock.now(), control_capacity=10)
+        connection = Connection(
+            "c",
+            "websocket",
+            sink,
+            self.clock.now(),
+            control_capacity=10,
+            call_bytes=0,
+            waiting=Waiting(0, self.clock),
+        )
         if lane is not None:
             connection.outbox.open_lane(lane)
         self.hub.join("A", connection.outbox, lane)

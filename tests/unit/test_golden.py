@@ -300,7 +300,9 @@ async def http() -> AsyncIterator[TestClient[web.Request, web.Application]]:
         ahead=Ahead(clock=bench.clock, stats=bench.stats),
         stats=bench.stats,
     )
-    publishing = Publishing(guard=Guard(verifier=bench.tokens, credentials=Credentials()), intake=desk)
+    publishing = Publishing(
+        guard=Guard(verifier=bench.tokens, credentials=Credentials(), waiting=bench.node.waiting), intake=desk
+    )
     reference.attach(app, publishing.operations())
     async with answered(app, OriginPolicy([])) as client:
         yield client

@@ -78,10 +78,13 @@ class EventDesk:
             except InvalidMessageError as error:
                 rejected.append({"index": index, "error": str(error)})
         self._stats.taken["refused"] += len(rejected)
+        count = len(values)
+        # What may have to wait takes no more room than it needs.
+        del values
         accepted = 0
         for start, end in pairwise([*range(0, len(events), TURN), len(events)]):
             accepted += await self._send([event for _, event in events[start:end]])
-        ids: list[str | None] = [None] * len(values)
+        ids: list[str | None] = [None] * count
         for index, event in events:
             ids[index] = event.id
         repeated = len(events) - accepted

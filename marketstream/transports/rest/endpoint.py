@@ -52,7 +52,8 @@ class Endpoint:
             try:
                 if refusal is not None:
                     raise refusal
-                given, max_age = await answer(request, who)
+                with self._guard.waiting.hold(_body_of(request)):
+                    given, max_age = await answer(request, who)
                 body = given if isinstance(given, Body) else write(given)
                 response = reply(request, body, max_age, status)
             except MarketstreamError as error:
@@ -80,6 +81,11 @@ class Endpoint:
         if not who.allows_symbol(symbol):
             raise NotEntitledError(f"{symbol}: not entitled")
         return symbol
+
+
+def _body_of(request: web.Request) -> int:
+    """Bytes that the body of a request takes until it is answered: aiohttp keeps it."""
+    return (request.content_length or request.client_max_size) if request.can_read_body else 0
 
 
 def read_query(request: web.Request, shape: type[S]) -> S:

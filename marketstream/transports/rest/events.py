@@ -14,6 +14,7 @@ from marketstream.engine.events.streams import EventStreams
 from marketstream.errors import InvalidMessageError, NotFoundError
 from marketstream.transports.rest.endpoint import Answered, Endpoint
 from marketstream.transports.rest.guard import Guard
+from marketstream.transports.rest.market import COPIES
 from marketstream.transports.rest.openapi import Operation
 from marketstream.transports.rest.schema import Shape
 from marketstream.wire import events as wire
@@ -204,7 +205,9 @@ class Events:
     async def publish(self, request: web.Request) -> web.Response:
         """Takes events; a bad one harms no other."""
         await self._guard.require(request, PUBLISH)
-        taken = await self._streams.desk.take(await request.read())
+        body = await request.read()
+        with self._guard.waiting.hold(COPIES * len(body)):
+            taken = await self._streams.desk.take(body)
         return web.Response(body=taken, content_type="application/json")
 
     async def list(self, request: web.Request, who: Principal) -> Answered:  # noqa: ARG002  # as of every endpoint

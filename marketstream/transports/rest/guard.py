@@ -3,9 +3,11 @@
 from aiohttp import web
 
 from marketstream.core.entitlements import Principal
+from marketstream.engine.waiting import Waiting
 from marketstream.errors import NotEntitledError
 from marketstream.ports import Verifier
 from marketstream.transports.credentials import Credentials
+from marketstream.transports.verification import verify
 
 
 class Guard:
@@ -14,9 +16,14 @@ class Guard:
     Args:
         verifier: Checks tokens.
         credentials: Finds them.
+        waiting: What their requests are counted in while they wait.
+
+    Attributes:
+        waiting: The same.
     """
 
-    def __init__(self, *, verifier: Verifier, credentials: Credentials) -> None:
+    def __init__(self, *, verifier: Verifier, credentials: Credentials, waiting: Waiting) -> None:
+        self.waiting = waiting
         self._verifier = verifier
         self._credentials = credentials
 
@@ -26,8 +33,7 @@ class Guard:
         Raises:
             AuthError: There is no good token, or it lacks the scope.
         """
-        found = self._verifier.verify(self._credentials.find(request))
-        principal = found if isinstance(found, Principal) else await found
+        principal = await verify(request, self._credentials, self._verifier, self.waiting)
         if principal.scopes.isdisjoint((scope, *others)):
             raise NotEntitledError(f"scope {scope} is required")
         return principal

@@ -17,6 +17,9 @@ from marketstream.wire.publication import MAX_ITEMS, MAX_NAME
 
 SCOPE = "market:publish"
 
+COPIES = 3
+"""How often a body is in memory on its way to another process: as it came, as a message, and as written."""
+
 Source = Annotated[str, Field(min_length=1, max_length=MAX_NAME)]
 Size = Annotated[float | None, Field(ge=0)]
 Time = Annotated[int | None, Field(ge=1, description="epoch milliseconds; when it arrives, if left out")]
@@ -110,5 +113,7 @@ class Publishing:
     async def publish(self, request: web.Request) -> web.Response:
         """Answers {accepted, rejected: [{index, error}]}; a bad item harms no other."""
         await self._guard.require(request, SCOPE)
-        taken = await self._intake.submit(await request.read())
+        body = await request.read()
+        with self._guard.waiting.hold(COPIES * len(body)):
+            taken = await self._intake.submit(body)
         return web.Response(body=taken, content_type="application/json")

@@ -5,11 +5,13 @@ looked up in a list of what exists, so no name reaches a handler that was not me
 """
 
 from collections.abc import Awaitable
+from dataclasses import replace
 from inspect import isawaitable
+from sys import getsizeof
 
 import socketio
 
-from marketstream.core.closing import CLIENT_LEFT, INVALID_MESSAGE, REFUSED, TOO_MANY_MESSAGES, CloseReason
+from marketstream.core.closing import CLIENT_LEFT, INVALID_MESSAGE, REFUSED, CloseReason
 from marketstream.core.commands import Command, Reply
 from marketstream.core.entitlements import Principal
 from marketstream.core.frame import Frame
@@ -47,8 +49,8 @@ class MarketData:
         connection = socket.connection
         if connection.session is None and not connection.busy and not text.startswith(wire.CONNECT):
             self._node.close(connection, INVALID_MESSAGE)
-        elif not connection.submit(lambda: self._handle(socket, text), self._node.wait_for):
-            self._node.close(connection, TOO_MANY_MESSAGES)
+        else:
+            self._node.submit(connection, lambda: self._handle(socket, text), getsizeof(text))
 
     def on_lost(self, socket: EngineSocket, reason: CloseReason) -> None:  # noqa: ARG002  # the node logs the reason
         """See `engine.Edge.on_lost`."""
@@ -174,9 +176,9 @@ class MarketData:
             self._node.stats.commands[error.code] += 1
             self._answer(socket, packet, error)
             return None
-        return self._node.execute(
-            socket.connection, command, lambda reply: self._answer(socket, packet, reply)
-        )
+        # While the call waits its payload does not.
+        head = replace(packet, body="")
+        return self._node.execute(socket.connection, command, lambda reply: self._answer(socket, head, reply))
 
     def _answer(self, socket: EngineSocket, packet: Packet, reply: Reply | MarketstreamError) -> None:
         if packet.ack is not None:
