@@ -19,7 +19,7 @@ MOST = 2_000
 WAITING = "ws_unadmitted_connections"
 EVICTED = 'ws_handshakes_refused_total{code="EVICTED"}'
 HANDSHAKE = "/socket.io/?EIO=4&transport=polling"
-LARGE = {f"X-Large-{number}": "x" * 4_000 for number in range(8)} | {"Authorization": "Bearer " + "t" * 7_000}
+LARGE = {f"X-Large-{number}": "x" * 4_000 for number in range(5)} | {"Authorization": "Bearer " + "t" * 7_000}
 FROM_ELSEWHERE = {"X-Forwarded-For": "198.51.100.7"}
 
 
