@@ -9,6 +9,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+STALE = "stale"
+UNSAID = "should have been said to be stale"
 MOST_FAULTS = 4
 """Faults of a kind that are kept: they come in crowds."""
 
@@ -111,10 +113,10 @@ class Witness:
 
     def _look_at(self, now: float, client: Client, symbol: str, free: float) -> None:
         state, _ = client.states.get(symbol, ("live", now))
-        if state != "stale" and now - max(free, client.moved_at.get(symbol, free)) > self._bound:
-            self.fault(now, "stands still and was not said to be stale", f"{symbol}, {client.name}")
-            # Once is enough.
-            client.states[symbol] = "stale", now
+        if state in (STALE, UNSAID) or now - max(free, client.moved_at.get(symbol, free)) <= self._bound:
+            return
+        self.fault(now, "stands still and was not said to be stale", f"{symbol}, {client.name}")
+        client.states[symbol] = UNSAID, now
 
     def _price(self, now: float, client: Client, symbol: str, value: float, at_ms: float) -> None:
         self.seen += 1
@@ -129,7 +131,7 @@ class Witness:
         state, since = client.states.get(symbol, ("live", now))
         if moved:
             client.moved_at[symbol] = now
-            if state == "stale" and symbol in self._moving and now - since > self._bound:
+            if state == STALE and symbol in self._moving and now - since > self._bound:
                 self.fault(now, "moves and was last said to be stale", f"{symbol}, {client.name}")
                 client.states[symbol] = "live", now
 

@@ -87,6 +87,8 @@ def test_what_stands_still_must_be_said_to_be_stale() -> None:
     scene.eyes.take(0, "c", "price", "M", 1.0, 1)
     assert scene.pass_time(0, 10) == []
     assert len(scene.pass_time(11, 30)) == 1
+    scene.eyes.take(31, "c", "price", "M", 1.0, 2)
+    assert len(scene.eyes.faults) == 1
 
 
 def test_who_was_told_who_is_away_and_who_cannot_be_reached_may_see_nothing_move() -> None:
