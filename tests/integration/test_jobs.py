@@ -44,6 +44,16 @@ async def finished(server: Server, task_id: str) -> dict[str, Any]:
     return await eventually(over, 10, "the end of a run")
 
 
+async def begun(server: Server, name: str) -> str:
+    """Begins a run and returns its id; a process runs jobs from when it has met its Redis."""
+
+    async def taken() -> str:
+        _, answer = await ask(server, "POST", f"{name}/run")
+        return str(answer.get("task_id", ""))
+
+    return await eventually(taken, 10, "a process that runs jobs")
+
+
 @pytest.fixture
 async def claims() -> AsyncIterator[tuple[Valkey, list[RedisClaims]]]:
     """Two processes that share a Valkey of their own."""
@@ -123,9 +133,9 @@ async def test_a_process_of_role_jobs_tells_the_clients_of_a_gateway(valkey: Val
         async with raw_socket(gateway.url, token=gateway.token()) as socket:
             await socket.send(say("subscribe", {"channels": ["sentiment"]}, 1))
             assert await socket.read_to("43/market-data,1") is not None
-            _, started = await ask(jobs, "POST", "sentiment/run")
+            run = await begun(jobs, "sentiment")
             assert (await next_event(socket, "sentiment_update"))["data"]["score"] >= 0
-        assert (await finished(jobs, started["task_id"]))["status"] == "ok"
+        assert (await finished(jobs, run))["status"] == "ok"
 
 
 async def test_a_process_of_role_jobs_keeps_fresh_what_is_watched_elsewhere(valkey: Valkey) -> None:
@@ -139,8 +149,7 @@ async def test_a_process_of_role_jobs_keeps_fresh_what_is_watched_elsewhere(valk
         with valkey.client() as client:
 
             async def cached() -> bool:
-                _, started = await ask(jobs, "POST", "quotes/run")
-                await finished(jobs, started["task_id"])
+                await finished(jobs, await begun(jobs, "quotes"))
                 return bool(client.exists("quote:EUR/USD"))
 
             await eventually(cached, 10, "the quote of a symbol that is watched at the gateway")
