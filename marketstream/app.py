@@ -5,7 +5,6 @@ Every task of the process belongs to the one task group in `Server.run`.
 
 import asyncio
 import gc
-import signal
 from collections.abc import Callable
 from functools import partial
 from typing import cast
@@ -38,6 +37,7 @@ from marketstream.listening import LOOPS, listen, url
 from marketstream.observability.clock import SystemClock
 from marketstream.observability.metrics import build_registry
 from marketstream.ports import Backlog, Feed, Intake, Lease
+from marketstream.reload import Reload, Reread
 from marketstream.security.jwt import TokenVerifier, sign_token
 from marketstream.settings import Settings, load_plans, load_registry
 from marketstream.transports import web as page
@@ -56,11 +56,12 @@ FIRST_CONTACT = 2.0
 """Seconds that the server waits for its bus before it lets clients in anyway."""
 
 
-def run(settings: Settings) -> int:
+def run(settings: Settings, reread: Reread | None = None) -> int:
     """Runs a server until a signal ends it.
 
     Args:
         settings: What it was told to be.
+        reread: Reads that again when SIGHUP asks for it.
 
     Returns:
         The exit code of the process.
@@ -74,7 +75,7 @@ def run(settings: Settings) -> int:
     gc.freeze()
     gc.set_threshold(100_000, 50, 1_000)
     with asyncio.Runner(loop_factory=LOOPS[settings.server.loop]) as runner:
-        return runner.run(Server(settings).run())
+        return runner.run(Server(settings, reread).run())
 
 
 class Server:
@@ -88,7 +89,7 @@ class Server:
         app: The aiohttp application.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, reread: Reread | None = None) -> None:
         self._settings = settings
         self._clock = SystemClock()
         self._stop = asyncio.Event()
@@ -146,6 +147,12 @@ class Server:
         self._events = wiring.build_events(
             settings, node=self.node, bus=self._bus, presence=self._presence, plans=plans
         )
+        self._reload = Reload(
+            settings=settings,
+            reread=reread or (lambda: settings),
+            verifier=self._verifier,
+            events=self._events,
+        )
         self._cache = wiring.build_cache(settings, self._clock)
         self._lease, self._intake = self._build_lease(desk)
         if self._feeds_market:
@@ -175,9 +182,7 @@ class Server:
         Returns:
             The exit code of the process.
         """
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._stop.set)
+        self._reload.attach(asyncio.get_running_loop(), self._stop.set)
         runner = web.AppRunner(self.app, handle_signals=False, shutdown_timeout=1.0)
         await runner.setup()
         listener: Listener | None = None
@@ -186,7 +191,7 @@ class Server:
             async with asyncio.TaskGroup() as tasks:
                 self.node.spawn = tasks.create_task
                 own = [tasks.create_task(Heartbeat(node=self.node, aggregator=self.aggregator).run())]
-                own.append(tasks.create_task(self._verifier.run()))
+                own += [tasks.create_task(self._verifier.run()), tasks.create_task(self._reload.run())]
                 own.append(tasks.create_task(self._bus.run()))
                 present = [tasks.create_task(self._presence.run())] if self._presence else []
                 await self._first_contact()

@@ -17,7 +17,7 @@ from typing import Annotated, NoReturn
 import typer
 from pydantic import SecretStr
 
-from marketstream import __version__
+from marketstream import __version__, signals
 from marketstream.errors import ConfigurationError, MarketstreamError
 from marketstream.observability import log_writer
 from marketstream.observability.logging import configure
@@ -120,14 +120,21 @@ def serve(
         "bus.url": bus,
         "dev": dev or None,
     }
+
+    def read() -> Settings:
+        return load_settings(given, config, os.environ).settings
+
     with _plain_errors():
-        settings = load_settings(given, config, os.environ).settings
+        settings = read()
         _check_servable(settings)
+        signals.bridge_start()
         log_writer.install_stdout()
         configure(settings.log.level, settings.log.format)
         from marketstream.app import run  # noqa: PLC0415 - the other commands start without the server
 
-        raise typer.Exit(run(settings))
+        code = run(settings, read)
+        signals.bridge_end()
+        raise typer.Exit(code)
 
 
 @app.command()

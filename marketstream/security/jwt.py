@@ -98,6 +98,17 @@ class TokenVerifier:
                 cooldown=jwks_cooldown,
             )
 
+    def use_plans(self, plans: Mapping[str, Plan], default_plan: str) -> None:
+        """Give tokens these plans from now on, also those that were seen before.
+
+        Args:
+            plans: Plans by the name that tokens use.
+            default_plan: One of them, for tokens that name none.
+        """
+        self._plans = plans
+        self._default_plan = default_plan
+        self._known.clear()
+
     async def run(self) -> None:
         """Keeps the JWKS fresh until cancelled; returns at once when there is none."""
         if self._keys is not None:

@@ -61,6 +61,10 @@ class Router:
         self._members: dict[str, dict[User, Pair]] = {}
         self._everybody: dict[str | None, tuple[Pair, ...]] = {}
 
+    def use_rules(self, rules: Sequence[Rule]) -> None:
+        """Try these rules from now on; answers of the index do not depend on them."""
+        self._rules = tuple(rules)
+
     @property
     def hits(self) -> int:
         """Events whose candidates were known."""

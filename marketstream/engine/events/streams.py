@@ -40,7 +40,7 @@ from marketstream.engine.events.ports import EventRoad, EventStore
 from marketstream.engine.events.stats import EventStats
 from marketstream.engine.events.workers import PER_TENANT, Workers, groups_of
 from marketstream.engine.node import Node
-from marketstream.errors import BusError, InvalidMessageError, UnavailableError
+from marketstream.errors import BusError, ConfigurationError, InvalidMessageError, UnavailableError
 from marketstream.ports import Bus, Relay
 from marketstream.wire import event as wire_event
 from marketstream.wire.event_message import Market, parse_message, parse_user, render_user
@@ -117,7 +117,7 @@ class EventStreams:
         self.desk = EventDesk(
             clock=bus.clock, road=roads.events, router=self.router, look=self._look, stats=self.stats
         )
-        groups = groups_of(rules)
+        self._groups = groups = groups_of(rules)
         self.workers = Workers(
             node=node,
             name=roads.name,
@@ -142,6 +142,19 @@ class EventStreams:
         node.on_renewed = self.renew
         node.on_left = self.leave
         node.on_event_command = self.execute
+
+    def use_rules(self, rules: Sequence[Rule]) -> None:
+        """Route by these rules from now on.
+
+        Raises:
+            ConfigurationError: They have other worker groups, which members have joined by their names in all
+                processes; nothing was changed.
+        """
+        groups = groups_of(rules)
+        if _shares(groups) != _shares(self._groups):
+            raise ConfigurationError("events.routes_file", "worker groups change with a restart only")
+        self._groups.update(groups)
+        self.router.use_rules(rules)
 
     @property
     def unread(self) -> int:
@@ -346,3 +359,7 @@ async def _reached(asked: Awaitable[_T]) -> _T:
 
 def _user(principal: Principal) -> User:
     return principal.tenant, principal.user
+
+
+def _shares(groups: Mapping[str, Rule]) -> dict[str, bool]:
+    return {name: rule.shared for name, rule in groups.items()}
