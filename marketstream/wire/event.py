@@ -12,7 +12,7 @@ from marketstream.core.entitlements import Plan
 from marketstream.core.frame import Frame, Trade
 from marketstream.core.model import BestPrice, Side, Status
 from marketstream.errors import InvalidMessageError
-from marketstream.wire.json import dumps, loads
+from marketstream.wire.json import dumps, dumps_as_is, loads, whole
 
 PRICE = "price"
 """Event of a best price."""
@@ -35,14 +35,14 @@ def status_key(symbol: str) -> str:
 
 def price(best: BestPrice, tenant: str | None = None, withheld: frozenset[str] = frozenset()) -> Frame:
     """Event `price`: BestPrice as the protocol writes it."""
-    body = dumps(
+    body = dumps_as_is(
         {
             "symbol": best.symbol,
             "bestBid": _side(best.best_bid),
             "bestAsk": _side(best.best_ask),
-            "midPrice": best.mid_price,
-            "spread": best.spread,
-            "spreadBps": best.spread_bps,
+            "midPrice": whole(best.mid_price),
+            "spread": whole(best.spread),
+            "spreadBps": whole(best.spread_bps),
             "timestamp": best.at_ms,
         }
     )
@@ -185,4 +185,6 @@ def subscription(held: Subscription) -> dict[str, Any]:
 
 
 def _side(side: Side | None) -> dict[str, Any] | None:
-    return None if side is None else {"price": side.price, "size": side.size, "source": side.source}
+    if side is None:
+        return None
+    return {"price": whole(side.price), "size": whole(side.size), "source": side.source}
