@@ -5,7 +5,6 @@ nobody knows stops the start with its path: a misspelt limit must not be a limit
 """
 
 import ipaddress
-import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -16,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from marketstream.errors import ConfigurationError
 from marketstream.settings.model import Settings
+from marketstream.settings.secret import kept_secret
 from marketstream.settings.toml import first_fault, read_toml, shipped
 
 FLAGS = {
@@ -90,7 +90,7 @@ def load_settings(flags: Mapping[str, object], config: Path | None, environ: Map
     }
     settings = _settings(said)
     if settings.dev:
-        said |= _of_dev_mode(settings)
+        said |= _of_dev_mode(settings, given)
         settings = _settings(said)
     if settings.auth.secret is None and settings.auth.jwks is None:
         raise ConfigurationError("auth.secret", _NO_KEY)
@@ -169,7 +169,7 @@ def _settings(said: Said) -> Settings:
         raise ConfigurationError(path, f"{text} ({origin})") from None  # the cause would show the value
 
 
-def _of_dev_mode(settings: Settings) -> Said:
+def _of_dev_mode(settings: Settings, environ: Mapping[str, str]) -> Said:
     if not _is_loopback(settings.server.host):
         text = (
             f"dev mode gives a token to whoever asks, so it listens on loopback, not {settings.server.host}"
@@ -177,7 +177,7 @@ def _of_dev_mode(settings: Settings) -> Said:
         raise ConfigurationError("server.host", text)
     said: Said = {}
     if settings.auth.secret is None:
-        said["auth.secret"] = (secrets.token_urlsafe(48), DEV_MODE)
+        said["auth.secret"] = (kept_secret(environ), DEV_MODE)
     if not settings.feeds.specs:
         said["feeds.specs"] = (("synthetic",), DEV_MODE)
     if not settings.market.providers:
