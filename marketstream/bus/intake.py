@@ -61,18 +61,18 @@ class RedisIntake:
     async def submit(self, body: bytes) -> bytes:
         """See `ports.Intake.submit`."""
         if self._lease.held:
-            return self._desk.take(body)
+            return await self._desk.take(body)
         number = next(self._numbers)
         answered = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(PATIENCE):
                 while not await self._ask(number, body):
                     if not await self._is_led():
-                        return self._desk.take_prices(body)
+                        return await self._desk.take_prices(body)
                     # Somebody is about to judge: it has the lease and reads what was published before.
                     await asyncio.sleep(STEP)
                     if self._lease.held:
-                        return self._desk.take(body)
+                        return await self._desk.take(body)
                 return _taken(await answered)
         except (TimeoutError, RedisError, OSError) as error:
             raise UnavailableError("the process that feeds the market does not answer") from error
@@ -91,8 +91,10 @@ class RedisIntake:
             while True:
                 await self._work.wait()
                 self._work.clear()
+                asked = list(self._asked)
+                self._asked.clear()
                 self._asked_bytes = 0
-                answers = [self._judged(self._asked.popleft()) for _ in range(len(self._asked))]
+                answers = [await self._judged(each) for each in asked]
                 await self._bus.flushed()
                 for request, status, body in answers:
                     self._bus.sender.send(request.reply, intake.answer(request.number, status, body))
@@ -125,9 +127,9 @@ class RedisIntake:
         self._asked.append(request)
         self._work.set()
 
-    def _judged(self, request: Request) -> tuple[Request, int, bytes]:
+    async def _judged(self, request: Request) -> tuple[Request, int, bytes]:
         try:
-            return request, OK, self._desk.take(request.body)
+            return request, OK, await self._desk.take(request.body)
         except MarketstreamError as error:
             return request, error.status, _refusal(error)
         except Exception as error:  # noqa: BLE001  # a fault at one publication must not end the feeding of the market

@@ -4,6 +4,8 @@ Only one process judges while many share a bus, so that the time of a symbol can
 sources meet. Where there is no such process, prices can still be published as they are, quotes cannot.
 """
 
+import asyncio
+
 from marketstream.core.model import BestPrice, Quote
 from marketstream.core.symbols import SymbolRegistry
 from marketstream.engine.aggregator import Aggregator
@@ -17,6 +19,9 @@ from marketstream.wire.json import dumps
 from marketstream.wire.publication import Publication
 
 FEED = "http"
+
+SLICE = 200
+"""Items that are judged in one turn of the loop: ten thousand at once would hold everybody up."""
 
 
 class Desk:
@@ -49,10 +54,10 @@ class Desk:
         self._stats = stats
 
     async def submit(self, body: bytes) -> bytes:
-        """See `ports.Intake.submit`; never has to wait."""
-        return self.take(body)
+        """See `ports.Intake.submit`."""
+        return await self.take(body)
 
-    def take(self, body: bytes) -> bytes:
+    async def take(self, body: bytes) -> bytes:
         """Takes a publication; a bad item harms no other.
 
         Args:
@@ -64,9 +69,9 @@ class Desk:
         Raises:
             InvalidMessageError: The body is not of that shape.
         """
-        return self._judge(publication.parse(body))
+        return await self._judge(publication.parse(body))
 
-    def take_prices(self, body: bytes) -> bytes:
+    async def take_prices(self, body: bytes) -> bytes:
         """Takes a publication while nobody feeds the market.
 
         Args:
@@ -82,11 +87,13 @@ class Desk:
         batch = publication.parse(body)
         if batch.quotes:
             raise UnavailableError("quotes cannot be taken: no process of role feed or all is running")
-        return self._judge(batch)
+        return await self._judge(batch)
 
-    def _judge(self, batch: Publication) -> bytes:
+    async def _judge(self, batch: Publication) -> bytes:
         accepted, rejected = 0, []
         for index, item in batch.items(self._registry, self._clock.wall_ms()):
+            if index % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
             error = item if isinstance(item, RequestError) else self._take(item, batch.tenant)
             if error is None:
                 accepted += 1

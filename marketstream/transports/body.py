@@ -5,6 +5,8 @@ from collections.abc import Iterable
 
 from aiohttp import hdrs, web
 
+from marketstream.errors import PayloadTooLargeError
+
 LINGER = 2.0
 """Seconds in which the rest of a request is read that was answered before it was complete."""
 
@@ -28,6 +30,31 @@ def refuse(request: web.Request) -> None:
         raise web.HTTPNotImplemented(text="no transfer coding but chunked is taken")
 
 
+async def read(request: web.Request, limit: int | None = None) -> bytes:
+    """The whole body of a request.
+
+    Between two pieces of it the others have their turn: a body of tiny chunks costs more time than its bytes.
+
+    Args:
+        request: The request.
+        limit: Bytes that it may have; None for what the application takes at most.
+
+    Raises:
+        PayloadTooLargeError: It has more.
+    """
+    content, most = request.content, request.client_max_size if limit is None else limit
+    if (request.content_length or 0) > most:
+        raise PayloadTooLargeError(f"a body may have {most} bytes here")
+    whole = bytearray()
+    while not content.at_eof():
+        whole += await content.readany()
+        if len(whole) > most:
+            raise PayloadTooLargeError(f"a body may have {most} bytes here")
+        if not content.is_eof():
+            await asyncio.sleep(0)
+    return bytes(whole)
+
+
 def limit_time(request: web.Request, seconds: float) -> asyncio.TimerHandle:
     """Has whoever reads a body that is not complete in time hear of it.
 
@@ -49,6 +76,7 @@ async def settle(request: web.Request, response: web.StreamResponse) -> None:
         async with asyncio.timeout(LINGER):
             while left > 0 and not content.at_eof():
                 left -= len(await content.readany())
+                await asyncio.sleep(0)
     except (TimeoutError, ConnectionError, web.HTTPException):
         # Too slow, gone, or broken: aiohttp closes a connection whose request is not complete.
         return

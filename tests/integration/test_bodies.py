@@ -172,3 +172,30 @@ async def test_a_bomb_costs_no_more_than_its_bytes() -> None:
         assert (
             await spent("Content-Encoding: gzip, gzip", bomb) <= await spent("X-Plain: yes", bomb) * 1.5 + 0.1
         )
+
+
+async def search(server: Server, body: bytes, *lines: str) -> int:
+    """Posts a search and returns the status."""
+    head = request(
+        "/api/v1/market/search",
+        f"Authorization: Bearer {server.token()}",
+        "Connection: close",
+        *lines,
+        method="POST",
+    )
+    return (await exchange(server.port, head + body)).status
+
+
+async def test_a_body_in_the_smallest_of_chunks_is_a_body(server: Server) -> None:
+    body = b'{"query":"apple","limit":1}'
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body) + b"0\r\n\r\n"
+    assert await search(server, chunks, "Transfer-Encoding: chunked") == 200
+
+
+@pytest.mark.parametrize("how", ["Transfer-Encoding: chunked", "Content-Length: 400000"])
+async def test_a_reader_has_less_to_say_than_a_publisher(server: Server, how: str) -> None:
+    """What JSON costs is more than its bytes: a megabyte of empty lists is a third of a second."""
+    body = b"[" + b"[]," * 133_000 + b"[]]"
+    body = body.ljust(400_000)
+    framed = b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body) if "chunked" in how else body
+    assert await search(server, framed, how) == 413

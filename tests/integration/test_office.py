@@ -224,7 +224,7 @@ class Clumsy(Desk):
         self.given: list[bytes] = []
         self._bus = bus
 
-    def take(self, body: bytes) -> bytes:
+    async def take(self, body: bytes) -> bytes:
         """See `Desk.take`."""
         self.given.append(body)
         if body == b"stumble":

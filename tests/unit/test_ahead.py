@@ -49,17 +49,17 @@ async def test_a_publisher_is_told_that_its_clock_is_wrong_and_the_symbol_goes_o
 ) -> None:
     taken = desk(bench)
 
-    def take(at_ms: int) -> dict[str, Any]:
+    async def take(at_ms: int) -> dict[str, Any]:
         item = {**published(at_ms), "source": "x", "bid": 1}
-        answer: dict[str, Any] = json.loads(taken.take(json.dumps({kind: [item]}).encode()))
+        answer: dict[str, Any] = json.loads(await taken.take(json.dumps({kind: [item]}).encode()))
         return answer
 
-    refused = take(AT_MS + ahead_ms)
+    refused = await take(AT_MS + ahead_ms)
     assert refused["accepted"] == 0
     assert refused["rejected"][0]["error"].startswith("timestamp: lies ")
     assert bench.stats.rejected == {"ahead": 1}
-    assert take(AT_MS)["accepted"] == 1
-    assert take(AT_MS + EDGE_MS)["accepted"] == 1
+    assert (await take(AT_MS))["accepted"] == 1
+    assert (await take(AT_MS + EDGE_MS))["accepted"] == 1
 
 
 async def test_an_entry_of_the_stream_that_lies_ahead_is_a_bad_one(bench: Bench) -> None:

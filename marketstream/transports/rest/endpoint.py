@@ -1,7 +1,7 @@
 """What every reading endpoint does around its answer: who asks, how often, and how it is told."""
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from aiohttp import hdrs, web
 from pydantic import ValidationError
@@ -10,6 +10,7 @@ from marketstream.core.entitlements import Principal
 from marketstream.core.symbols import SymbolRegistry, normalise
 from marketstream.errors import InvalidMessageError, MarketstreamError, NotEntitledError, UnknownSymbolError
 from marketstream.transports.answer import failure
+from marketstream.transports.body import read
 from marketstream.transports.rest.guard import Guard
 from marketstream.transports.rest.meter import Meter
 from marketstream.transports.rest.reply import Body, reply, write
@@ -22,6 +23,9 @@ Answered = tuple[Shape | Body, int]
 """An answer, written already or not, and the seconds for which the client need not ask again."""
 
 Answer = Callable[[web.Request, Principal], Awaitable[Answered]]
+
+MOST_BYTES = 256 * 1024
+"""Bytes of a reader's body: a search, or a filter with every value it may have. Only publishers send more."""
 
 SHOWN = 64
 """Characters of a bad symbol that are repeated."""
@@ -104,11 +108,22 @@ async def read_body(request: web.Request, shape: type[S]) -> S:
 
     Raises:
         InvalidMessageError: It is not of that shape; its path names the field.
+        PayloadTooLargeError: It is larger than a reader's body may be.
     """
-    given = loads(await request.read())
+    return _checked(shape, await read_object(request))
+
+
+async def read_object(request: web.Request) -> dict[str, Any]:
+    """The JSON object in the body of a reader's request.
+
+    Raises:
+        InvalidMessageError: It holds none.
+        PayloadTooLargeError: It is larger than a reader's body may be.
+    """
+    given = loads(await read(request, min(MOST_BYTES, request.client_max_size)))
     if not isinstance(given, dict):
         raise InvalidMessageError("the body must be an object")
-    return _checked(shape, given)
+    return given
 
 
 def _checked(shape: type[S], given: object) -> S:

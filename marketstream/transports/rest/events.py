@@ -11,14 +11,14 @@ from marketstream.core.events.filter import Filter
 from marketstream.engine.events.desk import MAX_EVENTS
 from marketstream.engine.events.health import Health
 from marketstream.engine.events.streams import EventStreams
-from marketstream.errors import InvalidMessageError, NotFoundError
-from marketstream.transports.rest.endpoint import Answered, Endpoint
+from marketstream.errors import NotFoundError
+from marketstream.transports import body
+from marketstream.transports.rest.endpoint import Answered, Endpoint, read_object
 from marketstream.transports.rest.guard import Guard
 from marketstream.transports.rest.market import COPIES
 from marketstream.transports.rest.openapi import Operation
 from marketstream.transports.rest.schema import Shape
 from marketstream.wire import events as wire
-from marketstream.wire.json import loads
 
 PREFIX = "/api/v1/events"
 PUBLISH = "market:publish"
@@ -205,9 +205,9 @@ class Events:
     async def publish(self, request: web.Request) -> web.Response:
         """Takes events; a bad one harms no other."""
         await self._guard.require(request, PUBLISH)
-        body = await request.read()
-        with self._guard.waiting.hold(COPIES * len(body)):
-            taken = await self._streams.desk.take(body)
+        given = await body.read(request)
+        with self._guard.waiting.hold(COPIES * len(given)):
+            taken = await self._streams.desk.take(given)
         return web.Response(body=taken, content_type="application/json")
 
     async def list(self, request: web.Request, who: Principal) -> Answered:  # noqa: ARG002  # as of every endpoint
@@ -226,10 +226,7 @@ class Events:
     async def put(self, request: web.Request, who: Principal) -> Answered:
         """Makes one."""
         name = _name(request)
-        given = loads(await request.read())
-        if not isinstance(given, dict):
-            raise InvalidMessageError("the body must be a filter")
-        filter_ = wire.parse_filter(given)
+        filter_ = wire.parse_filter(await read_object(request))
         await self._streams.subscribe(who, name, filter_)
         return _body(name, filter_), 0
 

@@ -10,6 +10,7 @@ from aiohttp import web
 from pydantic import Field
 
 from marketstream.ports import Intake
+from marketstream.transports import body
 from marketstream.transports.rest.guard import Guard
 from marketstream.transports.rest.openapi import Operation
 from marketstream.transports.rest.schema import Shape
@@ -113,7 +114,7 @@ class Publishing:
     async def publish(self, request: web.Request) -> web.Response:
         """Answers {accepted, rejected: [{index, error}]}; a bad item harms no other."""
         await self._guard.require(request, SCOPE)
-        body = await request.read()
-        with self._guard.waiting.hold(COPIES * len(body)):
-            taken = await self._intake.submit(body)
+        given = await body.read(request)
+        with self._guard.waiting.hold(COPIES * len(given)):
+            taken = await self._intake.submit(given)
         return web.Response(body=taken, content_type="application/json")

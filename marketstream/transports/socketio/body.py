@@ -2,6 +2,9 @@
 
 from aiohttp import web
 
+from marketstream.errors import PayloadTooLargeError
+from marketstream.transports import body
+
 
 async def read_packets(request: web.Request, limit: int) -> list[str] | None:
     """The Engine.IO packets in the body of a request.
@@ -13,9 +16,8 @@ async def read_packets(request: web.Request, limit: int) -> list[str] | None:
     Returns:
         None when it has more. What is not UTF-8 in it is replaced: a call around that is answered.
     """
-    if (request.content_length or 0) > limit:
+    try:
+        packets = await body.read(request, limit)
+    except PayloadTooLargeError:
         return None
-    body = await request.content.read(limit + 1)
-    while len(body) <= limit and not request.content.at_eof():
-        body += await request.content.read(limit + 1 - len(body))
-    return body.decode(errors="replace").split("\x1e") if len(body) <= limit else None
+    return packets.decode(errors="replace").split("\x1e")
