@@ -122,7 +122,7 @@ def build_jobs(
         overview=overview,
         demand=node.demand,
         bus=bus,
-        clock=node.clock,
+        clock=bus.clock,
         popular=settings.market.popular,
         show=show,
         clean_up=[cache.expire] if isinstance(cache, MemoryCache) else [],
@@ -130,7 +130,7 @@ def build_jobs(
     jobs = Jobs(
         jobs=duties.jobs(),
         claims=RedisClaims(bus.client, bus.node) if isinstance(bus, RedisBus) else MemoryClaims(),
-        clock=node.clock,
+        clock=bus.clock,
         stats=node.stats,
         chance=random.random,
     )

@@ -295,8 +295,9 @@ class Execution:
             self._node.hub.send(outbox, event.lagged(held.symbol, old.missed))
         stats.discarded += outbox.forget((held.symbol,))
         lane = None
-        if old is not None and delay:
-            since = max(since, old.since)
+        if delay:
+            # Also of a client that comes back and had live prices before.
+            since = max(since, connection.since - self._bus.skew, old.since if old else 0)
         if held.mode == "every" or held.max_rate or since:
             lane = Lane(
                 held.symbol,

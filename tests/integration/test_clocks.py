@@ -11,7 +11,7 @@ from tests.conformance.watcher import watching
 from tests.support.event_api import ids, publish
 from tests.support.eventually import eventually
 from tests.support.gateways import gateways, is_ready
-from tests.support.server import Server, running_server
+from tests.support.server import JOBS, PROGRAM, Server, running_server
 from tests.support.skew import skewed
 from tests.support.valkey import Valkey
 
@@ -118,6 +118,20 @@ async def test_whoever_publishes_an_hour_ahead_is_told_and_the_symbol_is_free_at
         await eventually(lambda: [p["bestBid"]["price"] for p in client.named("price")] == [3], what="it")
 
 
+async def test_jobs_of_a_process_that_is_ahead_silence_no_channel(valkey: Valkey) -> None:
+    """Updates of a channel replace each other by their time, too."""
+    flags = ("--bus", valkey.url, "--role", "jobs")
+    async with (
+        running_server("--bus", valkey.url, "--role", "gateway") as gateway,
+        watching(gateway, gateway.token()) as client,
+    ):
+        await client.call("subscribe", {"channels": ["sentiment"]})
+        for number, program in enumerate((skewed(HOUR), PROGRAM), 1):
+            async with running_server(*flags, program=program, env=JOBS) as jobs:
+                await eventually(lambda: _run(jobs, "sentiment"), what="a run")  # awaited here
+                await eventually(lambda: len(client.named("sentiment_update")) >= number, what="an update")  # noqa: B023  # awaited here
+
+
 async def test_a_tape_of_tomorrow_is_played_as_of_now(tmp_path: Path) -> None:
     tape = tmp_path / "tape.csv"
     tomorrow = round((time.time() + 24 * HOUR) * 1000)
@@ -129,6 +143,14 @@ async def test_a_tape_of_tomorrow_is_played_as_of_now(tmp_path: Path) -> None:
         assert server.events("time_ahead")
         assert max(each["timestamp"] for each in client.named("price")) <= (time.time() + 5) * 1000
         assert (await server.publish(quotes=[_quote(0)]))["accepted"] == 1
+
+
+async def _run(server: Server, job: str) -> bool:
+    """Whether an operator can have a job done by now."""
+    headers = {"Authorization": f"Bearer {server.token(scopes=('admin',), ttl=7200)}"}
+    url = f"{server.url}/api/v1/market/jobs/{job}/run"
+    async with aiohttp.ClientSession(headers=headers) as session, session.post(url) as answer:
+        return answer.status == 202
 
 
 def _quote(ahead: float) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from marketstream.errors import ConnectionLimitError, NotEntitledError, RateLimi
 from tests.support.builders import AT_MS, Bench, Client, principal
 from tests.support.eventually import eventually
 from tests.support.places import SlowPlaces
+from tests.support.recording import RecordingTransport
 
 DELAYED = Plan("delayed", delay=10)
 LATER = Plan("later", delay=20)
@@ -158,6 +159,24 @@ async def test_from_delayed_to_live_the_price_of_now_and_the_state_come_at_once(
     assert states(client)[-2:] == [("A", "live"), ("B", "live")]
     bench.publish("A", 8)
     assert times(client) == [7, 8]
+
+
+async def test_a_stream_that_comes_back_with_a_longer_delay_gets_nothing_older_than_it_had(
+    bench: Bench,
+) -> None:
+    watcher = bench.client(principal(plan=DELAYED))
+    watcher.subscribe("A")
+    for bid in range(1, 15):
+        bench.publish("A", bid)
+        step(bench)
+    stream = bench.open(RecordingTransport(snapshots=False), "sse")
+    stream.connection.since = bench.bus.last(["A"], "acme")[0].cursor
+    bench.node.admit(stream.connection, principal(plan=DELAYED))
+    stream.subscribe("A")
+    for bid in range(15, 30):
+        bench.publish("A", bid)
+        step(bench)
+    assert stream.prices() == list(range(15, 21))
 
 
 async def test_moving_between_delays_costs_as_a_call_does(bench: Bench) -> None:

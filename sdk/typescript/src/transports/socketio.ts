@@ -77,7 +77,7 @@ class SocketIoLink implements Link {
 
   async authenticate(token: string): Promise<void> {
     this.#require(await this.#call("authenticate", { token }));
-    // The new token may cover less, which the server does not announce.
+    // The new token may cover less; what ended is asked for again, so that its callers hear why.
     const { symbols, channels } = fields(await this.#call("subscriptions", {}));
     if (!Array.isArray(symbols) || !Array.isArray(channels)) return;
     this.#synchronizer.keep(new Set([...symbols.map((entry) => fields(entry)["symbol"]), ...channels] as string[]));
