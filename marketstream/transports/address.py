@@ -41,6 +41,10 @@ class AddressReader:
                 return address if parse_address(address) is not None else peer
         return peer
 
+    def is_passed_on(self, request: web.Request) -> bool:
+        """Whether a request came through a trusted proxy that says so."""
+        return bool(_hops(request)) and self._is_trusted(_bare(request.remote or ""))
+
     def host(self, request: web.Request) -> str:
         """What the client called the server: host and port, as of `Host`."""
         if self._is_trusted(_bare(request.remote or "")):

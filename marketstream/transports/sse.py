@@ -6,6 +6,8 @@ The bytes of a price are the same for every stream and are made once. After the 
 the flusher's like any other: no task and no handler stays behind for it.
 """
 
+import random
+
 from aiohttp import HttpVersion10, HttpVersion11, web
 
 from marketstream.core import closing
@@ -19,6 +21,7 @@ from marketstream.engine.connection import Connection
 from marketstream.engine.node import Node
 from marketstream.errors import InvalidMessageError, MarketstreamError, NotEntitledError, UnavailableError
 from marketstream.transports.address import AddressReader
+from marketstream.transports.comeback import Comeback
 from marketstream.transports.credentials import Credentials
 from marketstream.transports.identifier import new_identifier
 from marketstream.transports.origin import OriginPolicy
@@ -100,6 +103,7 @@ class EventStream:
         self._origins = origins
         self._addresses = addresses
         self._retry = sse.retry(retry_ms)
+        self._comeback = Comeback(retry_ms=retry_ms, now=node.clock.now, chance=random.random)
         self._comment_interval = comment_interval
         self._lowat = lowat
 
@@ -117,8 +121,7 @@ class EventStream:
             reply = _require_taken(node.preview(principal, command))
             stream, connection = await self._open(request, principal, SseStream)
         except MarketstreamError as error:
-            node.refuse(error.code)
-            raise
+            return self._refuse(request, error)
         # Nothing is written before the head: the flusher's turn comes when this one is over.
         node.submit(
             connection, lambda: node.execute(connection, command, _unheard), len(request.query_string)
@@ -136,9 +139,22 @@ class EventStream:
                 raise NotEntitledError(f"scope {READ} is required")
             stream, _ = await self._open(request, principal, PersonalStream)
         except MarketstreamError as error:
-            self._node.refuse(error.code)
-            raise
+            return self._refuse(request, error)
         return take_over(request, stream, self._head(request, stream.dialect), lowat=self._lowat)
+
+    def _refuse(self, request: web.Request, error: MarketstreamError) -> web.Response:
+        """Return what makes the client come back.
+
+        Raises:
+            MarketstreamError: It does better with a status.
+        """
+        self._node.refuse(error.code)
+        answer = self._comeback.answer(request, self._addresses.of(request), error)
+        # A balancer has others to try when this server is going down, and knows it by the status.
+        elsewhere = self._node.draining and self._addresses.is_passed_on(request)
+        if answer is None or elsewhere:
+            raise error
+        return answer
 
     async def _verify(self, request: web.Request) -> Principal:
         if self._node.draining:

@@ -15,7 +15,7 @@ from marketstream_sdk.address import Address
 from marketstream_sdk.errors import ConnectionLostError, MarketDataError, RateLimitedError
 from marketstream_sdk.wire import REFUSALS, patience, refusal, unreachable
 
-ACCEPT = {"Accept": "text/event-stream"}
+ACCEPT = {"Accept": "text/event-stream, application/json"}
 """Headers of who asks for a stream."""
 
 NOT_TO_BE_HAD = frozenset(

@@ -3,6 +3,9 @@
 import { TransportError } from "../core/errors.js";
 import { fields, parseError } from "../core/message.js";
 
+/** What is taken where a stream is asked for: who takes nothing but a stream is not told the status of an error. */
+export const STREAM_OR_ERROR = "text/event-stream, application/json";
+
 /** Why an answer is not what was asked for: the server's word where it gave one. */
 export async function refusalOf(response: Response): Promise<TransportError> {
   const body: unknown = await response.json().catch(() => undefined);

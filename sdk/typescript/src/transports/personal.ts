@@ -2,7 +2,7 @@ import { TransportError } from "../core/errors.js";
 import { fields } from "../core/message.js";
 import type { StreamEvent } from "../core/eventstream.js";
 import type { EventLink } from "../transport.js";
-import { parseJson, refusalOf } from "./answer.js";
+import { parseJson, refusalOf, STREAM_OR_ERROR } from "./answer.js";
 
 /** What is read of a stream. */
 export type Body = ReadableStreamDefaultReader<Uint8Array>;
@@ -70,7 +70,7 @@ export class PersonalStream implements EventLink {
   /** Opens a stream and lets it take the place of the one there is. */
   async #open(): Promise<unknown> {
     const abort = new AbortController();
-    const response = await this.#send("/stream", { headers: { Accept: "text/event-stream" } }, abort);
+    const response = await this.#send("/stream", { headers: { Accept: STREAM_OR_ERROR } }, abort);
     if (!response.ok || !response.body) return this.#answer(response);
     this.#drop();
     if (this.#door.closed) throw abandoned(abort);

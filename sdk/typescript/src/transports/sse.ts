@@ -5,7 +5,7 @@ import { Pump } from "../core/pump.js";
 import { stronger } from "../core/reconcile.js";
 import { pause } from "../core/timer.js";
 import type { Link, OpenRequest, Transport } from "../transport.js";
-import { parseJson, refusalOf } from "./answer.js";
+import { parseJson, refusalOf, STREAM_OR_ERROR } from "./answer.js";
 import type { Body, Door, PersonalStream } from "./personal.js";
 
 /** How server-sent events are read. */
@@ -159,7 +159,7 @@ class SseLink implements Link, Door {
 
   /** The body of a new stream; undefined when none of the symbols is possible. */
   async #openBody(target: Target, lastId: string | undefined, abort: AbortController): Promise<Body | undefined> {
-    const headers = { Accept: "text/event-stream", ...(lastId && { "Last-Event-ID": lastId }) };
+    const headers = { Accept: STREAM_OR_ERROR, ...(lastId && { "Last-Event-ID": lastId }) };
     const response = await this.send(streamPath(target), { headers }, abort);
     if (response.ok && response.body) return response.body.getReader();
     const refusal = await refusalOf(response);
