@@ -8,6 +8,8 @@ PYTHON ?= python3
 PORT ?= 8080
 FEED ?=
 ARGS ?=
+FUZZ_SECONDS ?= 60
+TARGETS ?=
 SECONDS ?= 600
 SEED ?=
 
@@ -35,7 +37,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -p no:benchmark
 # The tests find the Node of the virtual environment, where there is one, before any other.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help run page wheel setup test test-all test-node chaos bench lint format types imports check clean
+.PHONY: help run page wheel setup test test-all fuzz test-node chaos bench lint format types imports check clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -66,6 +68,13 @@ test-node: $(SDK_TS_READY) $(PAGE_TEST_READY) ## check the types of the TypeScri
 
 chaos: $(DEV_READY) $(NODE_READY) ## hurt a whole system at random and hold it to its promises (SECONDS=600, SEED=)
 	@CHAOS_SECONDS=$(SECONDS) CHAOS_SEED=$(SEED) $(BIN)/python -m pytest tests/chaos -p no:benchmark -s $(ARGS)
+
+fuzz: $(DEV_READY) ## let atheris try every parser of outside bytes (FUZZ_SECONDS= each, TARGETS= some of them)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group fuzz
+	@for target in $(or $(TARGETS),$$($(BIN)/python -c 'from tests.fuzz.targets import TARGETS; print(*TARGETS)')); do \
+		echo "fuzz: $$target for $(FUZZ_SECONDS) s"; \
+		$(BIN)/python -m tests.fuzz.run $$target -max_total_time=$(FUZZ_SECONDS) -verbosity=0; \
+	done
 
 bench: $(DEV_READY) $(NODE_READY) $(SDK_TS_BUILT) ## measure; nothing here passes or fails
 	@$(BIN)/python -m pytest tests/benchmarks --benchmark-only $(ARGS)
