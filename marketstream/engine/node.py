@@ -229,6 +229,9 @@ class Node:
         self.unadmitted.remove(connection)
         session = connection.session
         if session is None:
+            if not connection.outbox.dirty:
+                # Each would keep the other until the collector comes by; a flood leaves thousands.
+                del connection.outbox.owner
             return
         principal, outbox = session.principal, connection.outbox
         for symbol in session.subscriptions:
@@ -349,8 +352,9 @@ class Node:
         return count
 
     def send(self, connection: Connection, frame: Frame) -> None:
-        """Gives one client a message of its own."""
-        self.hub.send(connection.outbox, frame)
+        """Gives one client a message of its own; one that is gone gets none."""
+        if not connection.closed:
+            self.hub.send(connection.outbox, frame)
 
     def settle(self) -> None:
         """Closes clients that had no room for a message, and sees to it that the rest is written."""

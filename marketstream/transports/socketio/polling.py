@@ -67,10 +67,15 @@ class PollingSink:
         self._closed = True
         self.release()
         if self._rest:
-            asyncio.get_running_loop().call_later(LAST_WORDS, self._on_close)
+            asyncio.get_running_loop().call_later(LAST_WORDS, self._end)
         else:
             # With nothing left to say the next poll must not wait for it.
-            self._on_close()
+            self._end()
+
+    def _end(self) -> None:
+        """Let go of the session: each would keep the other until the collector comes by."""
+        on_close, self._on_close = self._on_close, _ignore
+        on_close()
 
     def move(self) -> list[bytes]:
         """Ends polling for good, because the client goes on elsewhere.
@@ -97,7 +102,7 @@ class PollingSink:
             await self._wait(node, connection, patience)
         packets, self._rest = self._rest[:PACKETS], self._rest[PACKETS:]
         if self._closed and not self._rest:
-            self._on_close()
+            self._end()
         return wire.SEPARATOR.join(packets) or wire.NOOP.body
 
     async def _wait(self, node: Node, connection: Connection, patience: float) -> None:
@@ -114,3 +119,7 @@ class PollingSink:
             self._poll = None
             if connection.sink is self:
                 node.pause(connection)
+
+
+def _ignore() -> None:
+    """Nobody is left to be told."""
