@@ -80,8 +80,13 @@ class Heartbeat:
             return False
         backlog = connection.sink.backlog()
         if backlog < connection.blocked_bytes:
-            # Slow, but not stuck: the transport moved some bytes since the last look.
-            connection.blocked_bytes, connection.blocked_since = backlog, now
+            # Slow, but not stuck: the client took some bytes since the last look.
+            connection.blocked_since = now
+            if connection.sink.keeps:
+                # While it reads an answer it asks for none: this is how it is heard.
+                connection.heard_at = now
+        # It may also have grown: an answer is written behind what was said of it.
+        connection.blocked_bytes = backlog
         return now - connection.blocked_since >= self._node.delivery.slow_timeout
 
     def _warn(self, connection: Connection, now: float) -> None:

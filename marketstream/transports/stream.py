@@ -19,6 +19,7 @@ from marketstream.core.entitlements import Principal
 from marketstream.engine.connection import Connection
 from marketstream.engine.node import Node
 from marketstream.errors import UnavailableError
+from marketstream.transports.unsent import unsent
 
 NOTSENT_LOWAT = 16 * 1024
 """Bytes the kernel may hold unsent: more would be prices that grow old where nothing can replace them."""
@@ -82,8 +83,8 @@ class Stream(asyncio.Protocol):
             sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, lowat)
 
     def backlog(self) -> int:
-        """Bytes the transport holds."""
-        return self._transport.get_write_buffer_size() if self._transport is not None else 0
+        """Bytes that the client has not taken."""
+        return unsent(self._transport)
 
     @property
     def stuck(self) -> bool:

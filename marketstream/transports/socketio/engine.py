@@ -326,7 +326,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
             return self._refuse(request, BAD_REQUEST, "two polls at the same time")
         # A client that is about to move waits for its last poll to end before it does.
         patience = PROBE_POLL if socket.probing else self.ping_interval + self.ping_timeout
-        body = await sink.poll(self.node, socket.connection, patience)
+        body = await sink.poll(self.node, socket.connection, patience, request.transport)
         return self._packets(body)
 
     def _upgrade(self, request: web.Request, socket: EngineSocket) -> web.StreamResponse:

@@ -13,6 +13,7 @@ from marketstream.core.frame import Frame
 from marketstream.engine.connection import Connection
 from marketstream.engine.node import Node
 from marketstream.transports.stream import LAST_WORDS
+from marketstream.transports.unsent import unsent
 from marketstream.wire import socketio as wire
 from marketstream.wire.dialect import Dialect
 
@@ -42,6 +43,7 @@ class PollingSink:
         self._poll: asyncio.Future[None] | None = None
         self._rest: list[bytes] = []
         self._closed = False
+        self._answered_on: asyncio.Transport | None = None
 
     def write(self, data: bytes) -> None:
         """Hands packets to the poll that waits, or to the next ones."""
@@ -55,8 +57,8 @@ class PollingSink:
             self._poll.set_result(None)
 
     def backlog(self) -> int:
-        """Bytes that no poll has taken yet."""
-        return sum(map(len, self._rest))
+        """Bytes that no poll has taken yet, or that are on their way to the client as an answer."""
+        return sum(map(len, self._rest)) + unsent(self._answered_on)
 
     def close(self, reason: CloseReason) -> None:  # noqa: ARG002  # a poll cannot be told why
         """Ends the session, after its last words; the poll after them is refused.
@@ -92,12 +94,25 @@ class PollingSink:
         """Whether a poll waits."""
         return self._poll is not None
 
-    async def poll(self, node: Node, connection: Connection, patience: float) -> bytes:
+    async def poll(
+        self,
+        node: Node,
+        connection: Connection,
+        patience: float,
+        transport: asyncio.Transport | None = None,
+    ) -> bytes:
         """Waits for something to send.
+
+        Args:
+            node: The engine.
+            connection: Whose poll it is.
+            patience: Seconds it may wait.
+            transport: Where the answer goes.
 
         Returns:
             Packets for the answer; a lone NOOP when nothing came in time.
         """
+        self._answered_on = transport
         if not self._rest:
             await self._wait(node, connection, patience)
         packets, self._rest = self._rest[:PACKETS], self._rest[PACKETS:]
