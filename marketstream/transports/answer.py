@@ -160,8 +160,11 @@ class Answers:
         response.headers[hdrs.SERVER] = SERVER
         for name, value in self._origins.headers(request):
             before = response.headers.get(name, value)
-            # Some handlers have said it already; `Vary` names everything that matters.
-            response.headers[name] = value if before == value else f"{before}, {value}"
+            # Some handlers have said it already; `Vary` names everything that matters, once.
+            if before == value:
+                response.headers[name] = value
+            elif value not in before.split(", "):
+                response.headers[name] = f"{before}, {value}"
 
     def _translate(self, refusal: web.HTTPException) -> web.Response:
         if (status := str(refusal.status)) not in self._refused:

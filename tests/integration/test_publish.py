@@ -339,7 +339,7 @@ async def test_a_listed_page_passes_its_preflight_and_another_does_not(
                 assert {"authorization", "content-type", "last-event-id"} <= {
                     n.strip() for n in names.split(",")
                 }
-                assert answer.headers["Vary"] == "Origin"
+                assert answer.headers["Vary"].split(", ").count("Origin") == 1
 
 
 async def test_a_page_can_read_errors_too(http: aiohttp.ClientSession) -> None:
