@@ -80,13 +80,14 @@ class Inquiry:
         self._sleep = sleep
         self._listed = frozenset(listed)
         self._known: Memo[str, None] = Memo(MOST_REMEMBERED)
-        # Provider, kind and symbol, until when it is not asked again.
-        self._lacking: Memo[tuple[str, str, str], float] = Memo(MOST_REMEMBERED)
+        # Provider and question, until when it is not asked that again.
+        self._lacking: Memo[tuple[str, str], float] = Memo(MOST_REMEMBERED)
         self._said: dict[str, float] = {}
 
     async def find(
         self,
         kind: str,
+        key: str,
         about: str,
         ask: Callable[[Provider], Coroutine[None, None, T]],
         who: Principal | None,
@@ -95,6 +96,7 @@ class Inquiry:
 
         Args:
             kind: What is asked: one of what providers offer.
+            key: Name of the question: a symbol without candles of today may have some of a year.
             about: The symbol, or the words of a search.
             ask: Asks one of them.
             who: Who wants to know; None: the server itself.
@@ -115,7 +117,7 @@ class Inquiry:
         while isinstance(step, Ask):
             if step.delay:
                 await self._sleep(step.delay)
-            began, place = self._clock.now(), (step.provider, kind, about)
+            began, place = self._clock.now(), (step.provider, key)
             try:
                 if self._lacking.get(place, -math.inf) > began:
                     raise UnknownSymbolError(about)  # noqa: TRY301  # as it would say itself

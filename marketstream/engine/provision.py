@@ -259,7 +259,7 @@ class Provision:
         who: Principal | None = None,
     ) -> Provided[T]:
         async def find() -> Provided[T]:
-            value, source, tries = await self._inquiry.find(shelf.kind, about, ask, who)
+            value, source, tries = await self._inquiry.find(shelf.kind, key, about, ask, who)
             return Provided(value, source, self._clock.wall_ms(), tries)
 
         user = None if who is None else (who.tenant, who.user)

@@ -59,5 +59,5 @@ async def test_one_user_who_makes_names_up_leaves_the_day_to_the_others() -> Non
             await statuses(server, made_up[1000 + number * 30 : 1030 + number * 30], f"u{number}", "pro")
         # The first question about the one that is known was about one that was not.
         assert len(vendors.asked) == PER_DAY // 2 - 1
-        assert await statuses(server, ["KNOWN"], "honest", "pro", "historical") == [200]
+        assert await statuses(server, ["KNOWN?period=max"], "honest", "pro", "historical") == [200]
         assert len(vendors.asked) == PER_DAY // 2

@@ -105,6 +105,14 @@ async def test_a_provider_that_does_not_have_a_symbol_is_not_asked_again_though_
     assert len(reader["yahoo"].asked) == 2
 
 
+async def test_a_symbol_without_candles_of_a_day_may_have_some_of_a_year() -> None:
+    reader = Reader("yahoo")
+    reader.script("yahoo", unknown(), None)
+    with pytest.raises(UnknownSymbolError):
+        await reader.provision.historical("AAPL", "1d", "1m", ANN)
+    assert (await reader.provision.historical("AAPL", "1y", "1d", ANN)).value.candles
+
+
 async def test_a_spent_share_is_counted_each_time_and_said_once_a_minute() -> None:
     reader = Reader("yahoo")
     reader.script("yahoo", spent())
