@@ -66,8 +66,10 @@ async function open(browser, { at = "", fakeTime = false, ...options } = {}) {
       return stroke.apply(this, path);
     };
     new PerformanceObserver((list) => {
+      // A number at the right of its place begins further left when it has a digit more: that moves nothing else.
+      const grown = ({ node, previousRect, currentRect }) => node?.nodeType === Node.TEXT_NODE && previousRect.right === currentRect.right;
       const moved = ({ node, previousRect: { x, y }, currentRect: now }) => `${node?.parentElement?.className} ${node?.className ?? node?.nodeName}: ${x}, ${y} to ${now.x}, ${now.y}`;
-      for (const { hadRecentInput, sources } of list.getEntries()) if (!hadRecentInput) window.shifts.push(...sources.map(moved));
+      for (const { hadRecentInput, sources } of list.getEntries()) if (!hadRecentInput) window.shifts.push(...sources.filter((source) => !grown(source)).map(moved));
     }).observe({ type: "layout-shift", buffered: true });
     document.addEventListener("DOMContentLoaded", () => {
       const note = () => window.states.push(document.querySelector(".status").textContent.trim());
