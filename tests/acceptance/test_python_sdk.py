@@ -5,7 +5,6 @@ Waits between attempts are a twentieth of what users have; everything else is as
 
 import asyncio
 import os
-import random
 import signal
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -28,16 +27,15 @@ from marketstream_sdk import (
     SyncMarketDataClient,
     UnsupportedError,
 )
-from marketstream_sdk.link import Pace
 from tests.conformance.market import new_symbol, price
 from tests.support.eventually import eventually, scaled
 from tests.support.proxy import proxy
+from tests.support.returning import QUICK, RETURNING
 from tests.support.server import JOBS, Server, free_port, running_server
 
 Way = Literal["socketio", "sse"]
 
 SECRET = "a secret that outlives a server, as in production"
-QUICK = Pace(sleep=lambda seconds: asyncio.sleep(seconds / 20), chance=random.random)
 
 # Half-open connections are noticed within three seconds, and the end of a token is told a second before. The
 # server looks once a second who is to be pinged.
@@ -70,7 +68,7 @@ class Watcher:
         self.states: list[State] = []
         self.steps: list[StreamStatus] = []
         self.errors: list[MarketDataError] = []
-        self.client = MarketDataClient(url, token=token, transport=way, pace=QUICK, **options)
+        self.client = MarketDataClient(url, token=token, transport=way, **(RETURNING | options))
         self.client.on_state(self._note)
         self.client.on_error(self.errors.append)
 

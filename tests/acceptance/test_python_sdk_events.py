@@ -1,7 +1,6 @@
 """Events by the Python SDK, against real server processes that are killed and forget what they held."""
 
 import asyncio
-import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Literal
@@ -18,15 +17,14 @@ from marketstream_sdk import (
     State,
     SyncMarketDataClient,
 )
-from marketstream_sdk.link import Pace
 from tests.conformance.market import new_symbol, price
 from tests.support.eventually import eventually, scaled
+from tests.support.returning import RETURNING
 from tests.support.server import UNLIMITED, Server, free_port, running_server
 
 Way = Literal["socketio", "sse"]
 
 SECRET = "a secret that outlives a server, as in production"
-QUICK = Pace(sleep=lambda seconds: asyncio.sleep(seconds / 20), chance=random.random)
 
 IMPATIENT = {"MARKETSTREAM_DELIVERY__TOKEN_WARNING": "1.5"}
 
@@ -63,8 +61,8 @@ def ids(events: list[MarketEvent]) -> list[str]:
 @asynccontextmanager
 async def client_of(server: Server, way: Way, **options: Any) -> AsyncIterator[MarketDataClient]:
     """A client that is connected."""
-    options = {"token": server.token()} | options
-    async with MarketDataClient(server.url, transport=way, pace=QUICK, **options) as client:
+    options = RETURNING | {"token": server.token()} | options
+    async with MarketDataClient(server.url, transport=way, **options) as client:
         yield client
 
 
