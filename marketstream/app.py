@@ -20,6 +20,7 @@ from marketstream.bus.presence import Presence
 from marketstream.bus.redis import RedisBus
 from marketstream.bus.url import build_bus
 from marketstream.cache.redis import RedisCache
+from marketstream.core.backlog import Backlog
 from marketstream.engine.aggregator import Aggregator
 from marketstream.engine.ahead import Ahead
 from marketstream.engine.delivery import Delivery
@@ -36,7 +37,7 @@ from marketstream.feeds.spec import build_feed
 from marketstream.listening import LOOPS, listen, url
 from marketstream.observability.clock import SystemClock
 from marketstream.observability.metrics import build_registry
-from marketstream.ports import Backlog, Feed, Intake, Lease
+from marketstream.ports import Feed, Intake, Lease
 from marketstream.reload import Reload, Reread
 from marketstream.security.jwt import TokenVerifier, sign_token
 from marketstream.settings import Settings, load_plans, load_registry
@@ -109,7 +110,7 @@ class Server:
             issuer=auth.issuer,
             leeway=auth.leeway,
         )
-        self._bus = build_bus(settings.bus.url, clock=self._clock)
+        self._bus = build_bus(settings.bus.url, clock=self._clock, stale_after=settings.feeds.stale_after)
         self._presence = (
             Presence(bus=self._bus, clock=self._clock) if isinstance(self._bus, RedisBus) else None
         )
@@ -273,10 +274,13 @@ class Server:
         """Who feeds the market, and where publications go because of it."""
         if not isinstance(self._bus, RedisBus):
             return MemoryLease(), desk
-        lease = RedisLease(self._bus)
+        lease = RedisLease(self._bus, resumed=self.aggregator.resume)
         intake = RedisIntake(bus=self._bus, lease=lease, desk=desk)
         self._market.add_work(intake.judge)
         return lease, intake
+
+    def _backlog(self) -> Backlog:
+        return self._bus.backlog if isinstance(self._bus, RedisBus) else Backlog()
 
     def _register_feeds(self) -> None:
         for spec in self._settings.feeds.specs:
@@ -308,10 +312,16 @@ class Server:
             events=self._events,
             supervisor=self._supervisor,
             bus_connected=lambda: self._bus.connected,
-            backlog=lambda: self._bus.backlog if isinstance(self._bus, RedisBus) else Backlog(),
+            backlog=self._backlog,
             feeding=lambda: self._lease.held,
         )
-        Health(node=self.node, bus=self._bus, supervisor=self._supervisor, figures=figures).attach(app)
+        Health(
+            node=self.node,
+            bus=self._bus,
+            supervisor=self._supervisor,
+            backlog=self._backlog,
+            figures=figures,
+        ).attach(app)
         if self._role != "feed":
             self._reading = wiring.attach_reading(
                 app,

@@ -82,21 +82,6 @@ class Bus(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """What became of frames that could not travel at once.
-
-    Attributes:
-        waiting: Frames that wait to be published.
-        lost: Frames that found no room and that no newer one replaced.
-        late: Frames that were left out because a newer one of their key was there already.
-    """
-
-    waiting: int = 0
-    lost: int = 0
-    late: int = 0
-
-
 class Relay(Protocol):
     """Carries python-socketio's own messages between processes; each arrives at most once, in order."""
 

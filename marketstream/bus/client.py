@@ -13,7 +13,17 @@ from typing import Any, ClassVar
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
-from redis.exceptions import NoScriptError
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MasterDownError,
+    MovedError,
+    NoScriptError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from marketstream.bus.listener import Listener
 from marketstream.bus.reply import reply
@@ -28,6 +38,8 @@ calls fails for want of one.
 """
 
 Word = str | bytes | int
+
+_OF_CLUSTERS = (AskError, ClusterDownError, MasterDownError, MovedError, TryAgainError)
 
 Call = tuple[Sequence[str], Sequence[Word]]
 """KEYS and ARGV of a script; in a cluster the keys are of one slot."""
@@ -97,6 +109,26 @@ class Client(ABC):
         async with self._turns:
             found: Any = await reply(self._redis.pubsub_numsub(*channels))
         return dict(found)
+
+    async def refuses(self, error: RedisError) -> bool:
+        """Whether Redis is there, and only does not take what was to be written.
+
+        It may have no memory left, be read-only, or let all writes wait, so that they time out and reads do
+        not.
+
+        Args:
+            error: What a write ended with.
+        """
+        if isinstance(error, ResponseError):
+            return not isinstance(error, _OF_CLUSTERS)
+        if not isinstance(error, RedisTimeoutError):
+            return False
+        try:
+            # One key on every node that could have been meant.
+            await self.ask([("EXISTS", keys.pulse(shard)) for shard in range(keys.SHARDS)])
+        except (RedisError, OSError):
+            return False
+        return True
 
     async def _ask(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
         async with self._turns, self._redis.pipeline(transaction=False) as pipe:

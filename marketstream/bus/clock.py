@@ -8,7 +8,10 @@ from marketstream.bus.client import Client, Script
 from marketstream.ports import Clock
 from marketstream.wire import keys
 
-_TIME = Script("local t = redis.call('TIME') return t[1] * 1000 + math.floor(t[2] / 1000)")
+_TIME = Script("""#!lua flags=no-writes
+local t = redis.call('TIME')
+return t[1] * 1000 + math.floor(t[2] / 1000)
+""")
 
 
 class BusClock:
@@ -39,8 +42,12 @@ class BusClock:
         Raises:
             RedisError, OSError: It does not answer.
         """
-        # With a key, so that a cluster knows which node to ask; their clocks are close together.
-        (at_ms,) = await client.evaluate(_TIME, [([keys.LEASE], [])])
+        if client.sharded:
+            # With a key, so that a cluster knows which node to ask; their clocks are close together.
+            (at_ms,) = await client.evaluate(_TIME, [([keys.LEASE], [])])
+        else:
+            ((seconds, micros),) = await client.ask([("TIME",)])
+            at_ms = int(seconds) * 1000 + int(micros) // 1000
         self._origin_ms = int(at_ms) - self._own.now() * 1000
 
 

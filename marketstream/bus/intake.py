@@ -25,6 +25,9 @@ log = structlog.get_logger(__name__)
 PATIENCE = 3.0
 """Seconds that an answer may take."""
 
+LOOK = 0.25
+"""Seconds between two looks whether it is this process that feeds by now, while an answer is awaited."""
+
 STEP = 0.02
 """Seconds between two attempts to be heard."""
 
@@ -73,7 +76,12 @@ class RedisIntake:
                     await asyncio.sleep(STEP)
                     if self._lease.held:
                         return await self._desk.take(body)
-                return _taken(await answered)
+                while not answered.done():
+                    await asyncio.wait([answered], timeout=LOOK)
+                    if not answered.done() and self._lease.held:
+                        # Nobody may have heard it: in a cluster that cannot be told.
+                        return await self._desk.take(body)
+                return _taken(answered.result())
         except (TimeoutError, RedisError, OSError) as error:
             raise UnavailableError("the process that feeds the market does not answer") from error
         finally:

@@ -15,6 +15,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from marketstream.bus.client import Call, Script
+from marketstream.bus.pulse import Pulse
 from marketstream.bus.redis import RedisBus
 from marketstream.bus.sender import LUA
 from marketstream.core.frame import Frame
@@ -49,9 +50,14 @@ class RedisLease:
     Args:
         bus: Whose Redis it is, and what must be published in the name of the term.
         shards: Number of shards.
+        resumed: Called when others had given this process up as the one that feeds, and it goes on feeding.
     """
 
-    def __init__(self, bus: RedisBus, shards: int = keys.SHARDS) -> None:
+    def __init__(
+        self, bus: RedisBus, shards: int = keys.SHARDS, resumed: Callable[[], None] = lambda: None
+    ) -> None:
+        self._pulse = Pulse(bus.client, bus.clock, shards, bus.pulse.patience)
+        self._resumed = resumed
         self._bus = bus
         self._client = bus.client
         self._shards = shards
@@ -104,6 +110,7 @@ class RedisLease:
                 log.warning("bus_read_failed", error=repr(error))
                 await asyncio.sleep(STEP)
         self._serving = True
+        self._pulse.begin()
         await duty(heritage)
 
     async def _ask(self) -> bool:
@@ -138,6 +145,7 @@ class RedisLease:
             if not term:
                 return False
             if term == self._term and not self._bus.sender.barred:
+                await self._beat()
                 return True
             # Redis lost its memory, and nobody was faster: this term is a new one with the same holder.
             if not await self._close_to_others(term):
@@ -147,6 +155,10 @@ class RedisLease:
         self._term = term
         self._bus.sender.begin(term)
         return True
+
+    async def _beat(self) -> None:
+        if self._serving and await self._pulse.beat(self._term):
+            self._resumed()
 
     async def _call_take(self, term: str) -> str:
         call: Call = ([keys.LEASE, keys.TERM], [self._bus.node, term, TTL_MS])

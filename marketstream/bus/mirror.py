@@ -1,10 +1,11 @@
 """What this process was told of everything it watches: the newest frame of each key and tenant.
 
 It decides whether a frame is news, answers for Redis where it can, and knows what is in doubt while Redis
-is away. Its size follows what is watched here. It does no input or output.
+is away, or nobody feeds the market. Its size follows what is watched here. It does no input or output.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Literal
 
 from marketstream.core.frame import Frame
 from marketstream.core.model import Status
@@ -12,6 +13,12 @@ from marketstream.wire import event, keys
 
 Field = tuple[str | None, str]
 """Tenant (None: everybody) and key."""
+
+Reason = Literal["bus_lost", "no_feed"]
+"""Why nobody can say how fresh a price is."""
+
+BUS_LOST: Reason = "bus_lost"
+NO_FEED: Reason = "no_feed"
 
 
 def fields(name_keys: Iterable[str], tenant: str) -> list[Field]:
@@ -47,7 +54,7 @@ class Mirror:
 
     def __init__(self) -> None:
         self._watched: dict[str, Watched] = {}
-        self._doubt: dict[str, Frame] = {}
+        self._doubt: dict[str, _Doubt] = {}
 
     def __contains__(self, name: object) -> bool:
         return name in self._watched
@@ -127,15 +134,36 @@ class Mirror:
 
     # Doubt
 
-    def doubt(self, names: Iterable[str], at_ms: int) -> list[Frame]:
-        """Notes that nothing is known of some names from now on.
+    def doubt(self, names: Iterable[str], at_ms: int, reason: Reason) -> list[Frame]:
+        """Notes that nobody can say how fresh some names are from now on.
 
         Returns:
-            What their members must be told: each is stale; nothing for what was in doubt before.
+            What their members must be told: each is stale, and why; nothing for what was in doubt before,
+            unless it was for a lesser reason.
         """
-        fresh = [name for name in names if name not in self._doubt]
-        self._doubt.update((name, event.status(Status(name, "stale", None, at_ms))) for name in fresh)
-        return [self._doubt[name] for name in fresh]
+        said = []
+        for name in names:
+            known = self._doubt.get(name)
+            if known is None or (known.reason, reason) == (BUS_LOST, NO_FEED):
+                doubt = self._doubt[name] = _Doubt(name, reason, known.since_ms if known else at_ms)
+                said.append(doubt.frame)
+        return said
+
+    def flow(self, name: str) -> None:
+        """Notes that a frame of a name in doubt was published."""
+        self._doubt[name].flows = True
+
+    def may_trust(self, name: str) -> bool:
+        """Whether the doubt of a name may end once its shard is fed.
+
+        What was said to be live while nobody fed must first be heard of again. That a market is closed, or a
+        source silent, holds until something else is said.
+        """
+        doubt = self._doubt[name]
+        if doubt.reason == BUS_LOST or doubt.flows:
+            return True
+        state = self.get((None, event.status_key(name)))
+        return state is not None and not event.is_live(state)
 
     def trust(self, names: Iterable[str], at_ms: int) -> list[Frame]:
         """Ends the doubt of some names.
@@ -160,8 +188,27 @@ class Mirror:
 
     def doubt_of(self, key: str) -> Frame | None:
         """What to say of a state that is in doubt; None when it is not, or the key is no state's."""
-        frame = self._doubt.get(keys.subject(key)) if self._doubt else None
-        return frame if frame is not None and frame.key == key else None
+        doubt = self._doubt.get(keys.subject(key)) if self._doubt else None
+        return doubt.frame if doubt is not None and doubt.frame.key == key else None
+
+
+class _Doubt:
+    """Why a name is in doubt.
+
+    Attributes:
+        reason: The reason.
+        since_ms: Epoch milliseconds.
+        frame: What its members are told.
+        flows: Whether a frame of it was published since.
+    """
+
+    __slots__ = ("flows", "frame", "reason", "since_ms")
+
+    def __init__(self, name: str, reason: Reason, since_ms: int) -> None:
+        self.reason = reason
+        self.since_ms = since_ms
+        self.frame = event.status(Status(name, "stale", None, since_ms, reason))
+        self.flows = False
 
 
 def stamp_order(frames: Sequence[Frame]) -> list[Frame]:

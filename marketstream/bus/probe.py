@@ -6,6 +6,8 @@ two seconds a word is published on each road, and must come back.
 
 import asyncio
 
+from redis.exceptions import RedisError
+
 from marketstream.bus.client import Client
 from marketstream.bus.clock import BusClock
 from marketstream.errors import BusError
@@ -57,8 +59,14 @@ class Probe:
             self._returned.clear()
             await self._clock.read(self._client)
             self._silent = set(self._channels)
-            for channel in self._channels:
-                await self._client.publish(channel, b"")
+            try:
+                for channel in self._channels:
+                    await self._client.publish(channel, b"")
+            except RedisError as error:
+                if not await self._client.refuses(error):
+                    raise
+                # Nothing can be said: prices do not travel either, and whoever feeds gives no sign of life.
+                continue
             try:
                 async with asyncio.timeout(PATIENCE):
                     await self._returned.wait()

@@ -18,16 +18,19 @@ import structlog
 
 from marketstream.bus.client import Client
 from marketstream.bus.clock import BusClock
+from marketstream.bus.freshness import Freshness
 from marketstream.bus.listener import Listener
-from marketstream.bus.mirror import Field, Mirror, best, fields, stamp_order
+from marketstream.bus.mirror import Field, Mirror, best, fields
 from marketstream.bus.probe import Probe
+from marketstream.bus.pulse import PulseWatch
 from marketstream.bus.reply import first_reason
 from marketstream.bus.sender import Sender
 from marketstream.bus.values import Reader, fetch
+from marketstream.core.backlog import Backlog
 from marketstream.core.backoff import Backoff
 from marketstream.core.frame import Frame
 from marketstream.errors import BusError, InvalidMessageError
-from marketstream.ports import Backlog, Bus, Clock, Relay
+from marketstream.ports import Bus, Clock, Relay
 from marketstream.wire import envelope, keys
 
 log = structlog.get_logger(__name__)
@@ -37,6 +40,12 @@ STEPS = (0.05, 0.25, 0.5, 1.0, 2.0, 4.0)
 
 PATIENCE = 3.0
 """Seconds Redis may take to answer."""
+
+LOOK = 1.0
+"""Seconds between two looks for a sign of life of whoever feeds the market."""
+
+LEAST = 0.05
+"""Seconds between two of them at least, however much is published."""
 
 SKEW = 1_000_000
 """Microseconds by which the clocks of two nodes of a cluster may differ."""
@@ -49,15 +58,19 @@ class RedisBus:
         client: Speaks to Redis; its time-outs should be `PATIENCE`.
         clock: Time.
         shards: Number of shards; the same in every process.
+        patience: Seconds without a sign of life after which nobody feeds the market.
 
     Attributes:
         client: Commands go through it.
         clock: Redis' time.
         node: Name of this process among those that share Redis.
         sender: What goes out.
+        pulse: Whether somebody feeds the market.
     """
 
-    def __init__(self, *, client: Client, clock: Clock, shards: int = keys.SHARDS) -> None:
+    def __init__(
+        self, *, client: Client, clock: Clock, shards: int = keys.SHARDS, patience: float = 24.0
+    ) -> None:
         self.client = client
         self._clock = clock
         self.clock = BusClock(clock)
@@ -75,9 +88,10 @@ class RedisBus:
         self.node = secrets.token_hex(8)
         self._ears: dict[str, Callable[[bytes], None]] = {keys.RELAY: _ignore}
         self._probe = Probe(client, self.clock)
+        self.pulse = PulseWatch(client, clock, shards, patience)
+        self._freshness = Freshness(self._mirror, self.pulse, clock, self._shard)
         self._gaps: set[int] = set()
         self._gap = asyncio.Event()
-        self._receive: Callable[[Sequence[Frame]], None] = _ignore
         self._on_found: list[Callable[[], None]] = []
 
     @property
@@ -93,11 +107,12 @@ class RedisBus:
     @property
     def backlog(self) -> Backlog:
         """What waits to be published, and what never was."""
-        return Backlog(waiting=len(self.sender), lost=self.sender.lost, late=self.sender.late)
+        sender = self.sender
+        return Backlog(len(sender), sender.lost, sender.late, sender.refused, len(self.pulse.silent))
 
     def attach(self, receive: Callable[[Sequence[Frame]], None]) -> None:
         """Names the one receiver in this process."""
-        self._receive = receive
+        self._freshness.receive = receive
 
     def publish(self, frames: Sequence[Frame]) -> None:
         """Puts frames into the queue; what finds no room and is not replaced is counted and told."""
@@ -115,9 +130,8 @@ class RedisBus:
         """Listens to the shard of a symbol or channel."""
         if not self._mirror.watch(name):
             return
-        if not self._up:
-            self._mirror.doubt([name], self._clock.wall_ms())
         shard = self._shard(name)
+        self._freshness.begin(name, connected=self._up)
         self._interest[shard] += 1
         if self._interest[shard] == 1 and self._link is not None:
             self._link.want([keys.frames_channel(shard)])
@@ -224,6 +238,7 @@ class RedisBus:
                 link.want(channels)
                 await link.hears(channels)
             await self.clock.read(self.client)
+            await self._look()
             await self._restore()
             await self._resync(list(self._mirror))
             self._found()
@@ -231,16 +246,17 @@ class RedisBus:
             tasks.create_task(self._reader.run())
             tasks.create_task(self._probe.run())
             tasks.create_task(self._fill_gaps())
+            tasks.create_task(self._follow())
 
     def _lost(self, reason: str) -> None:
         """Redis is lost, or could not be reached again; only the second time is it worth an alarm."""
         self._up = False
         self._attempts += 1
-        if not self._announced:
+        if not self._announced and not self.sender.refused:
             self._announced = True
             log.warning("bus_disconnected", reason=reason)
         if self._attempts > 1:
-            self._deliver_states(self._mirror.doubt(list(self._mirror), self._clock.wall_ms()))
+            self._freshness.lose_bus()
 
     def _found(self) -> None:
         self._up = True
@@ -250,6 +266,30 @@ class RedisBus:
             log.info("bus_reconnected", waiting=len(self.sender))
         for call in self._on_found:
             call()
+
+    # Who feeds the market
+
+    async def _follow(self) -> None:
+        """Looks for a sign of life of whoever feeds, about once a second, and when something is published."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(min(LOOK, self.pulse.patience / 4)):
+                    await self._freshness.stirred.wait()
+            await asyncio.sleep(LEAST)
+            self._freshness.stirred.clear()
+            await self._look()
+
+    async def _look(self) -> None:
+        fed = not self.pulse.silent
+        fell, came = await self.pulse.look()
+        if fell or not self._up:
+            self._freshness.lose_feed()
+        if fell and fed:
+            log.warning("market_not_fed", shards=len(self.pulse.silent))
+        if came and not self.pulse.silent:
+            log.info("market_fed_again")
+        if came and self._up:
+            await self._resync([name for name in self._mirror if self._shard(name) in came])
 
     # In
 
@@ -273,28 +313,7 @@ class RedisBus:
             self._gaps.add(shard)
             self._gap.set()
         self._seen[shard] = batch.last
-        self._deliver(batch.frames)
-
-    def _deliver(self, frames: Sequence[Frame]) -> None:
-        """Hands on what is news; of what was in doubt members are told that it no longer is."""
-        mirror = self._mirror
-        doubt = mirror.doubted(frame.symbol for frame in frames)
-        heard, news = set(), []
-        for frame in frames:
-            # After a doubt the same may be said again; a client has it.
-            repeated = bool(doubt) and frame.symbol in doubt and mirror.repeats(frame)
-            if mirror.accept(frame):
-                heard.add(frame.symbol)
-                if not repeated:
-                    news.append(frame)
-        if doubt:
-            self._deliver_states(mirror.trust(filter(heard.__contains__, doubt), self._clock.wall_ms()))
-        if news:
-            self._receive(news)
-
-    def _deliver_states(self, frames: list[Frame]) -> None:
-        if frames:
-            self._receive(frames)
+        self._freshness.publish(batch.frames)
 
     # Last values
 
@@ -326,13 +345,13 @@ class RedisBus:
     def _took(self, found: Iterable[Frame], heard: Iterable[Field]) -> None:
         """Takes what was read; those who asked then choose among it and what was heard since."""
         self._mirror.load(heard)
-        self._deliver(stamp_order(list(found)))
+        self._freshness.read(found)
 
     def _choose(self, wanted: Sequence[str], tenant: str, found: Mapping[Field, Frame]) -> list[Frame]:
         chosen = []
         for key in wanted:
             known = [self._mirror.get(field) or found.get(field) for field in ((None, key), (tenant, key))]
-            if (frame := self._mirror.doubt_of(key) or best(known)) is not None:
+            if (frame := self._freshness.doubt_of(key) or best(known)) is not None:
                 chosen.append(frame)
         return chosen
 
@@ -356,15 +375,7 @@ class RedisBus:
         asked = self._mirror.everything(names)
         found = await fetch(self.client, asked, self._shards) if asked else {}
         self._mirror.load(asked)
-        news = []
-        for frame in stamp_order(list(found.values())):
-            said = self._mirror.repeats(frame)
-            if self._mirror.accept(frame) and not said:
-                news.append(frame)
-        known = {keys.subject(key) for _, key in found}
-        self._deliver_states(self._mirror.trust(self._mirror.doubted(known), self._clock.wall_ms()))
-        if news:
-            self._receive(news)
+        self._freshness.refresh(found)
 
     async def _fill_gaps(self) -> None:
         """Asks again where a message of a shard did not follow on the one before."""

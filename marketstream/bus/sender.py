@@ -11,6 +11,7 @@ from importlib.resources import files
 from itertools import chain
 
 import structlog
+from redis.exceptions import ReadOnlyError, RedisError
 
 from marketstream.bus.client import Call, Client, Script, Word
 from marketstream.bus.mirror import Field
@@ -34,6 +35,12 @@ MAX_NOTE_BYTES = 16 * 1024 * 1024
 STEP = 1_000
 """Frames that are published in one step, about: Redis does nothing else meanwhile."""
 
+PAUSE = 0.5
+"""Seconds between two attempts at a Redis that takes no writes."""
+
+DEMOTED = 5.0
+"""Seconds after which a Redis that is read-only is looked for anew."""
+
 MAX_SAID = 100_000
 """Values that are remembered in case that Redis forgets them."""
 
@@ -53,12 +60,15 @@ class Sender:
 
     Attributes:
         late: Frames that Redis left out because it knew a newer one of their key.
+        refused: Whether Redis is there and takes no frames: it is full, read-only, or lets writes wait.
         newest: The greatest cursor seen; what is sent from now on gets a greater one, whatever Redis forgets.
     """
 
     def __init__(self, client: Client, shards: int) -> None:
         self.late = 0
         self.newest = 0
+        self.refused = False
+        self._refused_at = 0.0
         self._client = client
         self._shards = shards
         self._queue = Queue(shards)
@@ -145,15 +155,41 @@ class Sender:
         while True:
             await self._work.wait()
             self._work.clear()
-            while self._notes:
-                # Taken out first: an event twice would be worse than one that is lost with its connection.
-                await self._client.publish(*self._take_note())
-            while not self._barred and (batches := self._queue.take()):
-                # Who asked before all of it was taken waits for this batch and for none that comes later.
-                asked = [] if self._queue else list(self._asked)
-                await self._send(batches)
-                self._answer(asked)
-            self._answer(self._asked)
+            try:
+                await self._send_all()
+            except RedisError as error:
+                if not await self._client.refuses(error):
+                    raise
+                await self._wait(error)
+
+    async def _send_all(self) -> None:
+        while self._notes:
+            # Taken out first: an event twice would be worse than one that is lost with its connection.
+            await self._client.publish(*self._take_note())
+        while not self._barred and (batches := self._queue.take()):
+            # Who asked before all of it was taken waits for this batch and for none that comes later.
+            asked = [] if self._queue else list(self._asked)
+            await self._send(batches)
+            self._answer(asked)
+            if self.refused:
+                self.refused = False
+                log.info("bus_writes_resumed", waiting=len(self._queue))
+        self._answer(self._asked)
+
+    async def _wait(self, error: RedisError) -> None:
+        """Waits a moment for a Redis that is there and takes no writes: reading goes on meanwhile."""
+        now = asyncio.get_running_loop().time()
+        if not self.refused:
+            self.refused = True
+            self._refused_at = now
+            log.warning("bus_writes_refused", reason=str(error) or "Redis lets writes wait")
+        if isinstance(error, ReadOnlyError) and now > self._refused_at + DEMOTED:
+            # What was the master may be one no longer: the next stay looks for the one that is.
+            self._refused_at = now
+            raise error
+        await asyncio.sleep(PAUSE)
+        await self._make_sure()
+        self._work.set()
 
     async def _make_sure(self) -> None:
         """Lets go of frames that arrived without a word about it: they would be there twice."""

@@ -20,6 +20,7 @@ from redis.backoff import NoBackoff
 from marketstream.bus.client import Client, PlainClient
 from marketstream.bus.cluster import ClusterClient
 from marketstream.bus.memory import MemoryBus
+from marketstream.bus.pulse import patience_of
 from marketstream.bus.redis import PATIENCE, RedisBus
 from marketstream.errors import ConfigurationError
 from marketstream.ports import Clock
@@ -37,13 +38,16 @@ Pools = tuple[ConnectionPool, ConnectionPool]
 """Connections for commands, and for those that wait."""
 
 
-def build_bus(url: str, *, clock: Clock, shards: int = keys.SHARDS) -> MemoryBus | RedisBus:
+def build_bus(
+    url: str, *, clock: Clock, shards: int = keys.SHARDS, stale_after: float = 30.0
+) -> MemoryBus | RedisBus:
     """Makes the bus; connects to nothing yet.
 
     Args:
         url: As the module says.
         clock: Time.
         shards: Parts of the market; the same in every process.
+        stale_after: Seconds within which it is noticed that nobody feeds the market; likewise.
 
     Raises:
         ConfigurationError: The URL names no bus that this version has.
@@ -51,7 +55,7 @@ def build_bus(url: str, *, clock: Clock, shards: int = keys.SHARDS) -> MemoryBus
     client = _client(url, shards)
     if client is None:
         return MemoryBus(clock=clock)
-    return RedisBus(client=client, clock=clock, shards=shards)
+    return RedisBus(client=client, clock=clock, shards=shards, patience=patience_of(stale_after))
 
 
 def build_client(url: str) -> Redis | RedisCluster:

@@ -7,6 +7,7 @@ caller. How much it holds is bounded by the times after which entries end, and b
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -44,13 +45,13 @@ class RedisCache:
         self._redis = redis
         self._clock = clock
         self._turns = asyncio.Semaphore(CALLS)
-        self._lost = False
-        self._ask_again_at = 0.0
+        self._reads, self._writes = _Way(), _Way()
+        self._announced = False
 
     @property
     def connected(self) -> bool:
         """Whether it answered when it was last asked."""
-        return not self._lost
+        return not self._reads.lost
 
     @property
     def size(self) -> int | None:
@@ -63,44 +64,63 @@ class RedisCache:
 
     async def get(self, key: str) -> bytes | None:
         """See `ports.Cache.get`."""
-        (found,) = await self._ask([("GET", key)]) or [None]
+        (found,) = await self._ask([("GET", key)], self._reads) or [None]
         return found if isinstance(found, bytes) else None
 
     async def put(self, entries: Sequence[CacheEntry]) -> None:
         """See `ports.Cache.put`."""
-        await self._ask([("SET", key, value, "PX", max(1, round(ttl * 1000))) for key, value, ttl in entries])
+        commands = [("SET", key, value, "PX", max(1, round(ttl * 1000))) for key, value, ttl in entries]
+        await self._ask(commands, self._writes)
 
     async def aclose(self) -> None:
         """Lets go of its connections."""
         await self._redis.aclose()
 
-    async def _ask(self, commands: Sequence[Sequence[str | bytes | int]]) -> list[Any]:
+    async def _ask(self, commands: Sequence[Sequence[str | bytes | int]], way: "_Way") -> list[Any]:
         """The replies; none at all while there is no Redis to ask."""
         async with self._turns:
             # Looked at now: whoever waited for its turn behind one that failed need not fail as well.
-            if self._lost and self._clock.now() < self._ask_again_at:
+            if way.lost and self._clock.now() < way.ask_again_at:
                 return []
-            return await self._call(commands)
+            return await self._call(commands, way)
 
-    async def _call(self, commands: Sequence[Sequence[str | bytes | int]]) -> list[Any]:
+    async def _call(self, commands: Sequence[Sequence[str | bytes | int]], way: "_Way") -> list[Any]:
         try:
             async with asyncio.timeout(PATIENCE), self._redis.pipeline(transaction=False) as pipe:
                 for words in commands:
                     pipe.execute_command(*words)
                 replies = list(await pipe.execute())
         except LOST as error:
-            self._note_lost(error)
+            way.ask_again_at = self._clock.now() + PAUSE
+            way.lost = True
+            self._note_loss(error)
             return []
-        if self._lost:
-            self._lost = False
-            log.info("cache_reconnected")
+        way.lost = False
+        self._note_recovery()
         return replies
 
-    def _note_lost(self, error: Exception) -> None:
-        self._ask_again_at = self._clock.now() + PAUSE
-        if not self._lost:
-            self._lost = True
+    def _note_loss(self, error: Exception) -> None:
+        if not self._announced:
+            self._announced = True
             log.warning("cache_disconnected", reason=str(error) or type(error).__name__)
+
+    def _note_recovery(self) -> None:
+        if self._announced and not (self._reads.lost or self._writes.lost):
+            self._announced = False
+            log.info("cache_reconnected")
+
+
+@dataclass(slots=True)
+class _Way:
+    """Reading or writing: a Redis that is full or read-only does the one and not the other.
+
+    Attributes:
+        lost: Whether it failed when it was last tried.
+        ask_again_at: Monotonic seconds until which it is not tried.
+    """
+
+    lost: bool = False
+    ask_again_at: float = 0.0
 
 
 _: type[Cache] = RedisCache

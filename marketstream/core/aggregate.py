@@ -216,6 +216,12 @@ class Aggregation:
                 newest = max(book.sources.values(), key=lambda source: source.newest_ms)
                 self._enter(book, self._state(book), newest.name, at_ms)
 
+    def unsay(self) -> None:
+        """Forgets that it was said of symbols that they are live: it is said again with their next quote."""
+        for book in self._books.values():
+            if book.status is not None and book.status.state == "live":
+                book.status = None
+
     def drain_transitions(self) -> list[Status]:
         """The state changes since the last call, in the order in which they happened."""
         drained, self._transitions = self._transitions, []

@@ -83,9 +83,11 @@ class Status:
             ended, or the market is closed).
         source: Name of the source the change came from; None when there is none to name.
         since_ms: Epoch milliseconds of the change.
+        reason: Why it is stale where that is not the source's silence: `bus_lost` or `no_feed`.
     """
 
     symbol: str
     state: State
     source: str | None
     since_ms: int
+    reason: str | None = None

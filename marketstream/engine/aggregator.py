@@ -121,11 +121,16 @@ class Aggregator:
         """Says of what was live somewhere else, and is quoted by nobody here, that it is stale."""
         for (tenant, symbol), deadline in list(self._orphans.items()):
             aggregation = self._public if tenant is None else self._private.get(tenant)
-            quoted = aggregation is not None and aggregation.state_of(symbol) is not None
+            quoted = aggregation is not None and aggregation.price_of(symbol) is not None
             if quoted or now >= deadline:
                 del self._orphans[tenant, symbol]
             if not quoted and now >= deadline:
                 self._publisher.announce([Status(symbol, "stale", None, at_ms)], tenant)
+
+    def resume(self) -> None:
+        """Says again of what is live that it is, once it is quoted again: others had given all of it up."""
+        for aggregation in (self._public, *self._private.values()):
+            aggregation.unsay()
 
     def finish(self, feed: str) -> None:
         """Notes that a feed came to its regular end."""

@@ -13,10 +13,13 @@ from marketstream.core.entitlements import Principal
 from marketstream.core.frame import Frame, Trade
 from marketstream.core.provision import ProviderQuote
 from marketstream.engine.delay import DelayLine
-from marketstream.errors import UnknownSymbolError
+from marketstream.errors import UnavailableError, UnknownSymbolError
 from marketstream.ports import Bus, Clock
-from marketstream.wire.event import single_price
+from marketstream.wire.event import PRICE, STATUS, single_price, status_key
 from marketstream.wire.json import dumps, loads
+
+STALE = "stale"
+"""The state of a price that may be old, and what a quote of it warns of where there is no other reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +40,22 @@ class Newest:
 
 
 async def newest_price(bus: Bus, symbol: str) -> Newest | None:
-    """The newest price of a symbol that everybody may see; None when there is none."""
+    """The newest price of a symbol that everybody may see; None when there is none.
+
+    Raises:
+        UnavailableError: Nobody can say how fresh it is.
+    """
     # No tenant has an empty name, so none of a tenant's own prices is found.
-    found = bus.last([symbol], "")
+    found = bus.last([symbol, status_key(symbol)], "")
     frames = await found if isawaitable(found) else found
-    if not frames:
+    if (reason := _staleness(frames)) not in (None, STALE):
+        raise UnavailableError(f"{symbol}: {reason}")
+    newest = next((frame for frame in frames if frame.event == PRICE), None)
+    if newest is None:
         return None
-    best = loads(frames[0].body)
+    best = loads(newest.body)
     bid, ask = (best[side] and best[side]["price"] for side in ("bestBid", "bestAsk"))
-    price = single_price(best, frames[0].trade)
+    price = single_price(best, newest.trade)
     return None if price is None else Newest(price, bid, ask, best["timestamp"])
 
 
@@ -75,7 +85,7 @@ class Quotes:
         Raises:
             UnknownSymbolError: No price of it is known.
         """
-        found = self._bus.last([symbol], principal.tenant)
+        found = self._bus.last([symbol, status_key(symbol)], principal.tenant)
         if isawaitable(found):
             return self._later(symbol, principal, line, found)
         return self._written(symbol, principal, line, found)
@@ -88,17 +98,21 @@ class Quotes:
     def _written(
         self, symbol: str, principal: Principal, line: DelayLine | None, known: Sequence[Frame]
     ) -> bytes:
-        found = known
+        prices = [frame for frame in known if frame.event == PRICE]
+        found: Sequence[Frame] = prices
         if line is not None:
             now, at_ms = self._clock.now(), self._bus.clock.wall_ms()
             line.ask(symbol, now)
-            line.begin(known, now, at_ms)
-            found = line.last([symbol], principal.tenant, known, at_ms)
+            line.begin(prices, now, at_ms)
+            found = line.last([symbol], principal.tenant, prices, at_ms)
         if not found:
             raise UnknownSymbolError(f"{symbol}: no price is known")
         # Who sees prices late must not learn from the volume what happens now.
         provided = self.known(symbol) if line is None else None
-        return dumps(self._quote(loads(found[0].body), found[0].trade, provided))
+        quote = self._quote(loads(found[0].body), found[0].trade, provided)
+        if (warning := _staleness(known)) is not None:
+            quote |= {"status": "partial_data", "warning": warning}
+        return dumps(quote)
 
     def _quote(
         self, best: dict[str, Any], trade: Trade | None, known: ProviderQuote | None
@@ -122,6 +136,12 @@ class Quotes:
             "age_seconds": round(max(0.0, (self._clock.wall_ms() - at_ms) / 1000), 3),
             "retry_attempts": 0,
         }
+
+
+def _staleness(known: Sequence[Frame]) -> str | None:
+    """Why a price among some frames is not fresh, by the state among them; None where nothing says so."""
+    states = [state for frame in known if frame.event == STATUS and (state := loads(frame.body))]
+    return next((state.get("reason") or STALE for state in states if state["state"] == STALE), None)
 
 
 def _nothing(symbol: str) -> None:  # noqa: ARG001  # nobody was asked of any symbol

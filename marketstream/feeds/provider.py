@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from marketstream.core.history import DAY_MS, interval_ms, period_ms
 from marketstream.core.provision import Article, Candle, History, Match, Profile, ProviderQuote
 from marketstream.engine.quotes import Newest
-from marketstream.errors import UnknownSymbolError
+from marketstream.errors import ProviderUnavailableError, UnavailableError, UnknownSymbolError
 from marketstream.feeds.directory import DIRECTORY, entry_of
 from marketstream.feeds.instrument import KNOWN
 from marketstream.feeds.past import Past
@@ -99,7 +99,11 @@ class SyntheticProvider:
         return [self._article(symbol, past, newest - number * _NEWS_EVERY_MS) for number in range(limit)]
 
     async def _find(self, symbol: str) -> tuple[Past, Newest | None]:
-        newest = await self._newest(symbol)
+        try:
+            newest = await self._newest(symbol)
+        except UnavailableError as error:
+            # What is known may be old, and to make something up would be worse.
+            raise ProviderUnavailableError(self.name, str(error)) from error
         if newest is None and symbol not in self._known:
             raise UnknownSymbolError(f"{symbol}: the synthetic market does not have it")
         return Past(symbol, self._seed), newest

@@ -10,13 +10,13 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from marketstream.core.backlog import Backlog
 from marketstream.core.events.event import Priority
 from marketstream.engine.events.streams import EventStreams
 from marketstream.engine.node import Node
 from marketstream.engine.stats import Histogram
 from marketstream.engine.supervisor import Supervisor
 from marketstream.observability.log_writer import STDERR
-from marketstream.ports import Backlog
 
 FEED_STATES = ("standby", "starting", "live", "retrying", "ended", "failed")
 
@@ -118,6 +118,12 @@ class EngineCollector(Collector):
         )
         yield GaugeMetricFamily(
             "bus_frames_waiting", "Frames that wait to be published", value=backlog.waiting
+        )
+        yield GaugeMetricFamily(
+            "bus_writes_refused", "Whether Redis is there and takes no frames", value=backlog.refused
+        )
+        yield GaugeMetricFamily(
+            "market_shards_not_fed", "Parts of the market that nobody feeds", value=backlog.silent
         )
         yield CounterMetricFamily("bus_frames_lost", "Frames that found no room", value=backlog.lost)
         yield CounterMetricFamily(

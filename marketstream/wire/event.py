@@ -79,10 +79,16 @@ def snapshot(prices: Iterable[Frame]) -> Frame:
 
 
 def status(change: Status, tenant: str | None = None) -> Frame:
-    """Event `status` {symbol, state, source, since}."""
-    body = dumps(
-        {"symbol": change.symbol, "state": change.state, "source": change.source, "since": change.since_ms}
-    )
+    """Event `status` {symbol, state, source, since, reason?}."""
+    said: dict[str, Any] = {
+        "symbol": change.symbol,
+        "state": change.state,
+        "source": change.source,
+        "since": change.since_ms,
+    }
+    if change.reason is not None:
+        said["reason"] = change.reason
+    body = dumps(said)
     return Frame(STATUS, body, key=status_key(change.symbol), symbol=change.symbol, tenant=tenant)
 
 

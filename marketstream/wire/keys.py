@@ -110,6 +110,11 @@ def fence(shard: int) -> str:
     return f"marketstream:{{{shard}}}:fence"
 
 
+def pulse(shard: int) -> str:
+    """The term whose owner feeds a shard; the time that is left to it says when that was last noted."""
+    return f"marketstream:{{{shard}}}:pulse"
+
+
 def reply_channel(node: str) -> str:
     """Channel on which a process awaits answers."""
     return f"marketstream:reply:{node}"

@@ -444,3 +444,24 @@ def test_a_source_without_any_patience_leaves_at_once_and_may_come_back() -> Non
     aggregation.apply(quote("a", 1.2, 1.4), 6.0, stale_after=0)
     aggregation.expire(6.0, T)
     assert [state for _, state, _, _ in states(aggregation)] == ["live", "stale"]
+
+
+def test_what_was_taken_back_is_said_again_with_the_next_quote_or_its_silence() -> None:
+    """Also by a quote that changes no price."""
+    aggregation = Aggregation(stale_after=30)
+    best(
+        aggregation,
+        quote("a", 1.0, 2.0),
+        quote("a", 1.0, 2.0, symbol="AAPL"),
+        quote("a", 1, 2, symbol="MSFT"),
+    )
+    aggregation.rest("", frozenset({"MSFT"}), T)
+    aggregation.expire(30.0, T)
+    aggregation.apply(quote("a", 1.0, 2.0), 31.0)
+    aggregation.apply(quote("a", 1.0, 2.0, symbol="AAPL"), 31.0)
+    aggregation.drain_transitions()
+    aggregation.unsay()
+    assert aggregation.apply(quote("a", 1.0, 2.0), 32.0) is None
+    assert [(each.symbol, each.state) for each in aggregation.drain_transitions()] == [(EUR, "live")]
+    aggregation.expire(61.5, T)
+    assert [(each.symbol, each.state) for each in aggregation.drain_transitions()] == [("AAPL", "stale")]

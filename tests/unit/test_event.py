@@ -7,6 +7,7 @@ from marketstream.core.frame import Frame
 from marketstream.core.model import BestPrice, Side, State, Status
 from marketstream.errors import InvalidMessageError
 from marketstream.wire import event
+from marketstream.wire.json import loads
 from tests.support.builders import best_price
 
 
@@ -92,3 +93,8 @@ def test_a_name_that_no_dialect_can_write_is_refused_where_the_event_is_made(nam
     """Without a name a frame passes for a finished packet; without bytes it fails in everybody's flush."""
     with pytest.raises(InvalidMessageError):
         event.custom(name, [1])
+
+
+def test_a_status_says_why_only_where_there_is_a_reason() -> None:
+    said = [loads(event.status(Status("A", "stale", None, 5, reason)).body) for reason in (None, "no_feed")]
+    assert [each.get("reason", "nothing") for each in said] == ["nothing", "no_feed"]

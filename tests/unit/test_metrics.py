@@ -5,10 +5,11 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from marketstream.core import closing
+from marketstream.core.backlog import Backlog
 from marketstream.engine.stats import Histogram
 from marketstream.engine.supervisor import FeedHealth, Supervisor
 from marketstream.observability.metrics import build_registry
-from marketstream.ports import Backlog, StreamStatus
+from marketstream.ports import StreamStatus
 from tests.support.builders import principal, quote
 from tests.support.event_bench import EventBench
 

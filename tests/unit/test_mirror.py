@@ -4,6 +4,7 @@ from marketstream.bus.mirror import Mirror
 from marketstream.core.frame import Frame
 from marketstream.core.model import Status
 from marketstream.wire import event
+from marketstream.wire.json import loads
 from tests.support.builders import best_price
 
 
@@ -67,9 +68,9 @@ def test_all_that_was_known_is_asked_again_after_a_loss(mirror: Mirror) -> None:
 
 def test_doubt_is_told_once_and_is_a_symbols_state_until_it_ends(mirror: Mirror) -> None:
     mirror.accept(state("A", "closed", 3))
-    [told] = mirror.doubt(["A"], 7)
+    [told] = mirror.doubt(["A"], 7, "bus_lost")
     assert b'"state":"stale"' in told.body
-    assert mirror.doubt(["A"], 8) == []
+    assert mirror.doubt(["A"], 8, "bus_lost") == []
     assert mirror.doubt_of("status A") is told
     assert mirror.doubt_of("A") is None
     [back] = mirror.trust(["A"], 9)
@@ -79,11 +80,37 @@ def test_doubt_is_told_once_and_is_a_symbols_state_until_it_ends(mirror: Mirror)
 
 
 def test_a_symbol_of_which_no_state_is_known_is_live_when_doubt_ends(mirror: Mirror) -> None:
-    mirror.doubt(["A"], 7)
+    mirror.doubt(["A"], 7, "bus_lost")
     assert [event.is_live(frame) for frame in mirror.trust(["A"], 9)] == [True]
 
 
 def test_what_is_let_go_is_in_doubt_no_more(mirror: Mirror) -> None:
-    mirror.doubt(["A"], 7)
+    mirror.doubt(["A"], 7, "bus_lost")
     mirror.unwatch("A")
     assert mirror.doubted(["A"]) == []
+
+
+def test_nobody_feeding_is_the_greater_doubt(mirror: Mirror) -> None:
+    [first] = mirror.doubt(["A"], 7, "bus_lost")
+    [second] = mirror.doubt(["A"], 8, "no_feed")
+    assert mirror.doubt(["A"], 9, "bus_lost") == []
+    assert [loads(frame.body)["reason"] for frame in (first, second)] == ["bus_lost", "no_feed"]
+    assert [loads(frame.body)["since"] for frame in (first, second)] == [7, 7]
+
+
+@pytest.mark.parametrize(("known", "trusted"), [("live", False), ("closed", True), ("stale", True)])
+def test_after_nobody_fed_only_what_was_not_live_is_trusted_unheard(
+    mirror: Mirror,
+    known: str,
+    trusted: bool,  # noqa: FBT001  # a parameter of pytest
+) -> None:
+    mirror.accept(state("A", known, 3))
+    mirror.doubt(["A"], 7, "no_feed")
+    assert mirror.may_trust("A") == trusted
+    mirror.flow("A")
+    assert mirror.may_trust("A")
+
+
+def test_after_a_loss_of_redis_everything_is_trusted(mirror: Mirror) -> None:
+    mirror.doubt(["A"], 7, "bus_lost")
+    assert mirror.may_trust("A")

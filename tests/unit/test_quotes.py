@@ -4,7 +4,9 @@ from typing import Any
 import pytest
 
 from marketstream.core.commands import GetQuote, Quoted
+from marketstream.core.model import Status
 from marketstream.core.provision import ProviderQuote
+from marketstream.wire import event
 from tests.support.builders import PRO, Bench, principal
 from tests.support.providers import given_quote
 
@@ -47,3 +49,12 @@ async def test_one_who_sees_prices_late_learns_nothing_of_today() -> None:
     bench.node.release_delayed()
     found = await ask(bench, plan=plan)
     assert (found["price"], found["change"], found["volume"]) == (151.5, None, None)
+
+
+@pytest.mark.parametrize(("reason", "warning"), [(None, "stale"), ("no_feed", "no_feed")])
+async def test_a_quote_of_a_stale_symbol_claims_no_freshness(reason: str | None, warning: str) -> None:
+    bench = Bench()
+    bench.publish("AAPL", 151)
+    bench.bus.publish([event.status(Status("AAPL", "stale", None, 5, reason))])
+    found = await ask(bench)
+    assert (found["status"], found["warning"], found["bid"]) == ("partial_data", warning, 151)

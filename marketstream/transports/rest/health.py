@@ -6,6 +6,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from marketstream.core.backlog import Backlog
 from marketstream.engine.node import Node
 from marketstream.engine.supervisor import Supervisor
 from marketstream.ports import Bus, StreamStatus
@@ -19,13 +20,23 @@ class Health:
         node: The engine.
         bus: How frames travel.
         supervisor: Knows the feeds.
+        backlog: What the bus does with frames.
         figures: What `/metrics` shows.
     """
 
-    def __init__(self, *, node: Node, bus: Bus, supervisor: Supervisor, figures: CollectorRegistry) -> None:
+    def __init__(
+        self,
+        *,
+        node: Node,
+        bus: Bus,
+        supervisor: Supervisor,
+        backlog: Callable[[], Backlog],
+        figures: CollectorRegistry,
+    ) -> None:
         self._node = node
         self._bus = bus
         self._supervisor = supervisor
+        self._backlog = backlog
         self._figures = figures
 
     def attach(self, app: web.Application) -> None:
@@ -55,13 +66,19 @@ class Health:
         )
 
     def _checks(self) -> tuple[Callable[[], str | None], ...]:
-        return self._drained, self._cut_off, self._feeds
+        return self._drained, self._cut_off, self._refused, self._not_fed, self._feeds
 
     def _drained(self) -> str | None:
         return "the server is going down" if self._node.draining else None
 
     def _cut_off(self) -> str | None:
         return None if self._bus.connected else "the bus is not reachable"
+
+    def _refused(self) -> str | None:
+        return "the bus takes no prices" if self._backlog().refused else None
+
+    def _not_fed(self) -> str | None:
+        return "nobody feeds the market" if self._backlog().silent else None
 
     def _feeds(self) -> str | None:
         broken = [

@@ -40,7 +40,9 @@ class Origin(Shape):
     ]
     age_seconds: Annotated[float, Field(alias="age_seconds", ge=0)]
     retry_attempts: Annotated[int, Field(alias="retry_attempts", ge=0)]
-    warning: Literal["external_api_timeout", "all_providers_failed"] | None = None
+    warning: (
+        Literal["external_api_timeout", "all_providers_failed", "stale", "no_feed", "bus_lost"] | None
+    ) = None
 
 
 # Queries and bodies

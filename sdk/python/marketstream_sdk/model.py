@@ -137,12 +137,14 @@ class SymbolStatus:
         state: `live`, `stale` (no source is sending), `delayed` (shown late) or `closed`.
         source: Whose silence or word it was; None when there is nobody to name.
         since: Epoch milliseconds of the change.
+        reason: Why it is stale where that is not the source's silence: `no_feed` or `bus_lost`.
     """
 
     symbol: str
     state: str
     source: str | None
     since: int
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,7 +173,13 @@ def _snapshot(payload: Any) -> Prices:  # noqa: ANN401 - JSON is of any shape
 
 def _status(payload: Any) -> SymbolStatus:  # noqa: ANN401 - JSON is of any shape
     since = whole(payload["since"])
-    return SymbolStatus(text(payload["symbol"]), text(payload["state"]), maybe_text(payload["source"]), since)
+    return SymbolStatus(
+        text(payload["symbol"]),
+        text(payload["state"]),
+        maybe_text(payload["source"]),
+        since,
+        maybe_text(payload.get("reason")),
+    )
 
 
 def _lagged(payload: Any) -> Lagged:  # noqa: ANN401 - JSON is of any shape

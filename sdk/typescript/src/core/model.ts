@@ -32,6 +32,8 @@ export interface SymbolStatus {
   readonly source: string | null;
   /** Epoch milliseconds. */
   readonly since: number;
+  /** Why it is stale where that is not the source's silence: `no_feed` or `bus_lost`. */
+  readonly reason?: string;
 }
 
 /** Values of mode `every` that were lost because this client was too slow. */

@@ -1,0 +1,123 @@
+"""Hands on what is news, and says of which prices nobody knows how fresh they are.
+
+They are in doubt while Redis is away (`bus_lost`) and while nobody feeds the market (`no_feed`). A doubt of
+the first kind ends when Redis has been read again. One of the second ends, once somebody feeds, for what is
+published again, and for what was said not to be live before: that still holds.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+
+from marketstream.bus.mirror import BUS_LOST, NO_FEED, Field, Mirror, stamp_order
+from marketstream.bus.pulse import PulseWatch
+from marketstream.core.frame import Frame
+from marketstream.core.model import Status
+from marketstream.ports import Clock
+from marketstream.wire import event, keys
+
+
+class Freshness:
+    """See the module.
+
+    Args:
+        mirror: What is watched and known.
+        pulse: Which shards are fed.
+        clock: Time.
+        shard_of: Shard of a name.
+
+    Attributes:
+        receive: Takes what clients are told.
+        stirred: Set when something of a shard is published that nobody feeds: somebody may be back.
+    """
+
+    def __init__(
+        self, mirror: Mirror, pulse: PulseWatch, clock: Clock, shard_of: Callable[[str], int]
+    ) -> None:
+        self.receive: Callable[[Sequence[Frame]], None] = _ignore
+        self.stirred = asyncio.Event()
+        self._mirror = mirror
+        self._pulse = pulse
+        self._clock = clock
+        self._shard_of = shard_of
+
+    def begin(self, name: str, *, connected: bool) -> None:
+        """Says how it is with a name that is watched from now on; nobody is there yet to be told."""
+        if self._shard_of(name) in self._pulse.silent:
+            self._mirror.doubt([name], self._clock.wall_ms(), NO_FEED)
+        elif not connected:
+            self._mirror.doubt([name], self._clock.wall_ms(), BUS_LOST)
+
+    def lose_bus(self) -> None:
+        """Puts everything in doubt because Redis is away."""
+        self._say(self._mirror.doubt(list(self._mirror), self._clock.wall_ms(), BUS_LOST))
+
+    def lose_feed(self) -> None:
+        """Puts in doubt what nobody feeds."""
+        names = [name for name in self._mirror if self._shard_of(name) in self._pulse.silent]
+        self._say(self._mirror.doubt(names, self._clock.wall_ms(), NO_FEED))
+
+    def doubt_of(self, key: str) -> Frame | None:
+        """What to say of a state that is in doubt; None when it is not, or the key is no state's."""
+        name = keys.subject(key)
+        if name in self._mirror:
+            return self._mirror.doubt_of(key)
+        if key != event.status_key(name) or self._shard_of(name) not in self._pulse.silent:
+            return None
+        return event.status(Status(name, "stale", None, self._clock.wall_ms(), NO_FEED))
+
+    def publish(self, frames: Sequence[Frame]) -> None:
+        """Takes frames that are being published, in order."""
+        self._take(frames, flowing=True)
+
+    def read(self, frames: Iterable[Frame]) -> None:
+        """Takes last values that were read."""
+        self._take(stamp_order(list(frames)), flowing=False)
+
+    def refresh(self, found: dict[Field, Frame]) -> None:
+        """Takes all that is known of some names, after something may have been missed."""
+        news = []
+        for frame in stamp_order(list(found.values())):
+            said = self._mirror.repeats(frame)
+            if self._mirror.accept(frame) and not said:
+                news.append(frame)
+        self._end_doubt(self._mirror.doubted({keys.subject(key) for _, key in found}))
+        self._say(news)
+
+    def _take(self, frames: Sequence[Frame], *, flowing: bool) -> None:
+        mirror = self._mirror
+        doubt = set(mirror.doubted(frame.symbol for frame in frames))
+        heard: dict[str, None] = {}
+        news = []
+        for frame in frames:
+            # After a doubt the same may be said again; a client has it.
+            repeated = frame.symbol in doubt and mirror.repeats(frame)
+            if mirror.accept(frame):
+                heard[frame.symbol] = None
+                if not repeated:
+                    news.append(frame)
+                if flowing and frame.symbol in doubt:
+                    self._note_flow(frame)
+        if doubt:
+            self._end_doubt([name for name in heard if name in doubt])
+        self._say(news)
+
+    def _note_flow(self, frame: Frame) -> None:
+        if frame.tenant is not None and self._mirror.get((None, frame.symbol)) is not None:
+            # One tenant's own price says nothing about that of all.
+            return
+        self._mirror.flow(frame.symbol)
+        if self._shard_of(frame.symbol) in self._pulse.silent:
+            self.stirred.set()
+
+    def _end_doubt(self, names: Iterable[str]) -> None:
+        silent = self._pulse.silent
+        ready = [n for n in names if self._shard_of(n) not in silent and self._mirror.may_trust(n)]
+        self._say(self._mirror.trust(ready, self._clock.wall_ms()))
+
+    def _say(self, frames: Sequence[Frame]) -> None:
+        if frames:
+            self.receive(frames)
+
+
+def _ignore(_: object) -> None:
+    """Who has no receiver yet has nothing to lose."""
