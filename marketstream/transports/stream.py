@@ -50,7 +50,7 @@ class Stream(asyncio.Protocol):
             client and flush is what the server spends its time on; without a transport it does nothing.
     """
 
-    __slots__ = ("_closing", "_paused_at", "_transport", "connection", "node", "writable", "write")
+    __slots__ = ("_closing", "_transport", "connection", "node", "writable", "write")
 
     def __init__(self, node: Node) -> None:
         self.node = node
@@ -59,7 +59,6 @@ class Stream(asyncio.Protocol):
         self.write: Callable[[bytes], None] = _drop
         self._transport: asyncio.Transport | None = None
         self._closing = False
-        self._paused_at = 0.0
 
     # What an edge adds
 
@@ -89,7 +88,13 @@ class Stream(asyncio.Protocol):
     @property
     def stuck(self) -> bool:
         """Whether the client takes nothing; one that was just written more than fits may yet take it."""
-        return not self.writable and self.node.clock.now() - self._paused_at >= STUCK_AFTER
+        if self.writable:
+            return False
+        since = self.connection.blocked_since
+        if since is None or self.backlog() < self.connection.blocked_bytes:
+            # It has taken something since the heartbeat looked last.
+            return False
+        return self.node.clock.now() - since >= STUCK_AFTER
 
     def end(self) -> None:
         """Close after what was written; a client that takes nothing is cut off at once.
@@ -138,7 +143,6 @@ class Stream(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The transport holds bytes that the client has not taken."""
         self.writable = False
-        self._paused_at = self.node.clock.now()
         if not self._closing:
             self.node.pause(self.connection)
 

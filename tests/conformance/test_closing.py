@@ -21,6 +21,9 @@ from tests.support.node import Node
 from tests.support.raw_socket import CLOSE, UPGRADE, Wire, head, masked, wire
 from tests.support.server import Server, running_server
 
+Kind = Callable[..., Awaitable[Wire]]
+"""Makes a client: of a stack, a server, a token, and the bytes that its kernel may hold unread."""
+
 TIMES = 15
 BIG = 4 * 1024 * 1024
 PATHS = ("/ws?", "/socket.io/?EIO=4&transport=websocket&")
@@ -90,17 +93,21 @@ async def test_a_fault_is_told_by_its_code_though_more_is_on_its_way(server: Ser
             assert client.close_code == code
 
 
-async def plain_client(stack: AsyncExitStack, server: Server, token: str) -> Wire:
+async def plain_client(
+    stack: AsyncExitStack, server: Server, token: str, receive_buffer: int | None = None
+) -> Wire:
     """A client of the plain WebSocket."""
-    client = await stack.enter_async_context(wire(server.port))
+    client = await stack.enter_async_context(wire(server.port, receive_buffer))
     await client.send(head("/ws", {**UPGRADE, "Authorization": f"Bearer {token}"}))
     assert b" 101 " in await client.read_head()
     return client
 
 
-async def engine_client(stack: AsyncExitStack, server: Server, token: str) -> Wire:
+async def engine_client(
+    stack: AsyncExitStack, server: Server, token: str, receive_buffer: int | None = None
+) -> Wire:
     """A client of Socket.IO."""
-    client = await stack.enter_async_context(wire(server.port))
+    client = await stack.enter_async_context(wire(server.port, receive_buffer))
     await client.upgrade()
     await client.say(enter(token))
     await client.packets_to('42/market-data,["connected"')
@@ -125,9 +132,7 @@ async def _codes_after(
 
 
 @pytest.mark.parametrize("kind", [plain_client, engine_client])
-async def test_the_end_of_a_token_is_told_to_a_client_that_is_sending(
-    server: Server, kind: Callable[[AsyncExitStack, Server, str], Awaitable[Wire]]
-) -> None:
+async def test_the_end_of_a_token_is_told_to_a_client_that_is_sending(server: Server, kind: Kind) -> None:
     async with AsyncExitStack() as stack:
         clients = [await kind(stack, server, server.token(user=f"u{n}", ttl=3)) for n in range(TIMES)]
 
@@ -177,3 +182,35 @@ def test_a_client_that_sends_without_end_is_cut(server: Server) -> None:
         client.recv(4096)
         with pytest.raises(ConnectionError):
             send_without_end()
+
+
+@pytest.mark.parametrize("kind", [plain_client, engine_client])
+async def test_a_client_that_reads_too_slowly_for_what_it_asks_sees_the_code(
+    server: Server, kind: Kind
+) -> None:
+    """It is slow, but it takes something: only who takes nothing is cut off without a word."""
+    async with AsyncExitStack() as stack:
+        client = await kind(stack, server, server.token(user="slow"), 4_096)
+        plain = kind is plain_client
+        call = '{"action":"get_connection_state"}' if plain else '42/market-data,7["subscriptions",{}]'
+
+        async def ask() -> None:
+            # Below a thousand a second, which would end it for another reason.
+            while await client.send(masked(call) * 40) and not await asyncio.sleep(0.05, False):
+                pass
+
+        def closed() -> int:
+            entries = server.events("websocket_connection_closed")
+            return sum(entry["reason"] == "slow_consumer" for entry in entries)
+
+        before, asking = closed(), asyncio.create_task(ask())
+        while closed() == before and not client.ended:
+            # Some two hundred answers a second at most, of eight hundred that are asked for.
+            for _ in range(20):
+                await client.frame()
+                await asyncio.sleep(0.004)
+        while await client.frame() is not None:
+            pass
+        assert client.close_code == 4408
+        asking.cancel()
+        await asyncio.wait([asking])
