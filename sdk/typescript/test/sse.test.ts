@@ -230,6 +230,27 @@ test("a token that is about to end is replaced by a stream that goes on where th
   expect(states).toEqual(["connecting", "connected"]);
 });
 
+test("a token that the server does not take leaves the stream as it is", async () => {
+  const states: string[] = [];
+  const failures: string[] = [];
+  let count = 0;
+  const client = makeClient({ getToken: () => `t${++count}` });
+  const got: number[] = [];
+  client.onState((state) => states.push(state));
+  client.onError((error) => failures.push(error.message));
+  client.subscribe("A", ({ timestamp }) => got.push(timestamp));
+  await streams(1);
+  const first = server.latest;
+  server.refusals = [{ status: 401, code: "AUTH_FAILED", message: "token signature is wrong" }];
+  server.event("token_expiring", { expiresAt: 1 });
+  await holds(() => failures.length === 1);
+  expect(failures).toEqual(["token signature is wrong"]);
+  first.response.write(`event: price\nid: A-1@1\ndata: ${JSON.stringify(price("A", 1))}\n\n`);
+  await holds(() => got.length === 1);
+  expect(first.gone).toBe(false);
+  expect(states).toEqual(["connecting", "connected"]);
+});
+
 test("a token that ended is replaced at once", async () => {
   let count = 0;
   const client = makeClient({ getToken: () => `t${++count}` });
