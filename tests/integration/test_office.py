@@ -76,6 +76,7 @@ async def test_a_price_older_than_what_redis_has_reaches_nobody(valkey: Valkey) 
         other.publish([frame("A", 2, 49), frame("B", 3, 1)])
         other.publish([frame("A", 4, 50)])
         await eventually(lambda: len(got) == 3, what="three prices")
+        await other.flushed()
         expected = {frame("A", 1, 50).body, frame("B", 3, 1).body, frame("A", 4, 50).body}
         assert {each.body for each in got} == expected
         assert (bus.sender.late, other.sender.late) == (0, 1)
@@ -91,6 +92,7 @@ async def test_what_is_left_out_costs_no_cursor(valkey: Valkey) -> None:
         await bus.flushed()
         bus.publish([frame("A", 4, 70)])
         await eventually(lambda: len(got) == 3, what="three prices")
+        await bus.flushed()
         assert bus.sender.newest == got[-1].cursor
         assert not bus._gaps
 

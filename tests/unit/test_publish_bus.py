@@ -97,12 +97,19 @@ def piped(text: bytes) -> Iterator[int]:
 
 
 def run(
-    valkey: Valkey, text: bytes, *, patience: float = 5, answer_seconds: float = 0.2
+    valkey: Valkey, text: bytes, *, patience: float = 30, answer_seconds: float = 10
 ) -> tuple[Tally, list[str]]:
-    """Publishes a text as a pipe would bring it; returns the tally and what was said."""
+    """Publishes a text as a pipe would bring it; returns the tally and what was said.
+
+    Args:
+        valkey: What it is published through.
+        text: The lines.
+        patience: Seconds until a batch is given up, before scaling.
+        answer_seconds: Seconds until a request is sent again, before scaling: long where one must be enough.
+    """
     said: list[str] = []
     with piped(text) as out:
-        road = RelayedRoad(valkey.url, patience=patience, answer_seconds=answer_seconds)
+        road = RelayedRoad(valkey.url, patience=scaled(patience), answer_seconds=scaled(answer_seconds))
         return publish(road, out, said.append), said
 
 
@@ -139,16 +146,17 @@ def test_many_batches_have_numbers_of_their_own_and_one_channel(valkey: Valkey, 
 
 def test_a_request_that_is_not_answered_is_sent_again_under_its_number(valkey: Valkey, owner: Owner) -> None:
     owner.answers = [None, None]
-    tally, _ = run(valkey, QUOTE)
+    tally, _ = run(valkey, QUOTE, answer_seconds=0.1)
     assert tally.accepted == 1
-    assert [request.number for request in owner.requests] == [1, 1, 1]
+    assert len(owner.requests) >= 3
+    assert {request.number for request in owner.requests} == {1}
 
 
 def test_a_late_answer_to_another_request_is_passed_over(valkey: Valkey, owner: Owner) -> None:
     owner.answers = [lambda request: intake.answer(request.number + 7, 200, b"{}")]
-    tally, _ = run(valkey, QUOTE)
+    tally, _ = run(valkey, QUOTE, answer_seconds=0.1)
     assert tally.accepted == 1
-    assert len(owner.requests) == 2
+    assert len(owner.requests) >= 2
 
 
 def test_one_that_cannot_take_it_just_now_is_asked_again(valkey: Valkey, owner: Owner) -> None:
@@ -159,7 +167,7 @@ def test_one_that_cannot_take_it_just_now_is_asked_again(valkey: Valkey, owner: 
 
 def test_a_bus_without_a_server_ends_it_with_a_sentence(valkey: Valkey) -> None:
     with pytest.raises(MarketstreamError, match=NOBODY):
-        run(valkey, QUOTE, patience=0.5, answer_seconds=0.1)
+        run(valkey, QUOTE, patience=0.2, answer_seconds=0.05)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +202,7 @@ def test_a_redis_that_is_not_there_ends_it_at_once() -> None:
 
 def test_a_redis_that_is_restarted_between_two_batches_is_found_again() -> None:
     with running_valkey() as valkey:
-        road = RelayedRoad(valkey.url, patience=10, answer_seconds=0.2)
+        road = RelayedRoad(valkey.url, patience=scaled(10), answer_seconds=scaled(0.1))
         said: list[str] = []
         out, into = os.pipe()
         ended: list[Tally] = []
@@ -209,7 +217,7 @@ def test_a_redis_that_is_restarted_between_two_batches_is_found_again() -> None:
         os.close(into)
         valkey.start()
         after = Owner(valkey)
-        thread.join(15)
+        thread.join(scaled(15))
         after.close()
         os.close(out)
         assert said == ["2 published, 0 bad"]
