@@ -45,6 +45,10 @@ _NO_KEY = (
     "there is no secret and no JWKS to check tokens with; set MARKETSTREAM_JWT_SECRET to at least 32 random "
     "bytes, or auth.jwks to your issuer's keys; `serve --dev` makes a secret of its own"
 )
+_NO_WORD = (
+    "it must be longer than delivery.slow_timeout, {:g} s: otherwise the kernel ends clients that take "
+    "nothing, and neither they nor the log are told that they were too slow"
+)
 
 Said = dict[str, tuple[object, str]]
 """Value and origin by the dotted path of the setting."""
@@ -94,6 +98,8 @@ def load_settings(flags: Mapping[str, object], config: Path | None, environ: Map
         settings = _settings(said)
     if settings.auth.secret is None and settings.auth.jwks is None:
         raise ConfigurationError("auth.secret", _NO_KEY)
+    if settings.server.peer_timeout <= settings.delivery.slow_timeout:
+        raise ConfigurationError("server.peer_timeout", _NO_WORD.format(settings.delivery.slow_timeout))
     return Loaded(
         settings, {path: said[path][1] if path in said else "default" for path, _ in leaves(settings)}
     )

@@ -52,7 +52,8 @@ class Server(Section):
         keepalive: Seconds a connection may be without a complete request.
         backlog: Connections that the kernel holds while the process is busy.
         reserve: File descriptors kept for the bus, vendors and files; clients wait for the others.
-        peer_timeout: Seconds after which a peer that acknowledges nothing is gone.
+        peer_timeout: Seconds after which a peer that acknowledges nothing is gone; longer than
+            `delivery.slow_timeout`.
         page: Whether the live page is served at `/`.
     """
 
@@ -79,7 +80,7 @@ class Server(Section):
     keepalive: Seconds = 75
     backlog: Count = 4_096
     reserve: Annotated[int, Field(ge=1)] = 64
-    peer_timeout: Annotated[float, Field(ge=1, le=300)] = 30
+    peer_timeout: Annotated[float, Field(ge=1, le=300)] = 45
     page: bool = True
 
     @model_validator(mode="after")

@@ -65,6 +65,7 @@ async def test_who_stops_reading_wakes_up_to_the_newest_prices_and_nobody_else_n
     bids = write_market(tape, 1 + BEFORE + seconds + AFTER)
     env = {
         "MARKETSTREAM_DELIVERY__SLOW_TIMEOUT": str(2 * seconds),
+        "MARKETSTREAM_SERVER__PEER_TIMEOUT": str(3 * seconds),
         "MARKETSTREAM_DELIVERY__EVERY_QUEUE": str(EVERY_QUEUE),
     }
     feed = f"replay:{tape}?speed=1&wait=1"

@@ -18,10 +18,11 @@ SYMBOLS = [f"SYM{number}" for number in range(100)]
 QUIET = ["NOBODY"]
 POLL = "/socket.io/?EIO=4&transport=polling&sid="
 IMPATIENT = {
-    "MARKETSTREAM_SERVER__PEER_TIMEOUT": "2",
+    "MARKETSTREAM_SERVER__PEER_TIMEOUT": "4",
     "MARKETSTREAM_SOCKETIO__PING_INTERVAL": "2",
     "MARKETSTREAM_DELIVERY__SLOW_TIMEOUT": "3",
 }
+HASTY = {"MARKETSTREAM_SERVER__PEER_TIMEOUT": "1", "MARKETSTREAM_DELIVERY__SLOW_TIMEOUT": "0.5"}
 
 Way = Callable[[Wire, Server, list[str]], Awaitable[None]]
 
@@ -145,7 +146,7 @@ async def test_a_peer_that_vanished_is_noticed_within_a_minute(symbols: list[str
 async def test_a_peer_that_is_only_slow_stays() -> None:
     """It acknowledges what its kernel takes, and answers the probes."""
     async with (
-        running_server(env={"MARKETSTREAM_SERVER__PEER_TIMEOUT": "1"}) as server,
+        running_server(env=HASTY) as server,
         wire(server.port) as client,
     ):
         await stream(client, server, QUIET)

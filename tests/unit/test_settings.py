@@ -186,6 +186,15 @@ def test_cookies_of_every_page_stop_the_start() -> None:
         load(environ=environ)
 
 
+@pytest.mark.parametrize("name", ["SERVER__PEER_TIMEOUT=30", "DELIVERY__SLOW_TIMEOUT=45"])
+def test_slow_clients_are_told_so_before_the_kernel_ends_them(name: str) -> None:
+    """A window that stays closed is for the kernel a peer that acknowledges nothing."""
+    key, _, value = f"MARKETSTREAM_{name}".partition("=")
+    with pytest.raises(ConfigurationError, match=r"longer than delivery\.slow_timeout") as raised:
+        load(environ={key: value})
+    assert raised.value.path == "server.peer_timeout"
+
+
 @pytest.mark.parametrize("path", ["md", "/a b", "/a?b", "//evil.example", "/a#b", 'x">'])
 def test_a_root_path_that_is_none_stops_the_start(path: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
