@@ -1,8 +1,9 @@
 """Prices held back for plans that may not see them live.
 
-A delayed client sees each symbol as it was `delay` seconds ago, one value a second at most. Held is only what
-somebody uses: a symbol with delayed clients, or one that was asked for lately. All lines together hold a
-bounded number of bytes; when that is reached, the symbols take turns and each gets a value less often.
+A delayed client sees each symbol as it was `delay` seconds ago, one value a second at most, and is told that
+it is stale or closed as soon as the prices from before that have run out. Held is only what somebody uses: a
+symbol with delayed clients, or one that was asked for lately. All lines together hold a bounded number of
+bytes; when that is reached, the symbols take turns and each gets a value less often.
 """
 
 from collections import deque
@@ -11,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import structlog
 
 from marketstream.core.frame import Frame
+from marketstream.core.model import Status
+from marketstream.wire import event
 
 log = structlog.get_logger(__name__)
 
@@ -26,16 +29,16 @@ OVERHEAD = 400
 MAX_BYTES = 128 * 1024 * 1024
 """Bytes that all lines may hold: about 225,000 prices."""
 
-Key = tuple[str | None, str]
-"""Tenant (None: everybody) and symbol."""
+Field = tuple[str | None, str]
+"""Tenant (None: everybody) and key, which is of the price of a symbol or of its state."""
 
 
 class _Values:
-    """What is held of one symbol for one tenant, or for everybody.
+    """What is held of one field.
 
     Attributes:
-        newest: Cursor of the newest price that was taken.
-        waiting: Prices that are not old enough, and the monotonic seconds at which each is.
+        newest: Cursor of the newest frame that was taken.
+        waiting: Frames that are not old enough, and the monotonic seconds at which each is.
         released: The newest that is.
     """
 
@@ -53,7 +56,7 @@ class _Symbol:
     Attributes:
         clients: Rooms of it that have members.
         until: Monotonic seconds until which it is held without any.
-        values: What is held, by tenant.
+        values: What is held, by field.
     """
 
     __slots__ = ("clients", "until", "values")
@@ -61,7 +64,7 @@ class _Symbol:
     def __init__(self) -> None:
         self.clients = 0
         self.until = 0.0
-        self.values: dict[str | None, _Values] = {}
+        self.values: dict[Field, _Values] = {}
 
 
 class DelayLine:
@@ -80,7 +83,7 @@ class DelayLine:
         self._lines = lines
         self._symbols: dict[str, _Symbol] = {}
         # What no step has taken yet. Whoever has waited longest is taken first, with its newest price.
-        self._fresh: dict[Key, tuple[float, Frame]] = {}
+        self._fresh: dict[Field, tuple[float, Frame]] = {}
 
     def __bool__(self) -> bool:
         """Whether any symbol is held."""
@@ -102,27 +105,33 @@ class DelayLine:
         held.until = max(held.until, now + self.delay + LINGER)
 
     def begin(self, known: Iterable[Frame], now: float, at_ms: int) -> None:
-        """Takes the newest prices that were there before a symbol was held; a quiet one may have no other.
+        """Takes the newest prices, and states, from before a symbol was held; a quiet one may have no other.
 
         Args:
-            known: The newest prices of all; what is not held is left out.
+            known: The newest of all; what is not held is left out.
             now: Monotonic seconds.
             at_ms: Epoch milliseconds now, on the clock of cursors.
         """
-        for frame in known:
+        # A state comes after the prices from before it.
+        for frame in sorted(known, key=lambda frame: frame.event):
             held = self._symbols.get(frame.symbol)
-            if held is None or frame.tenant in held.values:
+            if held is None or (frame.tenant, frame.key) in held.values:
+                continue
+            if frame.event == event.STATUS:
+                if not event.is_live(frame):
+                    self._put_state(held, frame, now)
+                    self._due(held.values[_state_field(frame.symbol)], now)
                 continue
             age = max(0.0, at_ms / 1000 - frame.cursor / 1_000_000)
             if age < self.delay:
                 self.put([frame], now - age)
             else:
-                values = held.values[frame.tenant] = _Values()
+                values = _values_of(held, frame)
                 values.newest, values.released = frame.cursor, frame
                 self._lines.take(frame)
 
     def put(self, frames: Iterable[Frame], at: float) -> None:
-        """Takes live prices of what is held.
+        """Takes live prices, and states, of what is held.
 
         Args:
             frames: In order.
@@ -132,9 +141,10 @@ class DelayLine:
             held = self._symbols.get(frame.symbol)
             if held is None:
                 continue
-            values = held.values.get(frame.tenant)
-            if values is None:
-                values = held.values[frame.tenant] = _Values()
+            if frame.event == event.STATUS:
+                self._put_state(held, frame, at)
+                continue
+            values = _values_of(held, frame)
             if frame.cursor > values.newest:
                 values.newest = frame.cursor
                 self._fresh[frame.tenant, frame.symbol] = at, frame
@@ -143,7 +153,7 @@ class DelayLine:
         """Called once a step.
 
         Returns:
-            The prices that may be seen from now on, oldest first.
+            The prices that may be seen from now on, oldest first, and then the states.
         """
         self._let_go(now)
         out: list[Frame] = []
@@ -152,7 +162,20 @@ class DelayLine:
                 out += self._due(values, now)
         # After what has left made room.
         self._take_in()
-        return sorted(out, key=lambda frame: frame.cursor)
+        return sorted(out, key=lambda frame: (frame.event, frame.cursor))
+
+    def state(self, symbol: str, at_ms: int) -> Frame:
+        """What a client is told of a symbol by now: the state that was released, or that it is `delayed`.
+
+        Args:
+            symbol: Whose.
+            at_ms: Epoch milliseconds now.
+        """
+        held = self._symbols.get(symbol)
+        values = held.values.get(_state_field(symbol)) if held is not None else None
+        if values is not None and values.released is not None:
+            return values.released
+        return event.status(Status(symbol, "delayed", None, at_ms))
 
     def last(
         self, symbols: Sequence[str], tenant: str, known: Sequence[Frame] = (), at_ms: int = 0
@@ -177,7 +200,8 @@ class DelayLine:
 
     def _released(self, symbol: str, tenant: str) -> Iterator[Frame | None]:
         if (held := self._symbols.get(symbol)) is not None:
-            yield from (values.released for t in (None, tenant) if (values := held.values.get(t)))
+            fields: list[Field] = [(None, symbol), (tenant, symbol)]
+            yield from (held.values[field].released for field in fields if field in held.values)
 
     def _hold(self, symbol: str) -> _Symbol:
         held = self._symbols.get(symbol)
@@ -189,8 +213,8 @@ class DelayLine:
     def _let_go(self, now: float) -> None:
         unused = [name for name, held in self._symbols.items() if not held.clients and held.until <= now]
         for symbol in unused:
-            for tenant, values in self._symbols.pop(symbol).values.items():
-                self._fresh.pop((tenant, symbol), None)
+            for field, values in self._symbols.pop(symbol).values.items():
+                self._fresh.pop(field, None)
                 self._lines.give_back(frame for _, frame in values.waiting)
                 self._lines.give_back([values.released] if values.released else [])
             self._lines.on_dropped(symbol)
@@ -205,16 +229,48 @@ class DelayLine:
             values.released = due[-1]
         return due
 
+    def _put_state(self, held: _Symbol, frame: Frame, at: float) -> None:
+        """Take a state: not `live` from the last price before it on; otherwise with the next price.
+
+        What a bus says of itself has no cursor.
+        """
+        values = _values_of(held, frame)
+        if 0 < frame.cursor <= values.newest:
+            return
+        values.newest = max(values.newest, frame.cursor)
+        due = at + self.delay
+        if event.is_live(frame):
+            frame = event.delayed(frame)
+        else:
+            due = self._runs_out(held, at)
+        if values.waiting and not self._lines.has_room():
+            self._lines.give_back([values.waiting.pop()[1]])
+        values.waiting.append((due, frame))
+        self._lines.take(frame)
+
+    def _runs_out(self, held: _Symbol, now: float) -> float:
+        """Monotonic seconds at which the last is released of what is underway of a symbol."""
+        underway = [values.waiting[-1][0] for values in held.values.values() if values.waiting]
+        underway += [self._fresh[field][0] + self.delay for field in held.values if field in self._fresh]
+        return max(underway, default=now)
+
     def _take_in(self) -> None:
         while self._fresh and self._lines.has_room():
-            key = next(iter(self._fresh))
-            at, frame = self._fresh.pop(key)
-            tenant, symbol = key
+            field = next(iter(self._fresh))
+            at, frame = self._fresh.pop(field)
             # Its live clients have it by now: what was made for them is not kept that long.
             frame.wrapped.clear()
-            self._symbols[symbol].values[tenant].waiting.append((at + self.delay, frame))
+            self._symbols[frame.symbol].values[field].waiting.append((at + self.delay, frame))
             self._lines.take(frame)
         self._lines.put_off(len(self._fresh))
+
+
+def _state_field(symbol: str) -> Field:
+    return None, event.status_key(symbol)
+
+
+def _values_of(held: _Symbol, frame: Frame) -> _Values:
+    return held.values.setdefault((frame.tenant, frame.key or ""), _Values())
 
 
 class DelayLines:

@@ -39,7 +39,7 @@ from marketstream.core.commands import (
 )
 from marketstream.core.entitlements import Principal
 from marketstream.core.frame import Frame
-from marketstream.core.model import State, Status
+from marketstream.core.model import Status
 from marketstream.core.outbox import Lane
 from marketstream.core.session import Session
 from marketstream.engine.connection import Connection
@@ -320,7 +320,7 @@ class Execution:
         prices: Sequence[Frame] = [frame for frame in known if frame.event == "price"]
         if line is not None:
             at_ms = self._bus.clock.wall_ms()
-            line.begin(prices, self._node.clock.now(), at_ms)
+            line.begin(known, self._node.clock.now(), at_ms)
             seen = {symbol: lane.since for symbol, lane in lanes.items() if lane.since}
             old_enough = line.last(symbols, tenant, prices, at_ms)
             prices = [frame for frame in old_enough if frame.cursor > seen.get(frame.symbol, -1)]
@@ -333,20 +333,20 @@ class Execution:
             for frame in sorted(prices, key=lambda frame: frame.cursor):
                 if frame.cursor > since or frame.symbol in lanes:
                     self._node.hub.send(outbox, frame)
-        for frame in self._states(wanted, known, delayed=line is not None):
+        for frame in self._states(wanted, known, line):
             self._node.hub.send(outbox, frame)
 
-    def _states(self, wanted: SendSnapshot, known: Sequence[Frame], *, delayed: bool) -> list[Frame]:
+    def _states(self, wanted: SendSnapshot, known: Sequence[Frame], line: DelayLine | None) -> list[Frame]:
         """What a new member must know of symbols that are not live for it, or were something else before."""
-        if delayed or wanted.moved:
-            state: State = "delayed" if delayed else "live"
-            since = self._node.clock.wall_ms()
+        since = self._node.clock.wall_ms()
+        if line is not None:
+            return [line.state(symbol, since) for symbol in wanted.symbols]
+        if wanted.moved:
             told = {
-                event.status_key(symbol): event.status(Status(symbol, state, None, since))
+                event.status_key(symbol): event.status(Status(symbol, "live", None, since))
                 for symbol in wanted.symbols
             }
-            if not delayed:
-                told |= {frame.key or "": frame for frame in known if frame.event == "status"}
+            told |= {frame.key or "": frame for frame in known if frame.event == "status"}
             return list(told.values())
         return [frame for frame in known if frame.event == "status" and not event.is_live(frame)]
 

@@ -318,7 +318,7 @@ class Node:
             elif hub.deliver(rooms.symbol_room(frame.symbol), frame):
                 watched.append(frame)
         for line in filter(None, self.lines):
-            line.put((frame for frame in frames if frame.event == "price"), self.clock.now())
+            line.put(frames, self.clock.now())
         # What a bus says of itself was never underway.
         if frames and frames[-1].cursor:
             self.bus_lag_ms = max(0.0, self.clock.wall_ms() - frames[-1].cursor / 1000)
@@ -329,7 +329,8 @@ class Node:
         now = self.clock.now()
         for line in self.lines:
             for frame in line.release(now):
-                self.hub.deliver(rooms.symbol_room(frame.symbol, line.delay), frame)
+                room = rooms.symbol_room(frame.symbol, line.delay)
+                (self.hub.deliver if frame.event == "price" else self.hub.post)(room, frame)
         self.flusher.wake()
 
     def emit(self, room: str, frame: Frame, skip: frozenset[Connection] = frozenset()) -> int:

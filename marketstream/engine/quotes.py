@@ -103,8 +103,9 @@ class Quotes:
         if line is not None:
             now, at_ms = self._clock.now(), self._bus.clock.wall_ms()
             line.ask(symbol, now)
-            line.begin(prices, now, at_ms)
+            line.begin(known, now, at_ms)
             found = line.last([symbol], principal.tenant, prices, at_ms)
+            known = [line.state(symbol, at_ms)]
         if not found:
             raise UnknownSymbolError(f"{symbol}: no price is known")
         # Who sees prices late must not learn from the volume what happens now.

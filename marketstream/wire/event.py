@@ -92,6 +92,11 @@ def status(change: Status, tenant: str | None = None) -> Frame:
     return Frame(STATUS, body, key=status_key(change.symbol), symbol=change.symbol, tenant=tenant)
 
 
+def delayed(live: Frame) -> Frame:
+    """What a `status` frame that says `live` comes to for those who see the symbol late."""
+    return status(Status(live.symbol, "delayed", None, loads(live.body)["since"]))
+
+
 def is_live(frame: Frame) -> bool:
     """Whether a `status` frame says that its symbol is live."""
     return b'"state":"live"' in frame.body
