@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 
@@ -130,6 +130,8 @@ class Stage:
         self.skews = dict.fromkeys(PUBLISHERS, 0.0)
         self._shut: Counter[str] = Counter()
         self._clear_at = dict.fromkeys(PROCESSES, 0.0)
+        # Who was killed takes some time to come back, and is not killed meanwhile.
+        self._turns: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @property
     def gateways(self) -> list[Part]:
@@ -141,7 +143,11 @@ class Stage:
         return float("inf") if self._shut[gateway] else self._clear_at[gateway]
 
     async def do(self, harm: Harm) -> None:
-        """Does harm, and undoes it when its time is over."""
+        """Does harm when that before it to the same target is over, and undoes it when its time is over."""
+        async with self._turns[harm.target]:
+            await self._do(harm)
+
+    async def _do(self, harm: Harm) -> None:
         if harm.kind in FILLS:
             await self._fill(harm)
         elif harm.kind == "skew":

@@ -11,6 +11,9 @@ from typing import Any
 
 STALE = "stale"
 UNSAID = "should have been said to be stale"
+PAUSE = 2.0
+"""Seconds without a new value, after which the next one may come before the word that it moves again."""
+
 MOST_FAULTS = 4
 """Faults of a kind that are kept: they come in crowds."""
 
@@ -27,6 +30,7 @@ class Client:
         up_at: When the server took its subscription, by the clock of the witness; None while it has none.
         values: The newest value and its time (epoch milliseconds) by symbol.
         moved_at: When that came.
+        moving_since: Since when new ones have come without a pause of more than `PAUSE`.
         states: What it was last told of a symbol on this connection, and when.
     """
 
@@ -37,6 +41,7 @@ class Client:
     up_at: float | None = None
     values: dict[str, tuple[float, float]] = field(default_factory=dict)
     moved_at: dict[str, float] = field(default_factory=dict)
+    moving_since: dict[str, float] = field(default_factory=dict)
     states: dict[str, tuple[str, float]] = field(default_factory=dict)
 
 
@@ -130,7 +135,10 @@ class Witness:
         client.values[symbol] = value, max(at_ms, before)
         state, since = client.states.get(symbol, ("live", now))
         if moved:
+            if now - client.moved_at.get(symbol, now - 2 * PAUSE) > PAUSE:
+                client.moving_since[symbol] = now
             client.moved_at[symbol] = now
+            since = max(since, client.moving_since[symbol])
             if state == STALE and symbol in self._moving and now - since > self._bound:
                 self.fault(now, "moves and was last said to be stale", f"{symbol}, {client.name}")
                 client.states[symbol] = "live", now

@@ -112,11 +112,19 @@ def test_a_connection_that_is_new_must_be_told_again() -> None:
 def test_what_moves_must_not_be_said_to_be_stale_for_long() -> None:
     scene = Scene()
     scene.eyes.take(1, "c", "state", "M", "stale")
-    for number in range(2, 12):
+    for number in range(2, 13):
         scene.eyes.take(number, "c", "price", "M", 1.0, number)
     assert scene.eyes.faults == []
-    scene.eyes.take(12, "c", "price", "M", 1.0, 12)
+    scene.eyes.take(13, "c", "price", "M", 1.0, 13)
     assert len(scene.eyes.faults) == 1
+
+
+def test_the_first_value_after_a_long_time_may_come_just_before_the_word_that_it_moves_again() -> None:
+    scene = Scene()
+    scene.eyes.take(1, "c", "price", "M", 1.0, 1)
+    scene.eyes.take(5, "c", "state", "M", "stale")
+    scene.eyes.take(30, "c", "price", "M", 1.0, 2)
+    assert scene.eyes.faults == []
 
 
 def test_a_time_in_which_the_clients_did_not_run_counts_for_nothing() -> None:
