@@ -1,6 +1,8 @@
 """The transport over Socket.IO, against a stock server that says what a test wants."""
 
 import asyncio
+import gc
+import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -124,6 +126,32 @@ async def test_the_token_is_shown_in_the_handshake_below_any_prefix() -> None:
         connection = await transport.connect("secret", goal(), lambda _message: None)
         assert behind.shown == [{"token": "secret"}]
         await connection.close()
+
+
+async def test_a_server_that_upgrades_and_then_says_nothing_leaves_no_connection_open() -> None:
+    """As one does that is killed, or a network that falls silent, at that moment."""
+    ended = asyncio.Event()
+
+    async def silent(request: web.Request) -> web.WebSocketResponse:
+        there = web.WebSocketResponse()
+        await there.prepare(request)
+        await there.receive()
+        ended.set()
+        return there
+
+    app = web.Application()
+    app.router.add_get("/path/", silent)
+    gc.collect()
+    async with serving(app) as url:
+        transport = SocketIoTransport(Address.parse(url), path="/path/", ssl=None, call_timeout=5)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await transport.connect("secret", goal(), lambda _message: None)
+        await asyncio.wait_for(ended.wait(), 10)
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            gc.collect()
+        assert told == []
 
 
 @pytest.mark.parametrize(

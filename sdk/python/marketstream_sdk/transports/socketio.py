@@ -75,8 +75,8 @@ class SocketIoTransport:
 
     async def connect(self, token: str, goal: Callable[[], Goal], receive: Receive) -> Connection:  # noqa: ARG002 - here symbols are named afterwards
         """See `Transport.connect`."""
-        session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=self._ssl or True))
-        connection = SocketIoConnection(session, receive, self._call_timeout)
+        connector = aiohttp.TCPConnector(ssl=self._ssl or True)
+        connection = SocketIoConnection(connector, receive, self._call_timeout)
         try:
             await connection.open(self._address.root, self._path, token, self._call_timeout)
         except BaseException:
@@ -89,14 +89,17 @@ class SocketIoConnection:
     """See `Connection`.
 
     Args:
-        session: What it connects by; closed with it.
+        connector: What it connects by; closed with it.
         receive: Told of each message.
         call_timeout: Seconds that an answer may take.
     """
 
-    def __init__(self, session: aiohttp.ClientSession, receive: Receive, call_timeout: float) -> None:
+    def __init__(self, connector: aiohttp.BaseConnector, receive: Receive, call_timeout: float) -> None:
         self.lost: asyncio.Future[MarketDataError] = asyncio.get_running_loop().create_future()
-        self._session = session
+        self._opened: list[aiohttp.ClientResponse] = []
+        trace = aiohttp.TraceConfig()
+        trace.on_request_end.append(self._note)
+        self._session = aiohttp.ClientSession(connector=connector, trace_configs=[trace])
         self._receive = receive
         self._confirmed: dict[str, Terms] = {}
         self._channels: set[str] = set()
@@ -104,7 +107,7 @@ class SocketIoConnection:
         self._watch: asyncio.Task[None] | None = None
         self._socket = socketio.AsyncClient(
             reconnection=False,
-            http_session=session,
+            http_session=self._session,
             handle_sigint=False,
             logger=_quiet,
             engineio_logger=_quiet,
@@ -179,8 +182,14 @@ class SocketIoConnection:
         await asyncio.wait([farewell], timeout=_FAREWELL)
         # Without its sockets the library's tasks come to their end, also those that waited for the server.
         await self._session.close()
+        # The library forgets a websocket whose first packet does not come in time; nobody else would close it
+        for response in self._opened:
+            response.close()
         ending = [farewell] if self._watch is None else [farewell, self._watch]
         await asyncio.gather(*ending, return_exceptions=True)
+
+    async def _note(self, _session: object, _context: object, end: aiohttp.TraceRequestEndParams) -> None:
+        self._opened.append(end.response)
 
     async def _carry_out(self, call: Call) -> None:
         answer = await self._calls.settle(call.event, call.payload)
