@@ -157,7 +157,8 @@ class RedisLease:
         return True
 
     async def _beat(self) -> None:
-        if self._serving and await self._pulse.beat(self._term):
+        # A lease can be renewed while nothing can be published: then others must not rely on it.
+        if self._serving and self._bus.connected and await self._pulse.beat(self._term):
             self._resumed()
 
     async def _call_take(self, term: str) -> str:

@@ -182,6 +182,24 @@ async def test_a_holder_whose_batch_is_refused_holds_nothing_any_more(valkey: Va
             assert (got, await bodies(bus, "A")) == ([], [])
 
 
+async def test_who_cannot_publish_gives_no_sign_of_life_though_the_lease_is_renewed(valkey: Valkey) -> None:
+    bus = build_bus(valkey.url, clock=SystemClock())
+    assert isinstance(bus, RedisBus)
+    lease = RedisLease(bus)
+    signs = [keys.pulse(shard) for shard in range(keys.SHARDS)]
+    with valkey.client() as client:
+        async with running(lambda: lease.hold(idle)):
+            await eventually(lambda: lease.held, what="the lease")
+            for _ in range(2):
+                # It is renewed again and again.
+                client.pexpire(keys.LEASE, 1_000)
+                await eventually(lambda: client.pttl(keys.LEASE) > 1_000, what="a renewal")
+            assert client.exists(*signs) == 0
+            async with running(bus.run):
+                await eventually(lambda: client.exists(*signs) == len(signs), what="signs of life")
+    await bus.client.aclose()
+
+
 async def idle(_heritage: Sequence[Frame]) -> None:
     await asyncio.Event().wait()
 
