@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 
 from tests.conformance.market import new_symbol, price
-from tests.conformance.raw import RawSocket, raw_socket
-from tests.support.eventually import eventually, scaled
-from tests.support.gateways import is_ready, next_event, readiness, subscribe
+from tests.conformance.raw import raw_socket
+from tests.support.eventually import eventually
+from tests.support.gateways import is_ready, readiness, subscribe
+from tests.support.onlooker import EDGES, Onlooker, onlooking
 from tests.support.server import Server, running_server
 from tests.support.valkey import Valkey, running_valkey
 
@@ -72,24 +73,20 @@ async def market(mortal: Valkey) -> AsyncIterator[Market]:
 
 
 @asynccontextmanager
-async def watching(server: Server) -> AsyncIterator[RawSocket]:
-    """A client of a gateway that has both symbols."""
-    async with raw_socket(server.url, token=server.token()) as socket:
-        await subscribe(socket, FLOWING, QUIET)
-        await next_event(socket, "price")
-        yield socket
-
-
-async def told(socket: RawSocket, state: str, *symbols: str) -> list[dict[str, Any]]:
-    """What a client is told of some symbols, each once, until all of them are in a state."""
-    found: dict[str, dict[str, Any]] = {}
-    async with asyncio.timeout(scaled(20)):
-        while set(found) != set(symbols):
-            status = await next_event(socket, "status")
-            if status["symbol"] in symbols:
-                assert status["state"] == state, status
-                found[status["symbol"]] = status
-    return list(found.values())
+async def onlookers(market: Market) -> AsyncIterator[list[Onlooker]]:
+    """Clients of both gateways on every edge, by turns of plans that show prices at once and late."""
+    async with AsyncExitStack() as stack:
+        found = []
+        for at, server in enumerate(market.gateways):
+            for number, edge in enumerate(EDGES):
+                plan = ("pro", "delayed")[(at + number) % 2]
+                one = onlooking(server, edge, FLOWING, QUIET, plan=plan)
+                found.append(await stack.enter_async_context(one))
+        for each in found:
+            if each.usual == "delayed":
+                await each.told("delayed", FLOWING, QUIET)
+            await eventually(lambda each=each: each.heard("price", FLOWING), 20, f"a price on {each.edge}")  # type: ignore[misc]
+        yield found
 
 
 async def quote_of(server: Server, symbol: str) -> dict[str, Any]:
@@ -151,20 +148,27 @@ FAULTS: dict[str, tuple[Step, Step]] = {
 }
 
 
-async def _say_so(market: Market, sockets: list[RawSocket]) -> None:
+async def _say_so(market: Market, all_of_them: list[Onlooker]) -> None:
     """Clients, newcomers, readiness and quotes: nobody claims that prices are fresh."""
-    for socket in sockets:
-        statuses = await told(socket, "stale", FLOWING, QUIET)
+    for onlooker in all_of_them:
+        statuses = await onlooker.told("stale", FLOWING, QUIET)
         assert {status["reason"] for status in statuses} == {"no_feed"}
     for server in market.gateways:
         found = await readiness(server)
         assert (found["code"], found["reasons"]) == (503, ["nobody feeds the market"])
-        async with raw_socket(server.url, token=server.token(user="new")) as late:
-            assert {price["symbol"] for price in await subscribe(late, FLOWING, QUIET)} == {FLOWING, QUIET}
-            assert {s["reason"] for s in await told(late, "stale", FLOWING, QUIET)} == {"no_feed"}
+        await _say_so_to_newcomers(server, FLOWING, QUIET)
         quote = await quote_of(server, QUIET)
         assert (quote["status"], quote["warning"]) == ("partial_data", "no_feed")
         await eventually(lambda at=server: len(at.events("market_not_fed")) == 1, 5, "a line")  # type: ignore[misc, arg-type]
+
+
+async def _say_so_to_newcomers(server: Server, *symbols: str) -> None:
+    for edge in EDGES:
+        for plan in ("pro", "delayed"):
+            async with onlooking(server, edge, *symbols, plan=plan) as late:
+                assert {status["reason"] for status in await late.told("stale", *symbols)} == {"no_feed"}
+    async with raw_socket(server.url, token=server.token(user="new")) as late_too:
+        assert {price["symbol"] for price in await subscribe(late_too, *symbols)} == {*symbols}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -172,24 +176,21 @@ async def test_frozen_prices_are_said_to_be_and_only_what_flows_again_is_live(
     market: Market, fault: str
 ) -> None:
     begin, end = FAULTS[fault]
-    async with AsyncExitStack() as stack:
-        sockets = [await stack.enter_async_context(watching(each)) for each in market.gateways]
+    async with onlookers(market) as all_of_them:
         begin(market)
         try:
-            await _say_so(market, sockets)
+            await _say_so(market, all_of_them)
         finally:
             end(market)
-        for socket in sockets:
-            await told(socket, "live", FLOWING)
+        for onlooker in all_of_them:
+            await onlooker.told(onlooker.usual, FLOWING)
         for server in market.gateways:
             await eventually(lambda server=server: is_ready(server), 15, "readiness")  # type: ignore[misc]
-            async with raw_socket(server.url, token=server.token(user="new")) as late:
-                await subscribe(late, FLOWING, QUIET)
-                await told(late, "stale", QUIET)
+            await _say_so_to_newcomers(server, QUIET)
         # The other one was not heard of: it is live when it is.
         await market.gateways[0].publish(prices=[price(QUIET, 2)])
-        for socket in sockets:
-            await told(socket, "live", QUIET)
+        for onlooker in all_of_them:
+            await onlooker.told(onlooker.usual, QUIET)
         for server in (*market.gateways, market.feed):
             entries = [json.loads(line) for line in server.log]
             said = [(e["event"], e.get("stream")) for e in entries if e["level"] == "warning"]
@@ -197,10 +198,9 @@ async def test_frozen_prices_are_said_to_be_and_only_what_flows_again_is_live(
 
 
 async def test_a_feed_that_was_killed_is_noticed_and_another_one_taken(market: Market) -> None:
-    async with AsyncExitStack() as stack:
-        sockets = [await stack.enter_async_context(watching(each)) for each in market.gateways]
+    async with onlookers(market) as all_of_them:
         kill(market)
-        await _say_so(market, sockets)
+        await _say_so(market, all_of_them)
         # One that starts meanwhile knows it too, from the first moment.
         secret = {"MARKETSTREAM_JWT_SECRET": "s" * 40, **ENV}
         bus = ("--bus", market.valkey.url)
@@ -211,13 +211,11 @@ async def test_a_feed_that_was_killed_is_noticed_and_another_one_taken(market: M
                 return bool((await readiness(third))["reasons"] == reason)
 
             await eventually(knows, 15, "a word of it")
-            async with raw_socket(third.url, token=third.token()) as late:
-                assert {each["symbol"] for each in await subscribe(late, QUIET)} == {QUIET}
-                assert {s["reason"] for s in await told(late, "stale", QUIET)} == {"no_feed"}
+            await _say_so_to_newcomers(third, QUIET)
             specs = [f"synthetic?symbols={FLOWING}&rate=5"]
             async with running_server(*bus, "--role", "feed", feeds=specs, env=secret):
-                for socket in sockets:
-                    await told(socket, "live", FLOWING)
+                for onlooker in all_of_them:
+                    await onlooker.told(onlooker.usual, FLOWING)
                 await eventually(lambda: is_ready(third), 15, "readiness")
 
 
