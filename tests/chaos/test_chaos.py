@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
+import aiohttp
 import pytest
 
 from tests.chaos.people import OWNERS, QUOTED, Publisher, everybody, read, watching
@@ -21,7 +22,7 @@ from tests.chaos.schedule import FEEDS, PUBLISHERS, Harm, harms
 from tests.chaos.stage import FED, STALE_AFTER, Stage, staged
 from tests.chaos.witness import Client, Witness
 from tests.support.eventually import eventually, scaled
-from tests.support.gateways import is_ready
+from tests.support.gateways import is_ready, readiness
 from tests.support.node import Node
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS") or 60)
@@ -96,6 +97,21 @@ async def settled(stage: Stage, eyes: Witness, publishers: list[Publisher]) -> N
         assert len({at_ms for _, _, at_ms in found}) == 1, f"last values of {symbol} differ: {found}"
 
 
+async def described(stage: Stage) -> str:
+    """How it is with each process: what it holds, how ready it is, and its last words."""
+    found = []
+    for part in stage.parts.values():
+        state: object
+        try:
+            async with asyncio.timeout(5):
+                state = await readiness(part.server)
+        except (OSError, TimeoutError, aiohttp.ClientError) as error:
+            state = error
+        held = f"at most {part.largest} bytes of memory, {part.printed} of log"
+        found.append(f"{part.name}: {held}, {state!r}\n{part.server.tail()}")
+    return "\n".join(found)
+
+
 def _have(clients: list[Client], last: dict[str, float]) -> bool:
     return all(client.values[symbol][0] == value for client in clients for symbol, value in last.items())
 
@@ -115,7 +131,11 @@ async def test_what_was_promised_holds_while_everything_is_hurt_at_random(node: 
     done: list[Harm] = []
     try:
         async with staged() as stage:
-            await _play(stage, node, schedule, done)
+            try:
+                await _play(stage, node, schedule, done)
+            except BaseException as error:
+                error.add_note(await described(stage))
+                raise
         faults = [fault for part in stage.parts.values() for fault in part.faults]
         assert not faults, "\n".join(faults)
     except BaseException as error:
@@ -142,6 +162,8 @@ async def _play(stage: Stage, node: Node, schedule: list[Harm], done: list[Harm]
             eyes.began = time.monotonic()
             await hurt(stage, schedule, eyes.began, done)
         await settled(stage, eyes, publishers)
+    for part in stage.parts.values():
+        print(f"{part.name}: at most {part.largest} bytes of memory, {part.printed} of log")  # noqa: T201  # figures
     bounded(stage, time.monotonic() - began)
     assert not eyes.faults, "\n".join(["wrong:", *eyes.faults])
     assert eyes.seen > SECONDS

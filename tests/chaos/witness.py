@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 STALE = "stale"
+LIVE = "live"
 UNSAID = "should have been said to be stale"
 PAUSE = 2.0
 """Seconds without a new value, after which the next one may come before the word that it moves again."""
@@ -31,6 +32,7 @@ class Client:
         values: The newest value and its time (epoch milliseconds) by symbol.
         moved_at: When that came.
         moving_since: Since when new ones have come without a pause of more than `PAUSE`.
+        revived_at: When it was last told on this connection that what was stale is live.
         states: What it was last told of a symbol on this connection, and when.
     """
 
@@ -42,6 +44,7 @@ class Client:
     values: dict[str, tuple[float, float]] = field(default_factory=dict)
     moved_at: dict[str, float] = field(default_factory=dict)
     moving_since: dict[str, float] = field(default_factory=dict)
+    revived_at: dict[str, float] = field(default_factory=dict)
     states: dict[str, tuple[str, float]] = field(default_factory=dict)
 
 
@@ -94,10 +97,11 @@ class Witness:
             case "down", _:
                 client.up_at = None
                 client.states.clear()
+                client.revived_at.clear()
             case "price", (symbol, value, at_ms):
                 self._price(now, client, symbol, value, at_ms)
             case "state", (symbol, state):
-                client.states[symbol] = state, now
+                self._state(now, client, symbol, state)
             case _:
                 self.fault(now, "a word that nobody expects", f"{name}, {kind} {data}")
 
@@ -117,11 +121,24 @@ class Witness:
             self.faults.append(f"{now - self.began:7.2f} s  {kind}: {text}")
 
     def _look_at(self, now: float, client: Client, symbol: str, free: float) -> None:
-        state, _ = client.states.get(symbol, ("live", now))
-        if state in (STALE, UNSAID) or now - max(free, client.moved_at.get(symbol, free)) <= self._bound:
+        state, since = client.states.get(symbol, (LIVE, free))
+        if state in (STALE, UNSAID):
+            return
+        if now - max(free, since, client.moved_at.get(symbol, free)) <= self._bound:
             return
         self.fault(now, "stands still and was not said to be stale", f"{symbol}, {client.name}")
         client.states[symbol] = UNSAID, now
+
+    def _state(self, now: float, client: Client, symbol: str, state: str) -> None:
+        """Takes what is said of a symbol: that it is live again may turn out to be wrong once, not again."""
+        before, _ = client.states.get(symbol, (LIVE, now))
+        client.states[symbol] = state, now
+        if (before, state) != (STALE, LIVE) or symbol not in self._moving:
+            return
+        revived = client.revived_at.get(symbol)
+        client.revived_at[symbol] = now
+        if revived is not None and client.moved_at.get(symbol, revived) <= revived:
+            self.fault(now, "was said to be live twice and never moved", f"{symbol}, {client.name}")
 
     def _price(self, now: float, client: Client, symbol: str, value: float, at_ms: float) -> None:
         self.seen += 1
@@ -133,7 +150,7 @@ class Witness:
             self.fault(now, f"what is {owner}'s", f"{symbol} is {value}, {client.name}")
         moved = at_ms > before
         client.values[symbol] = value, max(at_ms, before)
-        state, since = client.states.get(symbol, ("live", now))
+        state, since = client.states.get(symbol, (LIVE, now))
         if moved:
             if now - client.moved_at.get(symbol, now - 2 * PAUSE) > PAUSE:
                 client.moving_since[symbol] = now
@@ -141,7 +158,7 @@ class Witness:
             since = max(since, client.moving_since[symbol])
             if state == STALE and symbol in self._moving and now - since > self._bound:
                 self.fault(now, "moves and was last said to be stale", f"{symbol}, {client.name}")
-                client.states[symbol] = "live", now
+                client.states[symbol] = LIVE, now
 
     def _beat(self, now: float, *, at_most: bool = False) -> None:
         """Notes a time in which nobody here could see anything, because the machine was busy elsewhere."""

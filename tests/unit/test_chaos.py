@@ -127,6 +127,22 @@ def test_the_first_value_after_a_long_time_may_come_just_before_the_word_that_it
     assert scene.eyes.faults == []
 
 
+def test_who_is_told_that_it_is_live_waits_anew_and_is_not_told_so_twice_for_nothing() -> None:
+    scene = Scene()
+    scene.eyes.take(0, "c", "price", "M", 1.0, 1)
+    scene.eyes.take(5, "c", "state", "M", "stale")
+    scene.eyes.take(12, "c", "state", "M", "live")
+    assert scene.pass_time(0, 22) == []
+    assert len(scene.pass_time(23, 23)) == 1
+    twice = Scene()
+    for number, bid in enumerate((None, 2, None)):
+        twice.eyes.take(10 * number, "c", "state", "M", "stale")
+        twice.eyes.take(10 * number + 1, "c", "state", "M", "live")
+        assert len(twice.eyes.faults) == min(number, 1)
+        if bid is not None:
+            twice.eyes.take(10 * number + 2, "c", "price", "M", 1.0, bid)
+
+
 def test_a_time_in_which_the_clients_did_not_run_counts_for_nothing() -> None:
     scene = Scene()
     assert scene.pass_time(0, 5) == []
