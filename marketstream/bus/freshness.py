@@ -6,7 +6,7 @@ published again, and for what was said not to be live before: that still holds.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from marketstream.bus.mirror import BUS_LOST, NO_FEED, Field, Mirror, stamp_order
 from marketstream.bus.pulse import PulseWatch
@@ -75,12 +75,13 @@ class Freshness:
 
     def refresh(self, found: dict[Field, Frame]) -> None:
         """Takes all that is known of some names, after something may have been missed."""
+        doubt = set(self._mirror.doubted({keys.subject(key) for _, key in found}))
         news = []
         for frame in stamp_order(list(found.values())):
             said = self._mirror.repeats(frame)
-            if self._mirror.accept(frame) and not said:
+            if self._mirror.accept(frame) and not said and not _states_one_of(frame, doubt):
                 news.append(frame)
-        self._end_doubt(self._mirror.doubted({keys.subject(key) for _, key in found}))
+        self._end_doubt(doubt)
         self._say(news)
 
     def _take(self, frames: Sequence[Frame], *, flowing: bool) -> None:
@@ -93,7 +94,7 @@ class Freshness:
             repeated = frame.symbol in doubt and mirror.repeats(frame)
             if mirror.accept(frame):
                 heard[frame.symbol] = None
-                if not repeated:
+                if not repeated and not _states_one_of(frame, doubt):
                     news.append(frame)
                 if flowing and frame.symbol in doubt:
                     self._note_flow(frame)
@@ -117,6 +118,14 @@ class Freshness:
     def _say(self, frames: Sequence[Frame]) -> None:
         if frames:
             self.receive(frames)
+
+
+def _states_one_of(frame: Frame, doubt: Collection[str]) -> bool:
+    """Whether a frame is the state of a name in doubt: it is told when the doubt ends, and not before.
+
+    A client that had heard `live` would not be told that the doubt goes on.
+    """
+    return frame.symbol in doubt and frame.key == event.status_key(frame.symbol)
 
 
 def _ignore(_: object) -> None:

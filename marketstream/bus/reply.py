@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
 
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from marketstream.errors import BusError
@@ -16,16 +17,20 @@ T = TypeVar("T")
 
 
 async def reply(call: Awaitable[T]) -> T:
-    """What Redis answers.
+    """Return what Redis answers.
 
     Raises:
         CancelledError: The task was cancelled meanwhile, whether or not redis-py says so.
+        RedisError: As of the call, also where its connection was closed under it.
     """
     task = asyncio.current_task()
     assert task is not None  # noqa: S101  # coroutines run in tasks
     before = task.cancelling()
     try:
         return await call
+    except (AttributeError, RuntimeError) as error:
+        # redis-py writes to a connection that another task has closed as if it were there.
+        raise RedisConnectionError("the connection was closed meanwhile") from error
     finally:
         if task.cancelling() > before:
             raise asyncio.CancelledError

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from redis.exceptions import RedisError
 
 from marketstream.bus.reply import reply
 
@@ -55,3 +56,13 @@ async def test_answers_and_errors_come_as_they_are() -> None:
     broken.set_exception(ConnectionError("gone"))
     with pytest.raises(ConnectionError, match="gone"):
         await reply(broken)
+
+
+async def test_a_connection_that_another_task_has_closed_is_a_lost_one() -> None:
+    """redis-py writes to it as if it were there."""
+
+    async def write() -> str:
+        raise AttributeError("'NoneType' object has no attribute 'writelines'")
+
+    with pytest.raises(RedisError, match="closed meanwhile"):
+        await reply(write())
