@@ -247,8 +247,8 @@ def test_what_was_published_can_be_watched(server: Server) -> None:
         _finished(program)
     with _running(server, "./sse.sh", "EXAMPLE.BOTH") as program:
         [last] = _prices(program, "data: ", 1)
-    assert '"bestBid":{"price":10.03,"size":100.0,"source":"left"}' in last
-    assert '"bestAsk":{"price":10.06,"size":80.0,"source":"right"}' in last
+    assert '"bestBid":{"price":10.03,"size":100,"source":"left"}' in last
+    assert '"bestAsk":{"price":10.06,"size":80,"source":"right"}' in last
 
 
 def test_every_example_fits_on_a_page_and_is_listed() -> None:

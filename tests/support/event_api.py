@@ -81,14 +81,11 @@ async def hears(watcher: Watcher, *wanted: str) -> None:
 
 @asynccontextmanager
 async def streaming(server: Server, token: str | None = None) -> AsyncIterator[Reader]:
-    """A stream of a user's events that is open inside the block, after its `retry` line."""
+    """A stream of a user's events that is open inside the block."""
     headers = {"Authorization": f"Bearer {token or server.token()}"}
     async with (
         aiohttp.ClientSession(headers=headers) as session,
         session.get(f"{server.url}{PATH}/stream") as response,
     ):
         assert response.status == 200, await response.text()
-        reader = Reader(response)
-        first = await reader.read()
-        assert first is not None
-        yield reader
+        yield Reader(response)
