@@ -163,6 +163,10 @@ class Sender:
                 await self._wait(error)
 
     async def _send_all(self) -> None:
+        if self.refused and not self._queue:
+            # Nothing waits that would show it: it was a note, or was let go with the lease.
+            await self._client.ask([("SET", keys.TRIAL, b"", "PX", 1_000)])
+            self._accepted()
         while self._notes:
             # Taken out first: an event twice would be worse than one that is lost with its connection.
             await self._client.publish(*self._take_note())
@@ -171,10 +175,13 @@ class Sender:
             asked = [] if self._queue else list(self._asked)
             await self._send(batches)
             self._answer(asked)
-            if self.refused:
-                self.refused = False
-                log.info("bus_writes_resumed", waiting=len(self._queue))
+            self._accepted()
         self._answer(self._asked)
+
+    def _accepted(self) -> None:
+        if self.refused:
+            self.refused = False
+            log.info("bus_writes_resumed", waiting=len(self._queue))
 
     async def _wait(self, error: RedisError) -> None:
         """Waits a moment for a Redis that is there and takes no writes: reading goes on meanwhile."""

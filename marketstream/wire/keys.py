@@ -19,6 +19,9 @@ CURSOR = "marketstream:cursor"
 
 _SHARD = re.compile(r"marketstream:\{([0-9]+)\}:")
 
+TRIAL = "marketstream:trial"
+"""Written for a moment to see whether Redis takes writes again."""
+
 INTAKE = "marketstream:intake"
 """Channel on which publications reach the process that aggregates."""
 

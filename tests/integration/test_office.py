@@ -22,7 +22,7 @@ from marketstream.ports import Lease
 from marketstream.wire import event, keys
 from tests.support.builders import Bench, best_price
 from tests.support.eventually import eventually, scaled
-from tests.support.valkey import Valkey
+from tests.support.valkey import Valkey, running_valkey
 
 LATER = 4_000_000_000_000_000
 
@@ -209,6 +209,23 @@ def supersede(valkey: Valkey) -> None:
     with valkey.client() as client:
         for shard in range(keys.SHARDS):
             client.set(keys.fence(shard), LATER)
+
+
+async def test_that_writes_are_refused_is_over_when_they_are_taken_though_nothing_waits() -> None:
+    """Be it that the lease was lost meanwhile and what waited was let go, or that it was a note."""
+    with running_valkey() as mortal, mortal.client() as client:
+        async with running_bus(mortal) as (bus, _):
+            client.config_set("maxmemory", "1")
+            bus.publish([frame("A", 1)])
+            await eventually(lambda: bus.sender.refused, what="a refusal")
+            bus.sender.resign()
+            client.config_set("maxmemory", "0")
+            await eventually(lambda: not bus.sender.refused, what="a word that it is over")
+            client.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
+            bus.send(b"a note")
+            await eventually(lambda: bus.sender.refused, 15, "a refusal of a note")
+            client.execute_command("CLIENT", "UNPAUSE")
+            await eventually(lambda: not bus.sender.refused, 15, "a word that it is over")
 
 
 # Publications
