@@ -18,6 +18,10 @@ from tests.support.node import FOLDER, Node
 from tests.support.server import UNLIMITED
 
 EDGES = ("websocket", "polling", "events", "action", "type")
+LATE = "delayed"
+"""Plan of those who see prices two seconds late: one client of each gateway, on an edge of `LATE_EDGES`."""
+
+LATE_EDGES = ("websocket", "events", "type")
 QUOTED = "QUOTED"
 OWN = ("OWN0", "OWN1")
 """Symbols that each tenant publishes for itself, with values that tell whose they are."""
@@ -36,12 +40,13 @@ NETWORK = (aiohttp.ClientError, OSError, TimeoutError)
 
 
 def everybody(stage: Stage) -> People:
-    """A client of each edge at each gateway, tenants by turns."""
+    """A client of each edge at each gateway and one that sees prices late, tenants by turns."""
     found: People = {}
     for at, part in enumerate(stage.gateways):
-        for number, edge in enumerate(EDGES):
+        plans = [*((edge, UNLIMITED) for edge in EDGES), (LATE_EDGES[at], LATE)]
+        for number, (edge, plan) in enumerate(plans):
             tenant = PUBLISHERS[(at + number) % 2]
-            client = Client(f"{edge} at {part.name}", edge, part.name, tenant)
+            client = Client(f"{plan} {edge} at {part.name}", edge, part.name, tenant, plan)
             found[client.name] = client, part
     return found
 
@@ -54,7 +59,7 @@ async def watching(node: Node, people: People, eyes: Witness) -> AsyncIterator[N
             "name": name,
             "edge": client.edge,
             "url": part.clients.url,
-            "token": part.server.token(client.tenant, client.name.replace(" ", "-"), UNLIMITED, ttl=10**6),
+            "token": part.server.token(client.tenant, client.name.replace(" ", "-"), client.plan, ttl=10**6),
             "symbols": SYMBOLS,
         }
         for name, (client, part) in people.items()

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 STALE = "stale"
+FLOWS = ("live", "delayed")
+"""What is said of what is not stale, `delayed` to those who see it late."""
+
 LIVE = "live"
 UNSAID = "should have been said to be stale"
 PAUSE = 2.0
@@ -28,11 +31,12 @@ class Client:
         edge: How it is connected.
         gateway: To whom.
         tenant: Whose it is.
+        plan: Its plan, which may show prices late.
         up_at: When the server took its subscription, by the clock of the witness; None while it has none.
         values: The newest value and its time (epoch milliseconds) by symbol.
         moved_at: When that came.
         moving_since: Since when new ones have come without a pause of more than `PAUSE`.
-        revived_at: When it was last told on this connection that what was stale is live.
+        revived_at: When it was last told on this connection that what was stale is live, or delayed.
         states: What it was last told of a symbol on this connection, and when.
     """
 
@@ -40,6 +44,7 @@ class Client:
     edge: str
     gateway: str
     tenant: str
+    plan: str
     up_at: float | None = None
     values: dict[str, tuple[float, float]] = field(default_factory=dict)
     moved_at: dict[str, float] = field(default_factory=dict)
@@ -62,6 +67,8 @@ class Witness:
         faults: What was wrong, with the time since `began`.
         began: When the first harm could be done.
         seen: How many prices came.
+        latest: The longest time in which a symbol stood still until that was said, seconds.
+        latest_end: The longest time in which one moved that was said to be stale.
     """
 
     def __init__(
@@ -77,6 +84,8 @@ class Witness:
         self.faults: list[str] = []
         self.began = 0.0
         self.seen = 0
+        self.latest = 0.0
+        self.latest_end = 0.0
         self._moving = moving
         self._owners = owners
         self._bound = bound
@@ -131,9 +140,14 @@ class Witness:
 
     def _state(self, now: float, client: Client, symbol: str, state: str) -> None:
         """Takes what is said of a symbol: that it is live again may turn out to be wrong once, not again."""
-        before, _ = client.states.get(symbol, (LIVE, now))
+        free = max(client.up_at or now, self._clear(client.gateway), self._awake_since)
+        before, since = client.states.get(symbol, (LIVE, free))
         client.states[symbol] = state, now
-        if (before, state) != (STALE, LIVE) or symbol not in self._moving:
+        if symbol not in self._moving:
+            return
+        if before != STALE and state == STALE:
+            self.latest = max(self.latest, now - max(free, since, client.moved_at.get(symbol, free)))
+        if before != STALE or state not in FLOWS:
             return
         revived = client.revived_at.get(symbol)
         client.revived_at[symbol] = now
@@ -156,6 +170,8 @@ class Witness:
                 client.moving_since[symbol] = now
             client.moved_at[symbol] = now
             since = max(since, client.moving_since[symbol])
+            if state == STALE and symbol in self._moving:
+                self.latest_end = max(self.latest_end, now - since)
             if state == STALE and symbol in self._moving and now - since > self._bound:
                 self.fault(now, "moves and was last said to be stale", f"{symbol}, {client.name}")
                 client.states[symbol] = LIVE, now

@@ -45,7 +45,7 @@ class Scene:
     def __init__(self) -> None:
         self.clear = 0.0
         self.eyes = Witness(
-            [Client("c", "events", "g", "acme")],
+            [Client("c", "events", "g", "acme", "pro")],
             moving=("M",),
             owners={1: "acme", 2: "globex"},
             bound=10,
