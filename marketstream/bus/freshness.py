@@ -15,6 +15,9 @@ from marketstream.core.model import Status
 from marketstream.ports import Clock
 from marketstream.wire import event, keys
 
+GRACE = 0.25
+"""Seconds in which an answer that is late may still be read."""
+
 
 class Freshness:
     """See the module.
@@ -27,6 +30,7 @@ class Freshness:
 
     Attributes:
         receive: Takes what clients are told.
+        late: Whether Redis has not said in time that the market is fed.
         stirred: Set when something of a shard is published that nobody feeds: somebody may be back.
     """
 
@@ -34,6 +38,7 @@ class Freshness:
         self, mirror: Mirror, pulse: PulseWatch, clock: Clock, shard_of: Callable[[str], int]
     ) -> None:
         self.receive: Callable[[Sequence[Frame]], None] = _ignore
+        self.late = False
         self.stirred = asyncio.Event()
         self._mirror = mirror
         self._pulse = pulse
@@ -44,8 +49,36 @@ class Freshness:
         """Says how it is with a name that is watched from now on; nobody is there yet to be told."""
         if self._shard_of(name) in self._pulse.silent:
             self._mirror.doubt([name], self._clock.wall_ms(), NO_FEED)
-        elif not connected:
+        elif not connected or self.late:
             self._mirror.doubt([name], self._clock.wall_ms(), BUS_LOST)
+
+    async def watch(self) -> None:
+        """Puts everything in doubt when Redis was silent for too long, however that came; until cancelled.
+
+        A connection that is half-open shows itself only by time-outs, which may add up to more than that.
+        """
+        while True:
+            left = self._left()
+            if left > 0:
+                await asyncio.sleep(left)
+                continue
+            # Who was frozen itself has an answer to read first.
+            await asyncio.sleep(GRACE)
+            if not self.late and self._left() <= 0:
+                self.late = True
+                self.lose_bus()
+
+    def heard(self, came: Collection[int]) -> list[str]:
+        """Notes that Redis has said which shards are fed.
+
+        Args:
+            came: Those that are fed again.
+
+        Returns:
+            Names that must be read again.
+        """
+        late, self.late = self.late, False
+        return [name for name in self._mirror if late or self._shard_of(name) in came]
 
     def lose_bus(self) -> None:
         """Puts everything in doubt because Redis is away."""
@@ -83,6 +116,10 @@ class Freshness:
                 news.append(frame)
         self._end_doubt(doubt)
         self._say(news)
+
+    def _left(self) -> float:
+        # A little longer than until nobody feeds, which may be what Redis is about to say.
+        return self._pulse.left() + self._pulse.patience / 8
 
     def _take(self, frames: Sequence[Frame], *, flowing: bool) -> None:
         mirror = self._mirror

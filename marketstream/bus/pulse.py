@@ -102,6 +102,12 @@ class PulseWatch:
         self.silent = frozenset(s for s, at in self._seen_at.items() if now - at >= self.patience)
         return self.silent - before, before - self.silent
 
+    def left(self) -> float:
+        """Seconds until what is fed counts as silent unless a sign is read; below 0: nobody looked."""
+        now = self._clock.now()
+        fed = (at for shard, at in self._seen_at.items() if shard not in self.silent)
+        return min(fed, default=now) + self.patience - now
+
     async def _read_ages(self) -> dict[int, float]:
         """Seconds since the last sign of each shard that has one."""
         shards = range(self._shards)

@@ -159,6 +159,7 @@ class RedisBus:
         backoff = Backoff(STEPS)
         try:
             async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._freshness.watch())
                 while True:
                     began = self._clock.now()
                     # A task of its own: a group that is falling apart forgets that it was cancelled.
@@ -273,7 +274,7 @@ class RedisBus:
         """Looks for a sign of life of whoever feeds, about once a second, and when something is published."""
         while True:
             with suppress(TimeoutError):
-                async with asyncio.timeout(min(LOOK, self.pulse.patience / 4)):
+                async with asyncio.timeout(min(LOOK, self.pulse.patience / 4, max(0.0, self.pulse.left()))):
                     await self._freshness.stirred.wait()
             await asyncio.sleep(LEAST)
             self._freshness.stirred.clear()
@@ -288,8 +289,9 @@ class RedisBus:
             log.warning("market_not_fed", shards=len(self.pulse.silent))
         if came and not self.pulse.silent:
             log.info("market_fed_again")
-        if came and self._up:
-            await self._resync([name for name in self._mirror if self._shard(name) in came])
+        names = self._freshness.heard(came)
+        if names and self._up:
+            await self._resync(names)
 
     # In
 

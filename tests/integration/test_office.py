@@ -22,15 +22,18 @@ from marketstream.ports import Lease
 from marketstream.wire import event, keys
 from tests.support.builders import Bench, best_price
 from tests.support.eventually import eventually, scaled
+from tests.support.proxy import proxy
 from tests.support.valkey import Valkey, running_valkey
 
 LATER = 4_000_000_000_000_000
 
 
 @asynccontextmanager
-async def running_bus(valkey: Valkey, *watched: str) -> AsyncIterator[tuple[RedisBus, list[Frame]]]:
+async def running_bus(
+    valkey: Valkey, *watched: str, stale_after: float = 30
+) -> AsyncIterator[tuple[RedisBus, list[Frame]]]:
     """A bus that is connected, and what its receiver got."""
-    bus = build_bus(valkey.url, clock=SystemClock())
+    bus = build_bus(valkey.url, clock=SystemClock(), stale_after=stale_after)
     assert isinstance(bus, RedisBus)
     got: list[Frame] = []
     bus.attach(got.extend)
@@ -226,6 +229,33 @@ async def test_that_writes_are_refused_is_over_when_they_are_taken_though_nothin
             await eventually(lambda: bus.sender.refused, 15, "a refusal of a note")
             client.execute_command("CLIENT", "UNPAUSE")
             await eventually(lambda: not bus.sender.refused, 15, "a word that it is over")
+
+
+async def test_a_redis_that_is_silent_for_too_long_is_told_before_its_connection_is_given_up(
+    valkey: Valkey,
+) -> None:
+    """And that it speaks again is told on the same connection."""
+    async with running_bus(valkey, stale_after=1) as (feed, _), proxy(valkey.port) as door:
+        bus = build_bus(f"redis://127.0.0.1:{door.port}", clock=SystemClock(), stale_after=1)
+        assert isinstance(bus, RedisBus)
+        got: list[Frame] = []
+        bus.attach(got.extend)
+        lease = RedisLease(feed)
+        async with running(lambda: lease.hold(idle)), running(bus.run):
+            bus.watch("A")
+            await eventually(lambda: bus.connected and lease.held, 10, "all of it")
+            await eventually(lambda: not feed.pulse.silent | bus.pulse.silent, 10, "signs of life")
+            feed.publish([frame("A", 1)])
+            await eventually(lambda: prices_of(got), 10, "the price")
+            door.hold()
+            await eventually(lambda: got[-1].event == event.STATUS, what="a word")
+            assert bus.connected
+            bus.watch("B")
+            (newcomers,) = await bodies(bus, event.status_key("B"))
+            door.resume()
+            await eventually(lambda: event.is_live(got[-1]), what="a word that it is over")
+            assert b"bus_lost" in got[-2].body
+            assert b"bus_lost" in newcomers
 
 
 # Publications
