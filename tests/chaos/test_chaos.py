@@ -33,6 +33,10 @@ BOUND = STALE_AFTER + 5.0
 TRADES = ("action", "type")
 """Edges whose price is the last trade, where there are any; that of the others is the middle."""
 
+OF_CONNECTIONS = ("websocket_connection_", "subscription_processed")
+"""Lines of the log that come by thousands in a flood."""
+
+WORDS = 60
 LOOK = 0.5
 MEGABYTE = 1_000_000
 MOST_MEMORY = 150 * MEGABYTE
@@ -110,7 +114,8 @@ async def described(stage: Stage) -> str:
         except (OSError, TimeoutError, aiohttp.ClientError) as error:
             state = error
         held = f"at most {part.largest} bytes of memory, {part.printed} of log"
-        found.append(f"{part.name}: {held}, {state!r}\n{part.server.tail()}")
+        words = [line for line in part.server.log if not any(name in line for name in OF_CONNECTIONS)]
+        found += [f"{part.name}: {held}, {state!r}", *words[-WORDS:]]
     return "\n".join(found)
 
 

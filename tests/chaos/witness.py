@@ -135,7 +135,8 @@ class Witness:
             return
         if now - max(free, since, client.moved_at.get(symbol, free)) <= self._bound:
             return
-        self.fault(now, "stands still and was not said to be stale", f"{symbol}, {client.name}")
+        kind = f"stands still at {client.gateway} and was not said to be stale"
+        self.fault(now, kind, f"{symbol}, {client.name}")
         client.states[symbol] = UNSAID, now
 
     def _state(self, now: float, client: Client, symbol: str, state: str) -> None:
