@@ -23,6 +23,7 @@ from marketstream.bus.listener import Listener
 from marketstream.bus.mirror import Field, Mirror, best, fields
 from marketstream.bus.probe import Probe
 from marketstream.bus.pulse import PulseWatch
+from marketstream.bus.recall import Recall
 from marketstream.bus.reply import first_reason
 from marketstream.bus.sender import Sender
 from marketstream.bus.values import Reader, fetch
@@ -88,6 +89,7 @@ class RedisBus:
         self.node = secrets.token_hex(8)
         self._ears: dict[str, Callable[[bytes], None]] = {keys.RELAY: _ignore}
         self._probe = Probe(client, self.clock)
+        self._recall = Recall(client)
         self.pulse = PulseWatch(client, clock, shards, patience)
         self._freshness = Freshness(self._mirror, self.pulse, clock, self._shard)
         self._gaps: set[int] = set()
@@ -359,18 +361,10 @@ class RedisBus:
 
     async def _restore(self) -> None:
         """Gives Redis its memory back if it lost it: what was said here, and what is watched here."""
-        newest = self.sender.newest
-        if not newest or not await self._has_forgotten(newest):
-            return
-        if restored := await self.sender.restore(self._mirror.frames()):
+        lost = await self._recall.is_lost() and self.sender.newest
+        if lost and (restored := await self.sender.restore(self._mirror.frames())):
             log.warning("bus_memory_lost", restored=restored)
-
-    async def _has_forgotten(self, newest: int) -> bool:
-        """Whether values may be missing; a node of a cluster forgets for itself, so there they always may."""
-        if self.client.sharded:
-            return True
-        (cursor,) = await self.client.ask([("GET", keys.CURSOR)])
-        return int(cursor or 0) < newest
+        self._recall.restored()
 
     async def _resync(self, names: list[str]) -> None:
         """Asks for all that is watched under some names, and delivers what is news."""

@@ -19,6 +19,9 @@ CURSOR = "marketstream:cursor"
 
 _SHARD = re.compile(r"marketstream:\{([0-9]+)\}:")
 
+RECALL = "marketstream:recall"
+"""A word that is there as long as Redis has not forgotten everything; a cluster has none."""
+
 TRIAL = "marketstream:trial"
 """Written for a moment to see whether Redis takes writes again."""
 

@@ -258,6 +258,27 @@ async def test_a_redis_that_is_silent_for_too_long_is_told_before_its_connection
             assert b"bus_lost" in newcomers
 
 
+async def test_what_only_one_knows_is_given_back_though_others_have_published_since() -> None:
+    """Redis was started anew, and who comes back last finds it full of newer values."""
+    with running_valkey() as mortal:
+        async with running_bus(mortal) as (first, _), proxy(mortal.port) as door:
+            second = build_bus(f"redis://127.0.0.1:{door.port}", clock=SystemClock())
+            assert isinstance(second, RedisBus)
+            async with running(second.run):
+                second.publish([frame("B", 1)])
+                await second.flushed()
+                door.refuse()
+                door.cut()
+                await asyncio.to_thread(mortal.kill)
+                await asyncio.to_thread(mortal.start)
+                first.publish([frame("A", 1)])
+                await first.flushed()
+                assert await bodies(first, "A", "B") == [frame("A", 1).body]
+                door.resume()
+                await eventually(lambda: second.connected, 15, "the other one")
+                assert await bodies(first, "A", "B") == [frame("A", 1).body, frame("B", 1).body]
+
+
 # Publications
 
 
