@@ -35,6 +35,7 @@ class Client:
         up_at: When the server took its subscription, by the clock of the witness; None while it has none.
         values: The newest value and its time (epoch milliseconds) by symbol.
         moved_at: When that came.
+        came_at: When any value came, also one whose time is no newer: clocks of publishers go back.
         moving_since: Since when new ones have come without a pause of more than `PAUSE`.
         revived_at: When it was last told on this connection that what was stale is live, or delayed.
         states: What it was last told of a symbol on this connection, and when.
@@ -48,6 +49,7 @@ class Client:
     up_at: float | None = None
     values: dict[str, tuple[float, float]] = field(default_factory=dict)
     moved_at: dict[str, float] = field(default_factory=dict)
+    came_at: dict[str, float] = field(default_factory=dict)
     moving_since: dict[str, float] = field(default_factory=dict)
     revived_at: dict[str, float] = field(default_factory=dict)
     states: dict[str, tuple[str, float]] = field(default_factory=dict)
@@ -152,11 +154,12 @@ class Witness:
             return
         revived = client.revived_at.get(symbol)
         client.revived_at[symbol] = now
-        if revived is not None and client.moved_at.get(symbol, revived) <= revived:
-            self.fault(now, "was said to be live twice and never moved", f"{symbol}, {client.name}")
+        if revived is not None and client.came_at.get(symbol, revived) <= revived:
+            self.fault(now, "was said to be live twice and no price came", f"{symbol}, {client.name}")
 
     def _price(self, now: float, client: Client, symbol: str, value: float, at_ms: float) -> None:
         self.seen += 1
+        client.came_at[symbol] = now
         _, before = client.values.get(symbol, (0.0, 0.0))
         if at_ms < before:
             self.fault(now, "older", f"{symbol} of {at_ms:.0f} after that of {before:.0f}, {client.name}")
