@@ -150,11 +150,11 @@ async def test_a_page_of_an_allowed_origin_may_come_in(server: Server) -> None:
 
 async def test_connections_are_counted_apart(server: Server) -> None:
     series = 'websocket_active_connections{transport="ws"}'
-    before = await metric(server, series)
+    before, logged = await metric(server, series), len(server.events("websocket_connection_established"))
     async with plain(server.url, server.token()) as client:
         await client.fence(ACTION)
         assert await metric(server, series) == before + 1
-        [entry] = server.events("websocket_connection_established")[-1:]
+        [entry] = (await server.logged("websocket_connection_established", logged + 1))[-1:]
         assert entry["transport"] == "ws"
 
 

@@ -37,7 +37,7 @@ async def test_ten_thousand_handshakes_with_large_headers_hold_little_memory() -
         assert memory(server) - before < 30 * MEGABYTE
         assert await metric(server, WAITING) <= MOST
         assert await metric(server, EVICTED) >= 1_000
-        assert len(server.events("unadmitted_evicted")) == 1
+        assert len(await server.logged("unadmitted_evicted")) == 1
         await eventually(lambda: nobody_waits(server), 20)
         await eventually(lambda: memory(server) - before < 15 * MEGABYTE, 10, "memory that is back")
 

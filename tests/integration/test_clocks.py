@@ -91,7 +91,7 @@ async def test_a_feed_that_is_an_hour_ahead_silences_nothing_once_it_is_right(va
         await client.call("subscribe", {"symbols": ["A"]})
         async with running_server(*flags, feeds=feeds, program=skewed(HOUR)) as wrong:
             await eventually(lambda: len(client.named("price")) > 10, 20, "prices")
-            assert wrong.events("time_ahead")[0]["seconds"] >= HOUR - 60
+            assert (await wrong.logged("time_ahead"))[0]["seconds"] >= HOUR - 60
             assert await figure(wrong, 'rejected_total{reason="ahead"}')
         assert max(each["timestamp"] for each in client.named("price")) <= (time.time() + 5) * 1000
         async with running_server(*flags, feeds=feeds):
@@ -140,7 +140,7 @@ async def test_a_tape_of_tomorrow_is_played_as_of_now(tmp_path: Path) -> None:
     async with running_server(feeds=[f"replay:{tape}?wait=1"]) as server, watching(server) as client:
         await client.call("subscribe", {"symbols": ["A"]})
         await eventually(lambda: len(client.named("price")) > 5, what="prices")
-        assert server.events("time_ahead")
+        assert await server.logged("time_ahead")
         assert max(each["timestamp"] for each in client.named("price")) <= (time.time() + 5) * 1000
         assert (await server.publish(quotes=[_quote(0)]))["accepted"] == 1
 

@@ -132,7 +132,8 @@ async def test_pages_and_clients_that_are_refused_are_counted_and_sometimes_logg
                 assert (answer.status, (await answer.json())["code"]) == (400, 5)
         for code in ("ORIGIN_NOT_ALLOWED", "UNSUPPORTED_PROTOCOL_VERSION"):
             assert await metric(server, f'ws_handshakes_refused_total{{code="{code}"}}') == 50
-        origins, versions = server.events("origin_refused"), server.events("protocol_version_refused")
+        origins = await server.logged("origin_refused")
+        versions = await server.logged("protocol_version_refused")
     assert 1 <= len(origins) < 10
     assert 1 <= len(versions) < 10
     assert origins[0]["origin"] == "https://evil0.example"

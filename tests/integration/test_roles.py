@@ -74,7 +74,7 @@ async def test_a_feed_process_feeds_the_clients_of_a_gateway(valkey: Valkey) -> 
         await subscribe(socket, symbol)
         await next_event(socket, "price")
         await next_event(socket, "price")
-        assert gateway.events("feeds_not_run")[0]["role"] == "gateway"
+        assert (await gateway.logged("feeds_not_run"))[0]["role"] == "gateway"
         await eventually(lambda: is_ready(feed), what="readiness of the feed")
         assert (await readiness(feed))["feeds"] == {"synthetic": "live"}
         assert (await readiness(gateway))["feeds"] == (await readiness(jobs))["feeds"] == {}

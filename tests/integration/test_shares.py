@@ -53,7 +53,7 @@ async def test_one_user_who_makes_names_up_leaves_the_day_to_the_others() -> Non
         asked = [query["symbol"] for _, _, query in vendors.asked]
         assert not any(symbol.startswith("ZZ") for symbol in asked)
         assert len(asked) == PER_DAY // 10
-        assert server.events("provider_share_spent")
+        assert await server.logged("provider_share_spent")
         # Many others who do the same get no further than what is not kept for symbols that exist.
         for number in range(12):
             await statuses(server, made_up[1000 + number * 30 : 1030 + number * 30], f"u{number}", "pro")

@@ -125,7 +125,7 @@ async def test_who_takes_nothing_for_too_long_is_closed_so_that_it_may_come_back
 
         await eventually(closed, seconds + 8, "the end of all that sleep")
         assert time.monotonic() - slept_at > seconds
-        entries = server.events("websocket_connection_closed")
+        entries = await server.logged("websocket_connection_closed", len(KINDS))
         transports = sorted(entry["transport"] for entry in entries)
         assert transports == ["polling", "sse", "websocket", "websocket"]
         assert {entry["reason"] for entry in entries} == {"slow_consumer"}

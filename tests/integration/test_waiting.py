@@ -154,7 +154,7 @@ async def test_publications_that_nobody_takes_are_refused_when_there_is_no_room(
             assert 10 <= len(refused) < 20
             assert await metric(server, "waiting_refused_total") == len(refused)
             assert await metric(server, "waiting_bytes") == 0
-            assert len(server.events("waiting_refused")) == 1
+            assert len(await server.logged("waiting_refused")) == 1
         finally:
             valkey.go_on()
 

@@ -92,6 +92,12 @@ class Server:
         entries = [json.loads(line) for line in list(self.log) if line.startswith("{")]
         return [entry for entry in entries if entry.get("event") == name]
 
+    async def logged(self, name: str, count: int = 1) -> list[dict[str, Any]]:
+        """The log entries of one event once there are so many: a line is written after what it tells of."""
+        what = f"{count} of {name} in the log"
+        await eventually(lambda: len(self.events(name)) >= count, what=what)
+        return self.events(name)
+
     def token(
         self,
         tenant: str = "acme",
