@@ -102,12 +102,16 @@ class RedisLease:
             self._bus.sender.resign()
 
     async def _inherit(self, duty: Callable[[Sequence[Frame]], Awaitable[None]]) -> None:
+        said = False
         while True:
             try:
                 heritage = await self._read_all()
                 break
             except (RedisError, OSError) as error:
-                log.warning("bus_read_failed", error=repr(error))
+                # It may last as long as a loss of Redis does, or a lack of descriptors: once is enough.
+                if not said:
+                    log.warning("bus_read_failed", error=repr(error))
+                said = True
                 await asyncio.sleep(STEP)
         self._serving = True
         self._pulse.begin()

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from marketstream.bus import intake as module
 from marketstream.bus.intake import RedisIntake
@@ -201,6 +202,27 @@ async def test_who_cannot_publish_gives_no_sign_of_life_though_the_lease_is_rene
             async with running(bus.run):
                 await eventually(lambda: client.exists(*signs) == len(signs), what="signs of life")
     await bus.client.aclose()
+
+
+async def test_that_nothing_can_be_read_at_the_start_of_a_term_is_said_once(
+    valkey: Valkey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long it lasts; the duty begins when it is over."""
+    async with running_bus(valkey) as (bus, _):
+        ask, failures = bus.client.ask, iter(range(3))
+
+        async def fail_thrice(questions: Any) -> list[Any]:
+            if questions[0][0] == "HSCAN" and next(failures, None) is not None:
+                raise ConnectionError("no descriptor is left")
+            return await ask(questions)
+
+        monkeypatch.setattr(bus.client, "ask", fail_thrice)
+        lease = RedisLease(bus)
+        with capture_logs() as said:
+            async with running(lambda: lease.hold(idle)):
+                await eventually(lambda: lease.held, 10, what="the lease")
+        assert next(failures, None) is None
+        assert [each["event"] for each in said].count("bus_read_failed") == 1
 
 
 async def idle(_heritage: Sequence[Frame]) -> None:
