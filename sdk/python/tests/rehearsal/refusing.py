@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -22,7 +23,7 @@ def best_price(symbol: str, number: int) -> dict[str, Any]:
     return {"symbol": symbol, "bestBid": side, "bestAsk": side, **figures}
 
 
-class Refusing:
+class Refusing(ABC):
     """What both servers share.
 
     Attributes:
@@ -44,9 +45,9 @@ class Refusing:
         (_, answer), self.refusal = self.refusal, None
         return answer
 
+    @abstractmethod
     async def price(self, number: int) -> None:
-        """Sends a price of `A` to whoever hears it."""
-        raise NotImplementedError
+        """Send a price of `A` to whoever hears it."""
 
 
 class RefusingNamespace(socketio.AsyncNamespace, Refusing):  # type: ignore[misc]  # it ships no types
