@@ -67,10 +67,11 @@ class Heartbeat:
         elif now >= connection.expires_at:
             farewell = event.error(TokenExpiredError.code, closing.TOKEN_EXPIRED.text)
             node.close(connection, closing.TOKEN_EXPIRED, farewell)
-        elif connection.sink.listens and now - connection.heard_at >= limits.idle_timeout:
-            node.close(connection, closing.IDLE)
+        # Before idleness: one that polls is heard by what it reads, and to take nothing is the closer cause.
         elif self._takes_nothing(connection, now):
             node.close(connection, closing.SLOW_CONSUMER)
+        elif connection.sink.listens and now - connection.heard_at >= limits.idle_timeout:
+            node.close(connection, closing.IDLE)
         else:
             return False
         return True

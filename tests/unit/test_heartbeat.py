@@ -59,6 +59,27 @@ async def test_a_client_that_takes_nothing_for_half_a_minute_is_closed(bench: Be
     assert (slow.sink.closed, fine.sink.closed) == ([closing.SLOW_CONSUMER], [])
 
 
+async def test_a_beat_that_comes_late_still_calls_a_slow_client_slow(bench: Beats) -> None:
+    """By then it has also said nothing for too long: the closer cause is told."""
+    slow = bench.client()
+    slow.sink.full, slow.sink.held = True, 1_000
+    bench.node.pause(slow.connection)
+    bench.clock.advance(bench.node.delivery.idle_timeout)
+    bench.run(1)
+    assert slow.sink.closed == [closing.SLOW_CONSUMER]
+
+
+async def test_a_client_that_polls_and_reads_when_its_silence_is_over_stays(bench: Beats) -> None:
+    """What it took since the last look counts before its silence does."""
+    polls = bench.client(sink=RecordingTransport(keeps=True))
+    polls.sink.full, polls.sink.held = True, 1_000
+    bench.node.pause(polls.connection)
+    bench.clock.advance(bench.node.delivery.idle_timeout)
+    polls.sink.held -= 1
+    bench.run(1)
+    assert polls.sink.closed == []
+
+
 async def test_a_client_that_takes_a_little_now_and_then_is_not_closed(bench: Beats) -> None:
     slow = bench.client()
     slow.sink.full, slow.sink.held = True, 1_000
