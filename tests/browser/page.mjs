@@ -2,7 +2,10 @@
 //
 // Each scene prints JSON objects of facts, the last of them when it is over; the test decides what they should
 // be. Scenes of one server watch symbols of their own. PUBLISHER is a token that may publish, TOKEN one for the page.
+import { once } from "node:events";
 import { mkdirSync } from "node:fs";
+import { createServer } from "node:http";
+import { setTimeout as pause } from "node:timers/promises";
 
 import { openBrowser, tell } from "../node/chromium.mjs";
 
@@ -37,7 +40,7 @@ function price(symbol, bid, { source = "alpha", at = Date.now(), spread = 0.0002
 const send = (symbol, bid, options) => publish({ prices: [price(symbol, bid, options)] });
 
 /** Opens the page and keeps what a test may want to know about it: states, noise, hosts, shifts, frames. */
-async function open(browser, { at = "", fakeTime = false, ...options } = {}) {
+async function open(browser, { root = url, at = "", fakeTime = false, ...options } = {}) {
   const context = await browser.newContext({ viewport: { width: 1440, height: 860 }, ...options });
   const page = await context.newPage();
   page.setDefaultTimeout(LIMIT_MS);
@@ -76,7 +79,7 @@ async function open(browser, { at = "", fakeTime = false, ...options } = {}) {
       new MutationObserver(note).observe(document.querySelector(".status"), { subtree: true, childList: true });
     });
   });
-  await page.goto(`${url}/${at}`);
+  await page.goto(`${root}/${at}`);
   const row = (symbol) => page.locator("#rows tr", { has: page.getByText(symbol, { exact: true }) });
   return {
     page,
@@ -145,6 +148,28 @@ const scenes = {
       await page.context().close();
     }
     return seen;
+  },
+
+  /** The document comes a tag at a time, so that each state between is painted; prices do not come this way. */
+  async trickle(browser) {
+    const slow = createServer(async (request, response) => {
+      const upstream = await fetch(url + request.url);
+      response.writeHead(upstream.status, { "Content-Type": upstream.headers.get("Content-Type") });
+      if (request.url !== "/") return response.end(Buffer.from(await upstream.arrayBuffer()));
+      for (const tag of (await upstream.text()).split(/(?=<)/)) {
+        response.write(tag);
+        await pause(10);
+      }
+      response.end();
+    }).listen(0, "127.0.0.1");
+    await once(slow, "listening");
+    try {
+      const { facts } = await open(browser, { root: `http://127.0.0.1:${slow.address().port}` });
+      return await facts();
+    } finally {
+      slow.close();
+      slow.closeAllConnections();
+    }
   },
 
   /** The server dies and comes back, by the hand of the test. */

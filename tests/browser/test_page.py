@@ -80,6 +80,11 @@ async def test_the_page_shows_the_moving_prices_of_a_real_server(node: Node, chr
     assert {f"page-{name}.png" for name in seen} <= {path.name for path in PICTURES.iterdir()}
 
 
+async def test_nothing_jumps_while_the_document_arrives(watch: Scene) -> None:
+    """A browser paints what it has, wherever the bytes were cut."""
+    assert (await watch("trickle"))["shifts"] == []
+
+
 async def test_the_page_comes_back_by_itself_when_the_server_does(node: Node, chromium: str) -> None:
     """Killed, and started again on the same port with another secret: a new token is fetched."""
     async with running_server("--dev") as server:
