@@ -5,6 +5,7 @@ A test must not depend on the settings of the shell it runs in, and must leave n
 
 import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -35,6 +36,9 @@ def pytest_configure() -> None:
     os.environ.setdefault(TIME_SCALE, PATIENCE)
     for name in [name for name in os.environ if name.startswith(SETTINGS) and name != TAPES]:
         del os.environ[name]
+    # What a shell runs in the background ignores Ctrl-C, and programs that tests start would inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # How long an example takes says more about what else the machine does than about the code.
     settings.register_profile("patient", deadline=None)
     settings.load_profile("patient")

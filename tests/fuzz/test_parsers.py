@@ -34,10 +34,14 @@ def test_eight_times_the_bytes_take_no_more_than_their_share(name: str) -> None:
     target = TARGETS[name]
     seed = target.inputs()[0]
 
-    def cost(data: bytes) -> tuple[float, int]:
+    def timed(data: bytes) -> float:
         started = time.process_time()
         target.run(data)
-        spent = time.process_time() - started
+        return time.process_time() - started
+
+    def cost(data: bytes) -> tuple[float, int]:
+        # The least of a few: a collector that comes by in a process full of tests takes longer than a parser.
+        spent = min(timed(data) for _ in range(3))
         tracemalloc.start()
         target.run(data)
         peak = tracemalloc.get_traced_memory()[1]

@@ -5,6 +5,7 @@ import contextlib
 import os
 import resource
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -118,10 +119,11 @@ async def test_without_a_single_descriptor_the_process_goes_on(loop: str, valkey
             resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (taken - 5, hard))
             cut(valkey)
             await eventually(lambda: server.events("bus_disconnected"), 20, "the loss to be noticed")
-            used, lines = spent(server), len(server.log)
+            used, lines, since = spent(server), len(server.log), time.monotonic()
             for _ in range(40):
                 await next_price()
-            assert spent(server) - used < 1
+            # They may stay away until the bus is back; whoever tries at every turn costs a whole core.
+            assert spent(server) - used < 0.5 + 0.25 * (time.monotonic() - since)
             assert len(server.log) - lines < 40
             resource.prlimit(server.pid, resource.RLIMIT_NOFILE, (hard, hard))
             await eventually(lambda: server.events("bus_reconnected"), 30, "the bus")
