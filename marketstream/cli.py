@@ -23,8 +23,8 @@ from marketstream.observability import log_writer
 from marketstream.observability.logging import configure
 from marketstream.observability.text import MASK, mask, mask_setting, printable
 from marketstream.publish import publish as publish_lines
+from marketstream.publish.channel import Road
 from marketstream.publish.direct import DirectRoad
-from marketstream.publish.road import Road
 from marketstream.security.jwt import sign_token
 from marketstream.settings import Settings, leaves, load_plans, load_registry, load_settings
 from marketstream.settings.loading import DEV_MODE

@@ -27,7 +27,7 @@ from marketstream.errors import (
     NotEntitledError,
     UnavailableError,
 )
-from marketstream.wire import events as wire
+from marketstream.wire.events import codec as wire
 from marketstream.wire.json import loads
 
 Priority = Literal["LOW", "MEDIUM", "HIGH", "CRITICAL"]

@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from marketstream.core.entitlements import Principal
-from marketstream.core.frame import Frame
-from marketstream.core.model import Quote
-from marketstream.core.provision import Article, History, Match, Profile, ProviderQuote
-from marketstream.core.quota import SERVER, Asker
+from marketstream.core.delivery.entitlements import Principal
+from marketstream.core.delivery.frame import Frame
+from marketstream.core.market.model import Quote
+from marketstream.core.query.model import Article, History, Match, Profile, ProviderQuote
+from marketstream.core.query.quota import SERVER, Asker
 
 
 class Clock(Protocol):

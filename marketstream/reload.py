@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from marketstream.core.entitlements import Plan
+from marketstream.core.delivery.entitlements import Plan
 from marketstream.core.events.rule import Rule
 from marketstream.engine.events.streams import EventStreams
 from marketstream.errors import ConfigurationError

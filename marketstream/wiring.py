@@ -9,25 +9,25 @@ from functools import partial
 
 from aiohttp import web
 
-from marketstream.bus.budget import RedisBudget
-from marketstream.bus.claims import RedisClaims
 from marketstream.bus.events import EventChannels, RedisEventRoad, RedisEventStore, RedisRoad
 from marketstream.bus.ingest import Ingest, Source, Take
 from marketstream.bus.memory import MemoryClaims, MemoryEventRoad, MemoryEventStore, MemoryRoad
-from marketstream.bus.presence import Presence
 from marketstream.bus.redis import RedisBus
 from marketstream.bus.url import build_client, build_clients
 from marketstream.cache.memory import MemoryCache
 from marketstream.cache.redis import RedisCache
-from marketstream.core.symbols import SymbolRegistry
-from marketstream.engine.duties import Duties
-from marketstream.engine.entries import PriceEntries
+from marketstream.coordination.claims import RedisClaims
+from marketstream.coordination.interest_gossip import Presence
+from marketstream.coordination.provider_quota import RedisBudget
+from marketstream.core.market.symbols import SymbolRegistry
+from marketstream.engine.delivery.node import Node
+from marketstream.engine.delivery.quotes import newest_price
 from marketstream.engine.events.streams import EventStreams, Roads
-from marketstream.engine.jobs import Jobs
-from marketstream.engine.node import Node
-from marketstream.engine.overview import Overview
-from marketstream.engine.provision import Provision
-from marketstream.engine.quotes import newest_price
+from marketstream.engine.jobs.actions import Duties
+from marketstream.engine.jobs.scheduler import Jobs
+from marketstream.engine.market.stream_entries import PriceEntries
+from marketstream.engine.query.overview import Overview
+from marketstream.engine.query.service import Provision
 from marketstream.engine.stats import Stats
 from marketstream.errors import ConfigurationError
 from marketstream.feeds.provider import SyntheticProvider
@@ -49,7 +49,7 @@ from marketstream.transports.rest.events import Events
 from marketstream.transports.rest.guard import Guard
 from marketstream.transports.rest.jobs import JobsAdmin
 from marketstream.transports.rest.market import Publishing
-from marketstream.transports.rest.meter import Meter
+from marketstream.transports.rest.rate_limiter import Meter
 from marketstream.transports.rest.read import Reading
 from marketstream.transports.rest.views import show
 from marketstream.wire import keys

@@ -8,12 +8,12 @@ published again, and for what was said not to be live before: that still holds.
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from marketstream.bus.mirror import BUS_LOST, NO_FEED, Field, Mirror, stamp_order
+from marketstream.bus.last_values import BUS_LOST, NO_FEED, Field, Mirror, stamp_order
 from marketstream.bus.pulse import PulseWatch
-from marketstream.core.frame import Frame
-from marketstream.core.model import Status
+from marketstream.core.delivery.frame import Frame
+from marketstream.core.market.model import Status
 from marketstream.ports import Clock
-from marketstream.wire import event, keys
+from marketstream.wire import keys, messages
 
 GRACE = 0.25
 """Seconds in which an answer that is late may still be read."""
@@ -94,9 +94,9 @@ class Freshness:
         name = keys.subject(key)
         if name in self._mirror:
             return self._mirror.doubt_of(key)
-        if key != event.status_key(name) or self._shard_of(name) not in self._pulse.silent:
+        if key != messages.status_key(name) or self._shard_of(name) not in self._pulse.silent:
             return None
-        return event.status(Status(name, "stale", None, self._clock.wall_ms(), NO_FEED))
+        return messages.status(Status(name, "stale", None, self._clock.wall_ms(), NO_FEED))
 
     def publish(self, frames: Sequence[Frame]) -> None:
         """Takes frames that are being published, in order."""
@@ -162,7 +162,7 @@ def _states_one_of(frame: Frame, doubt: Collection[str]) -> bool:
 
     A client that had heard `live` would not be told that the doubt goes on.
     """
-    return frame.symbol in doubt and frame.key == event.status_key(frame.symbol)
+    return frame.symbol in doubt and frame.key == messages.status_key(frame.symbol)
 
 
 def _ignore(_: object) -> None:

@@ -6,9 +6,9 @@ rise strictly over everything published here.
 
 from collections.abc import Awaitable, Callable, Sequence
 
+from marketstream.core.delivery.frame import Frame
 from marketstream.core.events.event import User
 from marketstream.core.events.seen import Seen
-from marketstream.core.frame import Frame
 from marketstream.engine.events.ports import EventRoad, EventStore, Posting
 from marketstream.ports import Bus, Claims, Clock, Lease, Relay
 

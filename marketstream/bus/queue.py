@@ -6,7 +6,7 @@ let go, as they would be in any outbox; so its size follows the number of keys, 
 
 from collections.abc import Sequence
 
-from marketstream.core.frame import Frame
+from marketstream.core.delivery.frame import Frame
 from marketstream.wire import keys
 
 CAPACITY = 2_000

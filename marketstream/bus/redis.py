@@ -19,8 +19,8 @@ import structlog
 from marketstream.bus.client import Client
 from marketstream.bus.clock import BusClock
 from marketstream.bus.freshness import Freshness
+from marketstream.bus.last_values import Field, Mirror, best, fields
 from marketstream.bus.listener import Listener
-from marketstream.bus.mirror import Field, Mirror, best, fields
 from marketstream.bus.probe import Probe
 from marketstream.bus.pulse import PulseWatch
 from marketstream.bus.recall import Recall
@@ -29,7 +29,7 @@ from marketstream.bus.sender import Sender
 from marketstream.bus.values import Reader, fetch
 from marketstream.core.backlog import Backlog
 from marketstream.core.backoff import Backoff
-from marketstream.core.frame import Frame
+from marketstream.core.delivery.frame import Frame
 from marketstream.errors import BusError, InvalidMessageError
 from marketstream.ports import Bus, Clock, Relay
 from marketstream.wire import envelope, keys

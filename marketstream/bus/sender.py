@@ -14,17 +14,17 @@ import structlog
 from redis.exceptions import ReadOnlyError, RedisError
 
 from marketstream.bus.client import Call, Client, Script, Word
-from marketstream.bus.mirror import Field
+from marketstream.bus.last_values import Field
 from marketstream.bus.queue import Queue
-from marketstream.core.frame import Frame
+from marketstream.core.delivery.frame import Frame
 from marketstream.errors import BusError, InvalidMessageError
 from marketstream.wire import envelope, keys
 
 log = structlog.get_logger(__name__)
 
-LUA = files("marketstream.bus").joinpath("lua")
-PUBLISH = Script(LUA.joinpath("publish.lua").read_text())
-RESTORE = Script(LUA.joinpath("restore.lua").read_text())
+_LUA = files("marketstream.bus").joinpath("lua")
+PUBLISH = Script(_LUA.joinpath("publish.lua").read_text())
+RESTORE = Script(_LUA.joinpath("restore.lua").read_text())
 
 MAX_NOTES = 1_000
 """Short messages that wait."""

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Mapping
 import structlog
 
 from marketstream.bus.client import Client
-from marketstream.bus.mirror import Field
-from marketstream.core.frame import Frame
+from marketstream.bus.last_values import Field
+from marketstream.core.delivery.frame import Frame
 from marketstream.errors import BusError, InvalidMessageError
 from marketstream.wire import envelope, keys
 

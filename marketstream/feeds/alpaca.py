@@ -20,8 +20,8 @@ from dataclasses import dataclass, field
 from aiohttp import ClientError, ClientSession, ClientWebSocketResponse, ClientWSTimeout, WSMsgType
 
 from marketstream.core.backoff import HEALTHY_AFTER
-from marketstream.core.model import Quote
-from marketstream.core.ticker import Tickers
+from marketstream.core.market.model import Quote
+from marketstream.core.market.ticker import Tickers
 from marketstream.errors import FeedError, FeedLostError
 from marketstream.feeds.alpaca_streams import Streams
 from marketstream.feeds.reception import Reception

@@ -8,8 +8,8 @@ import math
 import random
 from collections.abc import Iterator
 
-from marketstream.core.history import DAY_MS
-from marketstream.core.provision import Candle
+from marketstream.core.query.history import DAY_MS
+from marketstream.core.query.model import Candle
 from marketstream.feeds.instrument import Instrument, instrument_of
 
 # Days and weights of the waves that make up the way of a price: slow ones are high, fast ones shallow.

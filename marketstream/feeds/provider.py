@@ -7,9 +7,9 @@ the quote is. It knows the symbols of its directory, those it was named, and tho
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 
-from marketstream.core.history import DAY_MS, interval_ms, period_ms
-from marketstream.core.provision import Article, Candle, History, Match, Profile, ProviderQuote
-from marketstream.engine.quotes import Newest
+from marketstream.core.query.history import DAY_MS, interval_ms, period_ms
+from marketstream.core.query.model import Article, Candle, History, Match, Profile, ProviderQuote
+from marketstream.engine.delivery.quotes import Newest
 from marketstream.errors import ProviderUnavailableError, UnavailableError, UnknownSymbolError
 from marketstream.feeds.directory import DIRECTORY, entry_of
 from marketstream.feeds.instrument import KNOWN

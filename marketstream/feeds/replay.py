@@ -20,9 +20,9 @@ from io import TextIOWrapper
 from itertools import chain
 from pathlib import Path
 
-from marketstream.core.model import Quote
+from marketstream.core.market.model import Quote
+from marketstream.core.market.symbols import normalise
 from marketstream.core.number import decimal, whole
-from marketstream.core.symbols import normalise
 from marketstream.errors import FeedError
 from marketstream.ports import Clock, Feed, QuoteSink
 

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from marketstream.core.market.symbols import normalise
 from marketstream.core.number import decimal, whole
-from marketstream.core.symbols import normalise
 from marketstream.errors import ConfigurationError
 from marketstream.feeds.alpaca import Access, AlpacaFeed
 from marketstream.feeds.replay import ReplayFeed

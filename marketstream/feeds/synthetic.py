@@ -20,7 +20,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Literal, get_args
 
-from marketstream.core.model import Quote
+from marketstream.core.market.model import Quote
 from marketstream.feeds.instrument import Instrument, instrument_of
 from marketstream.ports import Clock, Feed, QuoteSink
 

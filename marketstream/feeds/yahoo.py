@@ -16,8 +16,8 @@ from typing import Literal
 
 from aiohttp import ClientError, ClientSession, ClientWebSocketResponse, ClientWSTimeout, WSMsgType
 
-from marketstream.core.hours import open_markets
-from marketstream.core.model import Quote
+from marketstream.core.market.hours import open_markets
+from marketstream.core.market.model import Quote
 from marketstream.errors import FeedLostError, InvalidMessageError
 from marketstream.feeds.reception import Reception
 from marketstream.ports import Clock, Feed, QuoteSink, Streaming, StreamStatus

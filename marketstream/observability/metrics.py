@@ -12,10 +12,10 @@ from prometheus_client.registry import Collector
 
 from marketstream.core.backlog import Backlog
 from marketstream.core.events.event import Priority
+from marketstream.engine.delivery.node import Node
 from marketstream.engine.events.streams import EventStreams
-from marketstream.engine.node import Node
+from marketstream.engine.market.supervisor import Supervisor
 from marketstream.engine.stats import Histogram
-from marketstream.engine.supervisor import Supervisor
 from marketstream.observability.log_writer import STDERR
 
 FEED_STATES = ("standby", "starting", "live", "retrying", "ended", "failed")

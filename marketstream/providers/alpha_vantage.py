@@ -7,7 +7,7 @@ futures are refused without asking.
 import re
 from functools import partial
 
-from marketstream.core.provision import Article, History, Match, Profile, ProviderQuote
+from marketstream.core.query.model import Article, History, Match, Profile, ProviderQuote
 from marketstream.errors import ProviderRefusedError
 from marketstream.ports import Provider
 from marketstream.providers.http import HttpProvider

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from marketstream.core.quota import SERVER, Allowance, Asker, Quotas, shares
+from marketstream.core.query.quota import SERVER, Allowance, Asker, Quotas, shares
 from marketstream.errors import ProviderShareError
 from marketstream.ports import Budget, Clock
 

@@ -5,7 +5,7 @@ News and candles shorter than a day are not in every plan; it refuses them by st
 
 from functools import partial
 
-from marketstream.core.provision import Article, History, Match, Profile, ProviderQuote
+from marketstream.core.query.model import Article, History, Match, Profile, ProviderQuote
 from marketstream.ports import Provider
 from marketstream.providers.http import HttpProvider
 from marketstream.wire.vendors import fmp

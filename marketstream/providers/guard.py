@@ -8,8 +8,8 @@ could not be reached, or answered nonsense. A refused key, a spent quota or an u
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from marketstream.core.breaker import Breaker
-from marketstream.engine.asking import ASKER
+from marketstream.core.query.breaker import Breaker
+from marketstream.engine.query.asking import ASKER
 from marketstream.errors import (
     ProviderDataError,
     ProviderError,

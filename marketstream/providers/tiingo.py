@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from functools import partial
 
-from marketstream.core.provision import Article, History, Match, Profile, ProviderQuote
+from marketstream.core.query.model import Article, History, Match, Profile, ProviderQuote
 from marketstream.errors import ProviderRefusedError
 from marketstream.ports import Provider
 from marketstream.providers.http import HttpProvider, Question

@@ -20,7 +20,7 @@ from threading import Lock
 from typing import Any, TypeVar
 from urllib.parse import quote as escape
 
-from marketstream.core.provision import Article, History, Match, Profile, ProviderQuote
+from marketstream.core.query.model import Article, History, Match, Profile, ProviderQuote
 from marketstream.errors import (
     ProviderDataError,
     ProviderError,

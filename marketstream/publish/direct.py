@@ -15,8 +15,8 @@ from marketstream.errors import (
     UnavailableError,
 )
 from marketstream.observability.text import mask_setting
+from marketstream.publish.channel import Road, parse_rejected, render_body
 from marketstream.publish.line import Line
-from marketstream.publish.road import Road, parse_rejected, render_body
 
 PATH = "/api/v1/market/publish"
 

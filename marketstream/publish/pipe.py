@@ -6,8 +6,8 @@ A bad line costs itself and nothing else; what makes all further sending pointle
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from marketstream.publish.channel import Road
 from marketstream.publish.line import read_batches
-from marketstream.publish.road import Road
 
 
 @dataclass(slots=True)

@@ -15,9 +15,9 @@ from redis.exceptions import RedisClusterException, RedisError
 
 from marketstream.bus.blocking import connect
 from marketstream.errors import InvalidMessageError, UnavailableError
+from marketstream.publish.channel import Road, parse_rejected, render_body
 from marketstream.publish.line import Line
-from marketstream.publish.road import Road, parse_rejected, render_body
-from marketstream.wire import intake, keys
+from marketstream.wire import forwarded, keys
 from marketstream.wire.json import loads
 
 PATIENCE = 10.0
@@ -59,7 +59,7 @@ class RelayedRoad:
     def send(self, lines: Sequence[Line]) -> list[tuple[int, str]]:
         """See `Road.send`."""
         number, give_up_at = next(self._numbers), time.monotonic() + self._patience
-        request = intake.request(self._reply, number, render_body(lines))
+        request = forwarded.request(self._reply, number, render_body(lines))
         while True:
             answer, reason = self._try(request, number, give_up_at)
             if answer is not None and answer.status != _NOT_NOW:
@@ -76,7 +76,7 @@ class RelayedRoad:
         self._hang_up()
         self._client.close()
 
-    def _try(self, request: bytes, number: int, give_up_at: float) -> tuple[intake.Answer | None, str]:
+    def _try(self, request: bytes, number: int, give_up_at: float) -> tuple[forwarded.Answer | None, str]:
         """The answer, and what to say if there is none.
 
         Raises:
@@ -92,7 +92,7 @@ class RelayedRoad:
             return None, reason
         return answer, "no server on this bus takes publications"
 
-    def _ask(self, request: bytes, number: int, until: float) -> intake.Answer | None:
+    def _ask(self, request: bytes, number: int, until: float) -> forwarded.Answer | None:
         """Sends a request and waits for its answer; None when there was none.
 
         Raises:
@@ -105,7 +105,7 @@ class RelayedRoad:
             if message is None or message["type"] != "message":
                 continue
             try:
-                answer = intake.parse_answer(message["data"])
+                answer = forwarded.parse_answer(message["data"])
             except InvalidMessageError as error:
                 raise UnavailableError("the answer is not that of a marketstream server") from error
             # Others are late answers to what was sent again.

@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from marketstream.core.symbols import normalise
+from marketstream.core.market.symbols import normalise
 from marketstream.security.jwt import MIN_SECRET_BYTES
 from marketstream.settings.section import COMMAS, SPACES, Count, Seconds, Section
 from marketstream.settings.vendor import Providers

@@ -7,9 +7,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from marketstream.core.entitlements import Mode, Plan
+from marketstream.core.delivery.entitlements import Mode, Plan
 from marketstream.core.events.rule import Rule, parse_rules
-from marketstream.core.symbols import SymbolRegistry, normalise
+from marketstream.core.market.symbols import SymbolRegistry, normalise
 from marketstream.errors import ConfigurationError
 from marketstream.settings.model import Settings
 from marketstream.settings.toml import first_fault, read_toml, shipped

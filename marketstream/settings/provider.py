@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr
 
-from marketstream.core.breaker import Breaker
-from marketstream.core.quota import Allowance
+from marketstream.core.query.breaker import Breaker
+from marketstream.core.query.quota import Allowance
 from marketstream.ports import Budget, Clock, Provider
 from marketstream.providers.alpha_vantage import AlphaVantage
 from marketstream.providers.fmp import Fmp

@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 from cachetools import TTLCache
 
 from marketstream.errors import MarketstreamError
-from marketstream.wire import event, sse
+from marketstream.wire import messages, sse
 
 LONGEST_MS: Final = 60_000
 """Milliseconds that a client is asked to wait at most."""
@@ -53,7 +53,7 @@ class Comeback:
         times = self._times.get(key, 0)
         self._times[key] = min(times + 1, _MOST_DOUBLINGS)
         wait = min(self._retry_ms * 2**times, LONGEST_MS) * (1 + _SPREAD * self._chance())
-        why = event.error(error.code, str(error) if error.public else "internal error")
+        why = messages.error(error.code, str(error) if error.public else "internal error")
         body = sse.UNCHUNKED.render((sse.retry(round(wait)), why))
         headers = {hdrs.CONTENT_TYPE: "text/event-stream", hdrs.CACHE_CONTROL: "no-cache, no-transform"}
         return web.Response(body=body, headers=headers | {"X-Accel-Buffering": "no"})

@@ -8,12 +8,12 @@ from collections.abc import Awaitable
 
 from aiohttp import web
 
-from marketstream.core import closing
-from marketstream.core.closing import CloseReason
-from marketstream.core.commands import Command, Reply
-from marketstream.core.entitlements import Principal
-from marketstream.core.frame import Frame
-from marketstream.engine.node import Node
+from marketstream.core.delivery import closing
+from marketstream.core.delivery.closing import CloseReason
+from marketstream.core.delivery.commands import Command, Reply
+from marketstream.core.delivery.entitlements import Principal
+from marketstream.core.delivery.frame import Frame
+from marketstream.engine.delivery.node import Node
 from marketstream.errors import MarketstreamError, UnavailableError
 from marketstream.transports import websocket
 from marketstream.transports.address import AddressReader

@@ -9,8 +9,8 @@ from typing import Final
 
 import structlog
 
-from marketstream.core.bucket import TokenBucket
-from marketstream.engine.node import Node
+from marketstream.core.delivery.bucket import TokenBucket
+from marketstream.engine.delivery.node import Node
 
 log = structlog.get_logger(__name__)
 

@@ -10,15 +10,15 @@ import random
 
 from aiohttp import HttpVersion10, HttpVersion11, web
 
-from marketstream.core import closing
-from marketstream.core.closing import CloseReason
-from marketstream.core.commands import Reply, Subscribe, Subscribed
-from marketstream.core.entitlements import Principal
-from marketstream.core.frame import Frame
+from marketstream.core.delivery import closing
+from marketstream.core.delivery.closing import CloseReason
+from marketstream.core.delivery.commands import Reply, Subscribe, Subscribed
+from marketstream.core.delivery.entitlements import Principal
+from marketstream.core.delivery.frame import Frame
+from marketstream.core.delivery.session import READ, READERS
 from marketstream.core.number import decimal
-from marketstream.core.session import READ, READERS
-from marketstream.engine.connection import Connection
-from marketstream.engine.node import Node
+from marketstream.engine.delivery.connection import Connection
+from marketstream.engine.delivery.node import Node
 from marketstream.errors import InvalidMessageError, MarketstreamError, NotEntitledError, UnavailableError
 from marketstream.transports.address import AddressReader
 from marketstream.transports.comeback import Comeback
@@ -27,7 +27,7 @@ from marketstream.transports.identifier import new_identifier
 from marketstream.transports.origin import OriginPolicy
 from marketstream.transports.stream import NOTSENT_LOWAT, Stream, let_in, response_head, take_over
 from marketstream.transports.verification import size_of, verify
-from marketstream.wire import event, sse
+from marketstream.wire import messages, sse
 from marketstream.wire import request as requests
 from marketstream.wire.dialect import Dialect
 
@@ -127,7 +127,7 @@ class EventStream:
             connection, lambda: node.execute(connection, command, _unheard), len(request.query_string)
         )
         if reply.errors:
-            node.send(connection, event.subscribed(reply.symbols, reply.errors))
+            node.send(connection, messages.subscribed(reply.symbols, reply.errors))
             node.settle()
         return take_over(request, stream, self._head(request, stream.dialect), lowat=self._lowat)
 

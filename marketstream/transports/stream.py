@@ -14,10 +14,10 @@ from typing import Any
 
 from aiohttp import HttpVersion, HttpVersion11, web
 
-from marketstream.core import closing
-from marketstream.core.entitlements import Principal
-from marketstream.engine.connection import Connection
-from marketstream.engine.node import Node
+from marketstream.core.delivery import closing
+from marketstream.core.delivery.entitlements import Principal
+from marketstream.engine.delivery.connection import Connection
+from marketstream.engine.delivery.node import Node
 from marketstream.errors import UnavailableError
 from marketstream.transports.unsent import unsent
 

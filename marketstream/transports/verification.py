@@ -2,8 +2,8 @@
 
 from aiohttp import web
 
-from marketstream.core.entitlements import Principal
-from marketstream.engine.waiting import Waiting
+from marketstream.core.delivery.entitlements import Principal
+from marketstream.engine.delivery.waiting import Waiting
 from marketstream.ports import Verifier
 from marketstream.transports.credentials import Credentials
 

@@ -5,11 +5,11 @@ from abc import abstractmethod
 
 from aiohttp import HttpVersion11, web
 
-from marketstream.core import closing
-from marketstream.core.bucket import MessageMeter
-from marketstream.core.closing import CloseReason
-from marketstream.core.frame import Frame
-from marketstream.engine.node import Node
+from marketstream.core.delivery import closing
+from marketstream.core.delivery.bucket import MessageMeter
+from marketstream.core.delivery.closing import CloseReason
+from marketstream.core.delivery.frame import Frame
+from marketstream.engine.delivery.node import Node
 from marketstream.transports.stream import NOTSENT_LOWAT, Stream, TakenOver, response_head, take_over
 from marketstream.wire import websocket
 from marketstream.wire.dialect import Dialect

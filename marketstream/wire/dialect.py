@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from marketstream.core.frame import Frame
+from marketstream.core.delivery.frame import Frame
 
 _LAST = 2**63
 

@@ -17,7 +17,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 from struct import Struct
 
-from marketstream.core.frame import Frame, Trade
+from marketstream.core.delivery.frame import Frame, Trade
 from marketstream.errors import InvalidMessageError
 from marketstream.wire import keys
 from marketstream.wire.json import dumps, loads

@@ -6,8 +6,8 @@ may add some. What is not such an event is refused with the path of the fault.
 
 from dataclasses import dataclass
 
-from marketstream.core.model import BestPrice
-from marketstream.core.symbols import SymbolRegistry
+from marketstream.core.market.model import BestPrice
+from marketstream.core.market.symbols import SymbolRegistry
 from marketstream.errors import FutureTimeError, InvalidMessageError
 from marketstream.wire.json import loads
 from marketstream.wire.publication import best_price, tenant_of

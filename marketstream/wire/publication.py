@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from marketstream.core.model import BestPrice, Quote, Side
-from marketstream.core.symbols import SymbolRegistry, normalise
+from marketstream.core.market.model import BestPrice, Quote, Side
+from marketstream.core.market.symbols import SymbolRegistry, normalise
 from marketstream.errors import FutureTimeError, InvalidMessageError, RequestError
 from marketstream.wire.json import loads
 

@@ -6,7 +6,7 @@ Nothing but `InvalidMessageError` or `UnknownEventError` is ever raised, whateve
 from collections.abc import Callable
 from typing import Any, cast
 
-from marketstream.core.commands import (
+from marketstream.core.delivery.commands import (
     AckEvent,
     Authenticate,
     Command,
@@ -21,10 +21,10 @@ from marketstream.core.commands import (
     Unsubscribe,
     UnsubscribeEvents,
 )
-from marketstream.core.entitlements import Mode
+from marketstream.core.delivery.entitlements import Mode
 from marketstream.core.events.field import read_name
 from marketstream.errors import InvalidMessageError, UnknownEventError
-from marketstream.wire import events
+from marketstream.wire.events import codec
 
 MAX_SYMBOLS = 1_000
 """Symbols that one call may name."""
@@ -88,16 +88,16 @@ def _authenticate(payload: dict[str, Any]) -> Authenticate:
 
 
 def _subscribe_events(payload: dict[str, Any]) -> SubscribeEvents:
-    name = events.parse_subscription_name(payload.get("name"))
-    return SubscribeEvents(name, events.parse_filter(_or(payload, "filter", {})))
+    name = codec.parse_subscription_name(payload.get("name"))
+    return SubscribeEvents(name, codec.parse_filter(_or(payload, "filter", {})))
 
 
 def _unsubscribe_events(payload: dict[str, Any]) -> UnsubscribeEvents:
-    return UnsubscribeEvents(events.parse_subscription_name(payload.get("name")))
+    return UnsubscribeEvents(codec.parse_subscription_name(payload.get("name")))
 
 
 def _ack_event(payload: dict[str, Any]) -> AckEvent:
-    return AckEvent(read_name(payload.get("id"), "id", events.MAX_ID))
+    return AckEvent(read_name(payload.get("id"), "id", codec.MAX_ID))
 
 
 def _or(payload: dict[str, Any], field: str, default: object) -> Any:  # noqa: ANN401  # JSON is of any shape

@@ -8,7 +8,7 @@ server's protocol and are refused, not misread.
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from marketstream.core.commands import (
+from marketstream.core.delivery.commands import (
     Authenticated,
     EventReply,
     Pong,
@@ -18,12 +18,13 @@ from marketstream.core.commands import (
     Subscriptions,
     Unsubscribed,
 )
-from marketstream.core.frame import Frame
+from marketstream.core.delivery.frame import Frame
 from marketstream.errors import InvalidMessageError, MarketstreamError, RateLimitedError
-from marketstream.wire import event_calls, websocket
+from marketstream.wire import websocket
 from marketstream.wire.dialect import Dialect
-from marketstream.wire.event import authenticated, subscription
+from marketstream.wire.events import calls
 from marketstream.wire.json import dumps, loads
+from marketstream.wire.messages import authenticated, subscription
 
 NAMESPACE = "/market-data"
 SEPARATOR = b"\x1e"
@@ -164,7 +165,7 @@ def render(reply: Reply) -> bytes:  # noqa: PLR0911  # one for each reply
 
 
 def _event_reply(reply: EventReply) -> bytes:
-    name, body = event_calls.render_reply(reply)
+    name, body = calls.render_reply(reply)
     if (subject := next((key for key in ("name", "group", "id") if key in body), None)) is not None:
         # {subscribed: name, ...}, as it is said of symbols.
         body = {name.partition("_")[0]: body.pop(subject), **body}

@@ -11,7 +11,7 @@ would look like an orderly end.
 
 import re
 
-from marketstream.core.frame import Frame
+from marketstream.core.delivery.frame import Frame
 from marketstream.wire.dialect import Dialect
 
 COMMENT = Frame("", b": \n")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from hashlib import sha1
 from typing import Literal
 
-from marketstream.core.closing import INVALID_MESSAGE, MESSAGE_TOO_BIG, CloseReason
+from marketstream.core.delivery.closing import INVALID_MESSAGE, MESSAGE_TOO_BIG, CloseReason
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 _CONTINUATION = 0x0

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from marketstream.core.entitlements import Plan
-from marketstream.core.provision import Candle
-from marketstream.core.symbols import SymbolRegistry
+from marketstream.core.delivery.entitlements import Plan
+from marketstream.core.market.symbols import SymbolRegistry
+from marketstream.core.query.model import Candle
 from tests.support.builders import AT_MS, PRO, principal
 from tests.support.providers import down, exhausted, given_quote, unknown
 from tests.support.reading import MAX_BODY, PAGE, Api, reading

@@ -24,9 +24,9 @@ from statistics import median
 from marketstream.bus.memory import MemoryBus
 from marketstream.bus.redis import RedisBus
 from marketstream.bus.url import build_bus
-from marketstream.core.frame import Frame
+from marketstream.core.delivery.frame import Frame
 from marketstream.observability.clock import SystemClock
-from marketstream.wire import event
+from marketstream.wire import messages
 from tests.benchmarks import machine
 from tests.support.builders import best_price
 from tests.support.eventually import eventually
@@ -60,7 +60,7 @@ def names(count: int) -> list[str]:
 
 def frames(symbols: Sequence[str], number: int) -> list[Frame]:
     """One price of each symbol."""
-    return [event.price(best_price(symbol, number % 1_000 + 0.5, number)) for symbol in symbols]
+    return [messages.price(best_price(symbol, number % 1_000 + 0.5, number)) for symbol in symbols]
 
 
 async def flushed(bus: MemoryBus | RedisBus) -> None:

@@ -11,9 +11,9 @@ import pytest
 import structlog
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from marketstream.core.closing import CloseReason
-from marketstream.core.frame import Frame
-from marketstream.engine.connection import Sink
+from marketstream.core.delivery.closing import CloseReason
+from marketstream.core.delivery.frame import Frame
+from marketstream.engine.delivery.connection import Sink
 from marketstream.observability.logging import configure
 from marketstream.wire import socketio
 from marketstream.wire.dialect import Dialect

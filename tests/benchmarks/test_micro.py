@@ -6,17 +6,17 @@ from itertools import count, cycle
 
 import pytest
 
-from marketstream.core.aggregate import Aggregation
-from marketstream.core.closing import CLIENT_LEFT
-from marketstream.core.hub import Hub
-from marketstream.core.outbox import Outbox
-from marketstream.engine.connection import Connection
-from marketstream.engine.flusher import Flusher
+from marketstream.core.delivery.closing import CLIENT_LEFT
+from marketstream.core.delivery.hub import Hub
+from marketstream.core.delivery.outbox import Outbox
+from marketstream.core.market.aggregate import Aggregation
+from marketstream.engine.delivery.connection import Connection
+from marketstream.engine.delivery.flusher import Flusher
+from marketstream.engine.delivery.waiting import Waiting
 from marketstream.engine.stats import Stats
-from marketstream.engine.waiting import Waiting
 from marketstream.observability.clock import SystemClock
 from marketstream.security.jwt import TokenVerifier, sign_token
-from marketstream.wire import event, request, socketio
+from marketstream.wire import messages, request, socketio
 from marketstream.wire.dialect import Dialect
 from marketstream.wire.sse import SSE
 from marketstream.wire.websocket import Decoder
@@ -42,7 +42,7 @@ class Crowd:
         self.flusher = Flusher(
             hub=self.hub, clock=SystemClock(), stats=Stats(), on_dead=lambda _connection: None
         )
-        self.frames = [event.price(best_price(name)) for name in NAMES[:symbols]]
+        self.frames = [messages.price(best_price(name)) for name in NAMES[:symbols]]
         self.outboxes: list[Outbox[Connection]] = []
         draw = random.Random(1)
         waiting = Waiting(0, SystemClock())
@@ -107,13 +107,13 @@ def test_take_and_render_for_1000_clients(measure: Measure, each: int) -> None:
 def test_encode_a_price(measure: Measure) -> None:
     """A round makes the JSON of one price, once for all clients."""
     best = best_price()
-    measure(lambda: event.price(best), items=1, unit="price")
+    measure(lambda: messages.price(best), items=1, unit="price")
 
 
 @pytest.mark.parametrize("dialect", [socketio.WEBSOCKET, socketio.POLLING, SSE], ids=lambda d: d.name)
 def test_wrap_a_price(measure: Measure, dialect: Dialect) -> None:
     """A round makes the bytes of one frame in a dialect, once for all its clients."""
-    frame = event.price(best_price())
+    frame = messages.price(best_price())
     frame.cursor = AT_MS * 1000
     measure(lambda: dialect.wrap(frame), items=1, unit="frame")
 

@@ -6,10 +6,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
 
-from marketstream.bus.budget import RedisBudget
 from marketstream.bus.redis import RedisBus
 from marketstream.bus.url import build_bus
-from marketstream.core.quota import Allowance, Asker
+from marketstream.coordination.provider_quota import RedisBudget
+from marketstream.core.query.quota import Allowance, Asker
 from marketstream.errors import ProviderShareError
 from marketstream.ports import Budget
 from marketstream.providers.budget import MemoryBudget

@@ -16,10 +16,10 @@ import pytest
 
 from marketstream.bus.memory import MemoryBus
 from marketstream.bus.url import build_bus
-from marketstream.core.frame import Frame
-from marketstream.core.model import Status
+from marketstream.core.delivery.frame import Frame
+from marketstream.core.market.model import Status
 from marketstream.ports import Bus, Clock
-from marketstream.wire import event
+from marketstream.wire import messages
 from tests.support.builders import best_price
 from tests.support.clock import FakeClock
 from tests.support.cluster import Cluster
@@ -110,7 +110,7 @@ async def now(found: Sequence[Frame] | Awaitable[Sequence[Frame]]) -> Sequence[F
 
 
 def price(symbol: str, bid: float = 1, tenant: str | None = None, at_ms: int = 5) -> Frame:
-    return event.price(best_price(symbol, bid, at_ms), tenant)
+    return messages.price(best_price(symbol, bid, at_ms), tenant)
 
 
 @pytest.fixture(params=list(BUSES.values()), ids=list(BUSES))
@@ -130,7 +130,7 @@ async def test_a_bus_that_works_says_so(line: Line) -> None:
 
 
 async def test_frames_arrive_in_the_order_of_their_batch_and_together(line: Line) -> None:
-    batch = [price("A", 1), price("B", 2), price("A", 3), event.status(Status("A", "live", None, 5))]
+    batch = [price("A", 1), price("B", 2), price("A", 3), messages.status(Status("A", "live", None, 5))]
     await line.publish(*batch)
     assert [[frame.body for frame in received] for received in line.batches] == [[f.body for f in batch]]
 
@@ -145,12 +145,12 @@ async def test_batches_arrive_in_the_order_in_which_they_were_published(line: Li
 async def test_a_frame_arrives_as_it_was_sent(line: Line) -> None:
     sent = [
         price("EUR/USD", 1.5, "acme", 1_700_000_000_000),
-        event.status(Status("A", "stale", "x", 9)),
-        event.channel_update("indices", {"ö": [None]}, 7),
-        event.custom("own", [1, 2]),
-        event.price(best_price("A"), None, frozenset({"acme", "rival"})),
-        event.price(replace(best_price("B"), last=150.25, volume=81_000.0)),
-        event.price(replace(best_price("B"), last=150.25)),
+        messages.status(Status("A", "stale", "x", 9)),
+        messages.channel_update("indices", {"ö": [None]}, 7),
+        messages.custom("own", [1, 2]),
+        messages.price(best_price("A"), None, frozenset({"acme", "rival"})),
+        messages.price(replace(best_price("B"), last=150.25, volume=81_000.0)),
+        messages.price(replace(best_price("B"), last=150.25)),
     ]
     await line.publish(*sent)
     for frame, received in zip(sent, line.frames, strict=True):
@@ -251,12 +251,12 @@ async def test_a_value_of_one_tenant_is_no_other_tenants_last(line: Line) -> Non
 
 
 async def test_a_price_and_a_state_of_a_symbol_are_both_remembered(line: Line) -> None:
-    await line.publish(price("A", 1), event.status(Status("A", "stale", None, 5)))
-    assert len(await line.last("A", event.status_key("A"))) == 2
+    await line.publish(price("A", 1), messages.status(Status("A", "stale", None, 5)))
+    assert len(await line.last("A", messages.status_key("A"))) == 2
 
 
 async def test_a_frame_without_a_key_is_carried_and_not_remembered(line: Line) -> None:
-    await line.publish(event.custom("own", [1]))
+    await line.publish(messages.custom("own", [1]))
     assert [frame.event for frame in line.frames] == ["own"]
     assert await line.last("", "own") == []
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from marketstream.core.model import Quote
+from marketstream.core.market.model import Quote
 from marketstream.feeds.alpaca import Access, AlpacaFeed
 from marketstream.feeds.replay import ReplayFeed
 from marketstream.feeds.synthetic import DEFAULT_SYMBOLS, SyntheticFeed

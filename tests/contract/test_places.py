@@ -9,10 +9,10 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 
 import pytest
 
-from marketstream.bus.presence import Presence
 from marketstream.bus.redis import RedisBus
 from marketstream.bus.url import build_bus
-from marketstream.engine.places import LocalPlaces
+from marketstream.coordination.interest_gossip import Presence
+from marketstream.engine.delivery.connection_limits import LocalPlaces
 from marketstream.errors import ConnectionLimitError
 from marketstream.observability.clock import SystemClock
 from marketstream.ports import Places

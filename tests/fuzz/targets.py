@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 
 from aiohttp.test_utils import make_mocked_request
 
-from marketstream.core.symbols import SymbolRegistry
+from marketstream.core.market.symbols import SymbolRegistry
 from marketstream.errors import (
     InvalidMessageError,
     ProviderError,
@@ -25,20 +25,18 @@ from marketstream.errors import (
 )
 from marketstream.transports.sse import _command, _last_event_id
 from marketstream.wire import (
-    demand,
+    answers,
     envelope,
-    event_message,
-    event_work,
-    events,
+    forwarded,
     ingest,
-    intake,
-    provision,
+    interest,
     publication,
     relay,
     request,
     socketio,
     sse,
 )
+from marketstream.wire.events import between_processes, codec, work
 from marketstream.wire.json import loads
 from marketstream.wire.plain import read, recognise
 from marketstream.wire.vendors import alpaca, alpha_vantage, fmp, tiingo, yahoo, yahoo_rest
@@ -139,9 +137,9 @@ def _events(data: bytes) -> None:
     value = loads(data)
     for item in value if isinstance(value, list) else [value]:
         for parse in (
-            lambda each: events.render_event(events.parse_event(each, NOW, lambda: "made")),
-            lambda each: events.render_filter(events.parse_filter(each)),
-            events.parse_subscription_name,
+            lambda each: codec.render_event(codec.parse_event(each, NOW, lambda: "made")),
+            lambda each: codec.render_filter(codec.parse_filter(each)),
+            codec.parse_subscription_name,
         ):
             with suppress(InvalidMessageError):
                 parse(item)
@@ -150,13 +148,13 @@ def _events(data: bytes) -> None:
 def _between(data: bytes) -> None:
     """What processes tell each other; Redis may hold anything."""
     for parse in (
-        partial(event_work.parse_report, at_ms=NOW),
-        event_work.parse_order,
-        event_message.parse_message,
-        event_message.parse_user,
-        intake.parse_request,
-        intake.parse_answer,
-        demand.parse,
+        partial(work.parse_report, at_ms=NOW),
+        work.parse_order,
+        between_processes.parse_message,
+        between_processes.parse_user,
+        forwarded.parse_request,
+        forwarded.parse_answer,
+        interest.parse,
     ):
         with suppress(InvalidMessageError):
             parse(data)
@@ -170,16 +168,16 @@ def _envelope(data: bytes) -> None:
 
 def _cached(data: bytes) -> None:
     for reader in (
-        provision.read_quote,
-        provision.read_history,
-        provision.read_profile,
-        provision.read_matches,
-        provision.read_articles,
-        provision.read_quotes,
-        provision.read_listed,
-        provision.read_sentiment,
+        answers.read_quote,
+        answers.read_history,
+        answers.read_profile,
+        answers.read_matches,
+        answers.read_articles,
+        answers.read_quotes,
+        answers.read_listed,
+        answers.read_sentiment,
     ):
-        provision.unpack(data, reader)
+        answers.unpack(data, reader)
 
 
 def _each(*parsers: Callable[[bytes], object]) -> Callable[[bytes], None]:

@@ -11,8 +11,8 @@ import pytest
 from aiohttp import ClientSession, WSMsgType
 from structlog.testing import capture_logs
 
-from marketstream.core.model import Quote
-from marketstream.engine.supervisor import Supervisor
+from marketstream.core.market.model import Quote
+from marketstream.engine.market.supervisor import Supervisor
 from marketstream.errors import FeedError, FeedLostError
 from marketstream.feeds import alpaca as module
 from marketstream.feeds.alpaca import BUSY_WAIT, PATIENCE, SILENCE, Access, AlpacaFeed

@@ -6,13 +6,13 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from marketstream.bus.places import RedisPlaces
-from marketstream.bus.presence import Presence
 from marketstream.bus.redis import RedisBus
 from marketstream.bus.url import build_bus
-from marketstream.engine.demand import Demand
+from marketstream.coordination.connection_limits import RedisPlaces
+from marketstream.coordination.interest_gossip import Presence
+from marketstream.engine.market.interest import Demand
 from marketstream.observability.clock import SystemClock
-from marketstream.wire import demand as wire
+from marketstream.wire import interest as wire
 from marketstream.wire import keys
 from tests.support.eventually import eventually
 from tests.support.valkey import Valkey, running_valkey

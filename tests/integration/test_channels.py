@@ -9,7 +9,7 @@ from typing import Any
 from marketstream.bus.url import build_bus
 from marketstream.observability.clock import SystemClock
 from marketstream.ports import Bus
-from marketstream.wire import event
+from marketstream.wire import messages
 from tests.conformance.raw import RawSocket, raw_socket, say
 from tests.support.eventually import eventually
 from tests.support.gateways import gateways, next_event
@@ -52,17 +52,17 @@ async def test_an_update_reaches_listeners_in_every_process_and_the_last_one_tho
         async with raw_socket(one.url, token=one.token()) as early, plain(two.url, two.token()) as other:
             await listen(early, "indices", "sectors")
             await other.ask(market("indices"), "subscribed")
-            bus.publish([event.channel_update("indices", {"n": 1}, AT_MS)])
+            bus.publish([messages.channel_update("indices", {"n": 1}, AT_MS)])
             assert await next_event(early, "market_update") == {
                 "channel": "indices",
                 "data": {"n": 1},
                 "timestamp": AT_MS,
             }
             assert (await other.named("market_update"))["data"]["data"] == {"n": 1}
-            bus.publish([event.channel_update("sectors", {"n": 2}, AT_MS)])
+            bus.publish([messages.channel_update("sectors", {"n": 2}, AT_MS)])
             assert (await next_event(early, "sector_update"))["data"] == {"n": 2}
         # Nobody here has been listening any more.
-        bus.publish([event.channel_update("indices", {"n": 3}, AT_MS + 1)])
+        bus.publish([messages.channel_update("indices", {"n": 3}, AT_MS + 1)])
         await eventually(lambda: told(bus, {"n": 3}), 5, "the last value")
         async with raw_socket(two.url, token=two.token()) as late, plain(one.url, one.token()) as later:
             await listen(late, "indices")
@@ -74,6 +74,6 @@ async def test_an_update_reaches_listeners_in_every_process_and_the_last_one_tho
 
 async def told(bus: Bus, data: object) -> bool:
     """Whether the last update of `indices` in Redis holds this."""
-    found = bus.last([event.channel_key("indices")], "acme")
+    found = bus.last([messages.channel_key("indices")], "acme")
     frames = found if isinstance(found, list) else await found  # type: ignore[misc]
-    return [frame.body for frame in frames] == [event.channel_update("indices", data, AT_MS + 1).body]
+    return [frame.body for frame in frames] == [messages.channel_update("indices", data, AT_MS + 1).body]

@@ -15,12 +15,12 @@ from redis.exceptions import RedisError
 from marketstream.bus.cluster import ClusterClient, ClusterSubscriber
 from marketstream.bus.redis import RedisBus
 from marketstream.bus.url import build_bus
-from marketstream.core.frame import Frame
+from marketstream.core.delivery.frame import Frame
 from marketstream.errors import UnavailableError
 from marketstream.observability.clock import SystemClock
 from marketstream.publish.line import Line, parse_line
 from marketstream.publish.relayed import RelayedRoad
-from marketstream.wire import event
+from marketstream.wire import messages
 from marketstream.wire.json import dumps
 from marketstream.wire.keys import SHARDS, frames_channel, last_values, shard_of
 from tests.conformance.market import new_symbol, numbers, price
@@ -199,7 +199,7 @@ async def listen(bus: RedisBus, symbols: list[str]) -> None:
 
 
 def frame(symbol: str, bid: float) -> Frame:
-    return event.price(best_price(symbol, bid, 5))
+    return messages.price(best_price(symbol, bid, 5))
 
 
 def bodies(frames: list[Frame]) -> list[bytes]:

@@ -12,12 +12,12 @@ from structlog.testing import capture_logs
 from marketstream.bus.ingest import ABANDONED_MS, MAX_DELIVERIES, Ingest, Source
 from marketstream.bus.redis import RedisBus
 from marketstream.bus.url import build_bus, build_clients
-from marketstream.core.frame import Frame
-from marketstream.core.model import BestPrice
-from marketstream.core.symbols import SymbolRegistry
-from marketstream.engine.ahead import Ahead
-from marketstream.engine.entries import PriceEntries
-from marketstream.engine.publisher import Publisher
+from marketstream.core.delivery.frame import Frame
+from marketstream.core.market.model import BestPrice
+from marketstream.core.market.symbols import SymbolRegistry
+from marketstream.engine.market.ahead import Ahead
+from marketstream.engine.market.publisher import Publisher
+from marketstream.engine.market.stream_entries import PriceEntries
 from marketstream.engine.stats import Stats
 from marketstream.observability.clock import SystemClock
 from tests.conformance.market import BASE_MS, new_symbol, numbers, price

@@ -7,9 +7,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from marketstream.bus.claims import RedisClaims
 from marketstream.bus.redis import RedisBus
 from marketstream.bus.url import build_bus
+from marketstream.coordination.claims import RedisClaims
 from marketstream.errors import BusError
 from marketstream.wire import keys
 from tests.conformance.raw import raw_socket, say

@@ -9,9 +9,9 @@ import pytest
 from marketstream.bus.redis import RedisBus
 from marketstream.bus.subscriber import Subscriber
 from marketstream.bus.url import build_bus
-from marketstream.core.frame import Frame
+from marketstream.core.delivery.frame import Frame
 from marketstream.observability.clock import SystemClock
-from marketstream.wire import event
+from marketstream.wire import messages
 from marketstream.wire.keys import frames_channel, shard_of
 from tests.conformance.market import new_symbol, numbers, price
 from tests.conformance.raw import RawSocket, raw_socket
@@ -173,7 +173,7 @@ async def running_bus(valkey: Valkey) -> AsyncIterator[tuple[RedisBus, list[Fram
 
 
 def frame(symbol: str, bid: float) -> Frame:
-    return event.price(best_price(symbol, bid, 5))
+    return messages.price(best_price(symbol, bid, 5))
 
 
 async def test_after_a_loss_only_what_changed_is_delivered(mortal: Valkey) -> None:

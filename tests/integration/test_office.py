@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from marketstream.bus import intake as module
-from marketstream.bus.intake import RedisIntake
-from marketstream.bus.lease import RedisLease
 from marketstream.bus.redis import RedisBus
 from marketstream.bus.url import build_bus
-from marketstream.core.frame import Frame
-from marketstream.core.symbols import SymbolRegistry
-from marketstream.engine.ahead import Ahead
-from marketstream.engine.desk import Desk
+from marketstream.coordination import leader_forwarder as module
+from marketstream.coordination.leader_forwarder import RedisIntake
+from marketstream.coordination.lease import RedisLease
+from marketstream.core.delivery.frame import Frame
+from marketstream.core.market.symbols import SymbolRegistry
+from marketstream.engine.market.ahead import Ahead
+from marketstream.engine.market.publication_handler import Desk
 from marketstream.errors import InvalidMessageError, UnavailableError
 from marketstream.observability.clock import SystemClock
 from marketstream.ports import Lease
-from marketstream.wire import event, keys
+from marketstream.wire import keys, messages
 from tests.support.builders import Bench, best_price
 from tests.support.eventually import eventually, scaled
 from tests.support.proxy import proxy
@@ -59,7 +59,7 @@ async def running(work: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
 
 
 def frame(symbol: str, bid: float, at_ms: int = 5) -> Frame:
-    return event.price(best_price(symbol, bid, at_ms))
+    return messages.price(best_price(symbol, bid, at_ms))
 
 
 async def bodies(bus: RedisBus, *symbols: str) -> list[bytes]:
@@ -139,7 +139,7 @@ async def test_what_arrived_without_a_word_about_it_is_not_published_again(
 
 def prices_of(got: list[Frame]) -> list[bytes]:
     """Without what the bus says of itself."""
-    return [each.body for each in got if each.event == event.PRICE]
+    return [each.body for each in got if each.event == messages.PRICE]
 
 
 # Terms
@@ -270,12 +270,12 @@ async def test_a_redis_that_is_silent_for_too_long_is_told_before_its_connection
             feed.publish([frame("A", 1)])
             await eventually(lambda: prices_of(got), 10, "the price")
             door.hold()
-            await eventually(lambda: got[-1].event == event.STATUS, what="a word")
+            await eventually(lambda: got[-1].event == messages.STATUS, what="a word")
             assert bus.connected
             bus.watch("B")
-            (newcomers,) = await bodies(bus, event.status_key("B"))
+            (newcomers,) = await bodies(bus, messages.status_key("B"))
             door.resume()
-            await eventually(lambda: event.is_live(got[-1]), what="a word that it is over")
+            await eventually(lambda: messages.is_live(got[-1]), what="a word that it is over")
             assert b"bus_lost" in got[-2].body
             assert b"bus_lost" in newcomers
 

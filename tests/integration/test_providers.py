@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from marketstream.core.provision import INTERVALS, PERIODS
+from marketstream.core.query.model import INTERVALS, PERIODS
 from marketstream.errors import (
     ProviderDataError,
     ProviderError,

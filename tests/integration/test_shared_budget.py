@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 import pytest
 from structlog.testing import capture_logs
 
-from marketstream.bus.budget import PAUSE, RedisBudget
 from marketstream.bus.redis import RedisBus
 from marketstream.bus.url import build_bus
-from marketstream.core.quota import Allowance, Asker
+from marketstream.coordination.provider_quota import PAUSE, RedisBudget
+from marketstream.core.query.quota import Allowance, Asker
 from marketstream.errors import ProviderShareError
 from marketstream.wire import keys
 from tests.support.clock import FakeClock

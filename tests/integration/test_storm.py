@@ -16,7 +16,7 @@ from marketstream.bus.redis import RedisBus
 from marketstream.bus.url import build_bus
 from marketstream.cache.redis import RedisCache
 from marketstream.observability.clock import SystemClock
-from marketstream.wire import event
+from marketstream.wire import messages
 from tests.conformance.market import new_symbol, price
 from tests.support.builders import best_price
 from tests.support.eventually import eventually
@@ -135,7 +135,7 @@ async def test_what_could_not_be_read_is_sent_when_redis_is_back(mortal: Valkey)
         bus.attach(
             lambda frames: got.extend((frame.symbol, frame.tenant) for frame in frames if frame.cursor)
         )
-        publisher.publish([event.price(best_price(name)), event.price(best_price(own), "acme")])
+        publisher.publish([messages.price(best_price(name)), messages.price(best_price(own), "acme")])
         await publisher.flushed()
         mortal.pause()
         try:

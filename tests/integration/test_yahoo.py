@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import pytest
 import yfinance.cache
 
-from marketstream.core.breaker import Breaker
-from marketstream.core.quota import Allowance
+from marketstream.core.query.breaker import Breaker
+from marketstream.core.query.quota import Allowance
 from marketstream.errors import (
     ProviderDataError,
     ProviderError,

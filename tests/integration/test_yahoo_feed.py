@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from marketstream.core.model import Quote
-from marketstream.engine.supervisor import Supervisor
+from marketstream.core.market.model import Quote
+from marketstream.engine.market.supervisor import Supervisor
 from marketstream.errors import FeedLostError
 from marketstream.feeds.yahoo import YahooFeed
 from marketstream.ports import StreamStatus

@@ -7,18 +7,18 @@ from typing import Any
 from hypothesis import strategies as st
 
 from marketstream.bus.memory import MemoryBus
-from marketstream.core.commands import Authenticate, Reply, Subscribe, Unsubscribe
-from marketstream.core.entitlements import Mode, Plan, Principal, compile_globs
-from marketstream.core.model import BestPrice, Quote, Side
-from marketstream.core.symbols import SymbolRegistry
-from marketstream.engine.aggregator import Aggregator
-from marketstream.engine.ahead import Ahead
-from marketstream.engine.connection import Connection
-from marketstream.engine.delivery import Delivery
-from marketstream.engine.heartbeat import Heartbeat
-from marketstream.engine.node import Node
-from marketstream.engine.places import LocalPlaces
-from marketstream.engine.publisher import Publisher
+from marketstream.core.delivery.commands import Authenticate, Reply, Subscribe, Unsubscribe
+from marketstream.core.delivery.entitlements import Mode, Plan, Principal, compile_globs
+from marketstream.core.market.model import BestPrice, Quote, Side
+from marketstream.core.market.symbols import SymbolRegistry
+from marketstream.engine.delivery.connection import Connection
+from marketstream.engine.delivery.connection_limits import LocalPlaces
+from marketstream.engine.delivery.heartbeat import Heartbeat
+from marketstream.engine.delivery.node import Node
+from marketstream.engine.delivery.terms import Delivery
+from marketstream.engine.market.aggregator import Aggregator
+from marketstream.engine.market.ahead import Ahead
+from marketstream.engine.market.publisher import Publisher
 from marketstream.engine.stats import Stats
 from marketstream.errors import AuthFailedError, MarketstreamError
 from marketstream.ports import Places, Verifier

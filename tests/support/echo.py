@@ -5,11 +5,11 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from marketstream.core import closing
-from marketstream.core.closing import CloseReason
-from marketstream.core.frame import Frame
-from marketstream.engine.delivery import Delivery
-from marketstream.engine.node import Node
+from marketstream.core.delivery import closing
+from marketstream.core.delivery.closing import CloseReason
+from marketstream.core.delivery.frame import Frame
+from marketstream.engine.delivery.node import Node
+from marketstream.engine.delivery.terms import Delivery
 from marketstream.transports import websocket
 from marketstream.transports.websocket import WebSocketStream
 from marketstream.wire import socketio

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from marketstream.bus.memory import MemoryEventRoad, MemoryEventStore, MemoryRoad
-from marketstream.core.commands import SubscribeEvents
+from marketstream.core.delivery.commands import SubscribeEvents
 from marketstream.core.events.rule import Rule
 from marketstream.engine.events.ports import EventStore
 from marketstream.engine.events.streams import EventStreams, Roads
-from marketstream.wire import events as wire
+from marketstream.wire.events import codec as wire
 from tests.support.builders import Bench, Client
 from tests.support.eventually import eventually
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from marketstream.core.events.event import Event, Priority, Tier
 from marketstream.core.events.filter import Filter
-from marketstream.wire.events import render_filter
+from marketstream.wire.events.codec import render_filter
 from tests.conformance.raw import event_of, say
 from tests.support.eventually import eventually
 from tests.support.raw_socket import Wire, wire

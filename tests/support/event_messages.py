@@ -1,17 +1,18 @@
 """The messages of event streams as every dialect writes them, for the golden files."""
 
-from marketstream.core.commands import (
+from marketstream.core.delivery.commands import (
     EventReply,
     EventsSubscribed,
     EventSubscriptions,
     EventsUnsubscribed,
     GroupJoined,
 )
+from marketstream.core.delivery.frame import Frame
 from marketstream.core.events.event import Event, Priority
 from marketstream.core.events.filter import Filter
-from marketstream.core.frame import Frame
-from marketstream.wire import events, sse
 from marketstream.wire import socketio as wire
+from marketstream.wire import sse
+from marketstream.wire.events import codec
 from marketstream.wire.plain.action import ACTION
 from marketstream.wire.plain.language import nested
 from marketstream.wire.plain.typed import TYPED
@@ -47,8 +48,8 @@ ANSWERS: dict[str, EventReply] = {
 
 def messages() -> dict[str, bytes]:
     """Every file with its bytes."""
-    matched = events.render_matched(events.render_event(PATTERN), ["mine", "news"])
-    batch = _frame(matched, events.render_event(HALT))
+    matched = codec.render_matched(codec.render_event(PATTERN), ["mine", "news"])
+    batch = _frame(matched, codec.render_event(HALT))
     files = {
         "socketio/events.txt": wire.POLLING.render([batch]),
         "socketio/events_dropped.txt": wire.POLLING.render([_frame(matched, dropped=12)]),
@@ -67,4 +68,4 @@ def messages() -> dict[str, bytes]:
 
 
 def _frame(*bodies: bytes, dropped: int = 0) -> Frame:
-    return Frame("events", events.render_batch(bodies, dropped))
+    return Frame("events", codec.render_batch(bodies, dropped))

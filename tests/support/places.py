@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable
 
-from marketstream.engine.places import LocalPlaces
+from marketstream.engine.delivery.connection_limits import LocalPlaces
 
 
 class SlowPlaces(LocalPlaces):

@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 
-from marketstream.core.entitlements import Principal
+from marketstream.core.delivery.entitlements import Principal
 from marketstream.transports.plain import TRANSPORT, PlainStream
 from marketstream.wire.websocket import Message
 from tests.support.builders import Bench, principal

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from marketstream.cache.memory import MemoryCache
-from marketstream.core.provision import Article, Candle, History, Match, Profile, ProviderQuote
-from marketstream.engine.flight import Spawn
-from marketstream.engine.provision import Provision
+from marketstream.core.query.model import Article, Candle, History, Match, Profile, ProviderQuote
+from marketstream.engine.query.service import Provision
+from marketstream.engine.query.single_flight import Spawn
 from marketstream.engine.stats import ReadStats
 from marketstream.errors import (
     ProviderQuotaError,

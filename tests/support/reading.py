@@ -9,10 +9,10 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from marketstream.bus.memory import MemoryClaims
-from marketstream.core.schedule import every
-from marketstream.core.symbols import SymbolRegistry
-from marketstream.engine.jobs import Job, Jobs
-from marketstream.engine.overview import Overview
+from marketstream.core.jobs.schedule import every
+from marketstream.core.market.symbols import SymbolRegistry
+from marketstream.engine.jobs.scheduler import Job, Jobs
+from marketstream.engine.query.overview import Overview
 from marketstream.transports.answer import Answers
 from marketstream.transports.credentials import Credentials
 from marketstream.transports.origin import OriginPolicy
@@ -21,7 +21,7 @@ from marketstream.transports.rest.admin import CacheAdmin
 from marketstream.transports.rest.endpoint import Endpoint
 from marketstream.transports.rest.guard import Guard
 from marketstream.transports.rest.jobs import JobsAdmin
-from marketstream.transports.rest.meter import Meter
+from marketstream.transports.rest.rate_limiter import Meter
 from marketstream.transports.rest.read import Reading
 from tests.support.builders import Bench, KnownTokens, principal
 from tests.support.providers import Reader

@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
-from marketstream.core.closing import CloseReason
-from marketstream.core.frame import Frame
-from marketstream.engine.connection import Sink
+from marketstream.core.delivery.closing import CloseReason
+from marketstream.core.delivery.frame import Frame
+from marketstream.engine.delivery.connection import Sink
 from marketstream.wire import socketio
 from marketstream.wire.dialect import Dialect
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
-from marketstream.core.model import Quote
+from marketstream.core.market.model import Quote
 from marketstream.ports import QuoteSink
 from tests.support.eventually import scaled
 

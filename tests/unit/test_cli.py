@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 import marketstream
 from marketstream.cli import app
-from marketstream.core.entitlements import Principal
+from marketstream.core.delivery.entitlements import Principal
 from marketstream.observability.clock import SystemClock
 from marketstream.security.jwt import TokenVerifier
 from marketstream.settings import load_plans

@@ -9,10 +9,10 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from marketstream.core.events.bitset import pick
 from marketstream.core.events.event import Event, Priority
 from marketstream.core.events.filter import Filter
 from marketstream.core.events.index import Candidates, Pair
-from marketstream.core.events.posting import pick
 from marketstream.core.events.rule import Strategy
 
 CAPACITY = 4_000

@@ -6,7 +6,7 @@ Each function takes a value of any shape and where it stands, and raises nothing
 from typing import cast, get_args
 
 from marketstream.core.events.event import Priority, Tier
-from marketstream.core.symbols import normalise
+from marketstream.core.market.symbols import normalise
 from marketstream.errors import InvalidMessageError
 
 MAX_LENGTH = 64

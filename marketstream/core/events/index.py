@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from types import MappingProxyType
 
+from marketstream.core.events.bitset import Posting, pack, pick
 from marketstream.core.events.event import Event, Priority, User
 from marketstream.core.events.filter import Filter
-from marketstream.core.events.posting import Posting, pack, pick
 
 Pair = tuple[User, tuple[str, ...]]
 """A user with the names of subscriptions."""

@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from typing import cast
 
-from marketstream.core.entitlements import Principal
-from marketstream.core.events.mailbox import CAPACITY, LIMIT, WINDOW, Batch, Letter, Mailbox
-from marketstream.core.frame import Frame
+from marketstream.core.delivery.entitlements import Principal
+from marketstream.core.delivery.frame import Frame
+from marketstream.core.events.event_queue import CAPACITY, LIMIT, WINDOW, Batch, Letter, Mailbox
 from marketstream.engine.alarm import Alarm
-from marketstream.engine.connection import Connection
-from marketstream.engine.events.letter import Posted
+from marketstream.engine.delivery.connection import Connection
+from marketstream.engine.events.rendered import Posted
 from marketstream.engine.events.stats import EventStats
 from marketstream.ports import Clock
-from marketstream.wire import events as wire
+from marketstream.wire.events import codec as wire
 
 EVENTS = "events"
 """The event by which events reach a client."""

@@ -21,9 +21,9 @@ from marketstream.core.events.rule import Rule
 from marketstream.engine.events.stats import EventStats
 from marketstream.errors import BusError, InvalidMessageError
 from marketstream.ports import Clock, Relay
-from marketstream.wire import event_work as wire
-from marketstream.wire.event_message import Market, Message, render_message
-from marketstream.wire.event_work import All, Done, Give, Hello, Here, Join, Leave, Place, Report, Roll
+from marketstream.wire.events import work as wire
+from marketstream.wire.events.between_processes import Market, Message, render_message
+from marketstream.wire.events.work import All, Done, Give, Hello, Here, Join, Leave, Place, Report, Roll
 
 log = structlog.get_logger(__name__)
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import structlog
 
-from marketstream.core.commands import (
+from marketstream.core.delivery.commands import (
     EventCommand,
     EventReply,
     EventsSubscribed,
@@ -22,28 +22,28 @@ from marketstream.core.commands import (
     SubscribeEvents,
     UnsubscribeEvents,
 )
-from marketstream.core.entitlements import Principal
+from marketstream.core.delivery.entitlements import Principal
+from marketstream.core.delivery.frame import Frame
+from marketstream.core.delivery.session import READERS
 from marketstream.core.events.event import Event, User
 from marketstream.core.events.filter import Filter
 from marketstream.core.events.index import Index
 from marketstream.core.events.router import Route, Router
 from marketstream.core.events.rule import Rule
-from marketstream.core.frame import Frame
-from marketstream.core.session import READERS
-from marketstream.engine.connection import Connection
-from marketstream.engine.events.book import Book
+from marketstream.engine.delivery.connection import Connection
+from marketstream.engine.delivery.node import Node
 from marketstream.engine.events.broadcaster import Broadcaster, Post
 from marketstream.engine.events.coordinator import Coordinator, Dead, nobody
-from marketstream.engine.events.desk import EventDesk
-from marketstream.engine.events.letter import Letters
 from marketstream.engine.events.ports import EventRoad, EventStore
+from marketstream.engine.events.publisher import EventDesk
+from marketstream.engine.events.rendered import Letters
 from marketstream.engine.events.stats import EventStats
+from marketstream.engine.events.subscription_store import Book
 from marketstream.engine.events.workers import PER_TENANT, Workers, groups_of
-from marketstream.engine.node import Node
 from marketstream.errors import BusError, ConfigurationError, InvalidMessageError, UnavailableError
 from marketstream.ports import Bus, Relay
-from marketstream.wire import event as wire_event
-from marketstream.wire.event_message import Market, parse_message, parse_user, render_user
+from marketstream.wire import messages as wire_event
+from marketstream.wire.events.between_processes import Market, parse_message, parse_user, render_user
 
 log = structlog.get_logger(__name__)
 

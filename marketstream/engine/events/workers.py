@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import structlog
 
-from marketstream.core.commands import (
+from marketstream.core.delivery.commands import (
     AckEvent,
     EventAcknowledged,
     GroupJoined,
@@ -20,22 +20,22 @@ from marketstream.core.commands import (
     WorkCommand,
     WorkReply,
 )
-from marketstream.core.entitlements import Principal
+from marketstream.core.delivery.entitlements import Principal
+from marketstream.core.delivery.frame import Frame
+from marketstream.core.delivery.session import WORK
 from marketstream.core.events.event import Event
 from marketstream.core.events.rule import Rule
-from marketstream.core.frame import Frame
-from marketstream.core.session import WORK
-from marketstream.engine.connection import Connection
+from marketstream.engine.delivery.connection import Connection
+from marketstream.engine.delivery.node import Node
 from marketstream.engine.events.broadcaster import EVENTS
-from marketstream.engine.events.letter import Letters
+from marketstream.engine.events.rendered import Letters
 from marketstream.engine.events.stats import EventStats
-from marketstream.engine.node import Node
 from marketstream.errors import InvalidMessageError, NotEntitledError, SubscriptionLimitError
 from marketstream.ports import Relay
-from marketstream.wire import event_work as wire
-from marketstream.wire import events
-from marketstream.wire.event_message import parse_message
-from marketstream.wire.event_work import All, Done, Give, Hello, Here, Join, Leave, Place, Report, Roll
+from marketstream.wire.events import codec
+from marketstream.wire.events import work as wire
+from marketstream.wire.events.between_processes import parse_message
+from marketstream.wire.events.work import All, Done, Give, Hello, Here, Join, Leave, Place, Report, Roll
 
 log = structlog.get_logger(__name__)
 
@@ -220,7 +220,7 @@ class Workers:
         body = wire.render_task(
             letters.body(connection.session.principal.plan), place.group, again=order.again
         )
-        self._node.send(connection, Frame(EVENTS, events.render_batch([body])))
+        self._node.send(connection, Frame(EVENTS, codec.render_batch([body])))
         self._stats.delivered += 1
         self._node.settle()
 

@@ -5,8 +5,8 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import Field
 
-from marketstream.core.entitlements import Principal
-from marketstream.engine.node import Node
+from marketstream.core.delivery.entitlements import Principal
+from marketstream.engine.delivery.node import Node
 from marketstream.engine.stats import ReadStats
 from marketstream.ports import Cache
 from marketstream.transports.rest import schema

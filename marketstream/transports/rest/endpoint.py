@@ -6,13 +6,13 @@ from typing import Any, TypeVar
 from aiohttp import hdrs, web
 from pydantic import ValidationError
 
-from marketstream.core.entitlements import Principal
-from marketstream.core.symbols import SymbolRegistry, normalise
+from marketstream.core.delivery.entitlements import Principal
+from marketstream.core.market.symbols import SymbolRegistry, normalise
 from marketstream.errors import InvalidMessageError, MarketstreamError, NotEntitledError, UnknownSymbolError
 from marketstream.transports.answer import failure
 from marketstream.transports.body import read
 from marketstream.transports.rest.guard import Guard
-from marketstream.transports.rest.meter import Meter
+from marketstream.transports.rest.rate_limiter import Meter
 from marketstream.transports.rest.reply import Body, reply, write
 from marketstream.transports.rest.schema import Shape
 from marketstream.wire.json import loads

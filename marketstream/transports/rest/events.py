@@ -5,11 +5,11 @@ from typing import Annotated, Any, Literal
 from aiohttp import web
 from pydantic import ConfigDict, Field
 
-from marketstream.core.entitlements import Principal
+from marketstream.core.delivery.entitlements import Principal
 from marketstream.core.events.event import Tier
 from marketstream.core.events.filter import Filter
-from marketstream.engine.events.desk import MAX_EVENTS
 from marketstream.engine.events.health import Health
+from marketstream.engine.events.publisher import MAX_EVENTS
 from marketstream.engine.events.streams import EventStreams
 from marketstream.errors import NotFoundError
 from marketstream.transports import body
@@ -18,7 +18,7 @@ from marketstream.transports.rest.guard import Guard
 from marketstream.transports.rest.market import COPIES
 from marketstream.transports.rest.openapi import Operation
 from marketstream.transports.rest.schema import Shape
-from marketstream.wire import events as wire
+from marketstream.wire.events import codec as wire
 
 PREFIX = "/api/v1/events"
 PUBLISH = "market:publish"

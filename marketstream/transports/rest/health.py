@@ -7,8 +7,8 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from marketstream.core.backlog import Backlog
-from marketstream.engine.node import Node
-from marketstream.engine.supervisor import Supervisor
+from marketstream.engine.delivery.node import Node
+from marketstream.engine.market.supervisor import Supervisor
 from marketstream.ports import Bus, StreamStatus
 from marketstream.transports.answer import json
 

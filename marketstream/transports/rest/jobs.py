@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 from aiohttp import web
 from pydantic import ConfigDict, Field
 
-from marketstream.core.entitlements import Principal
-from marketstream.engine.jobs import Jobs, Log, Run
+from marketstream.core.delivery.entitlements import Principal
+from marketstream.engine.jobs.scheduler import Jobs, Log, Run
 from marketstream.ports import Clock
 from marketstream.transports.rest.admin import SCOPE
 from marketstream.transports.rest.endpoint import Answered, Endpoint

@@ -11,15 +11,15 @@ from typing import Any, TypeVar
 
 from aiohttp import web
 
-from marketstream.core.entitlements import Principal
-from marketstream.core.history import ended, too_fine
+from marketstream.core.delivery.entitlements import Principal
+from marketstream.core.delivery.session import READ, READERS
 from marketstream.core.memo import Memo
-from marketstream.core.overview import MOVEMENTS, Listed
-from marketstream.core.provision import Candle, ProviderQuote
-from marketstream.core.session import READ, READERS
-from marketstream.engine.node import Node
-from marketstream.engine.overview import Overview
-from marketstream.engine.provision import FAILED, Provided, Provision
+from marketstream.core.query.history import ended, too_fine
+from marketstream.core.query.model import Candle, ProviderQuote
+from marketstream.core.query.overview import MOVEMENTS, Listed
+from marketstream.engine.delivery.node import Node
+from marketstream.engine.query.overview import Overview
+from marketstream.engine.query.service import FAILED, Provided, Provision
 from marketstream.errors import (
     AllProvidersFailedError,
     InvalidMessageError,

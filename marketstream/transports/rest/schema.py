@@ -11,9 +11,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 from pydantic.alias_generators import to_camel
 
 from marketstream.core.number import whole
-from marketstream.core.overview import Listed, Movement
-from marketstream.core.provision import Article, Candle, Interval, Match, Period, ProviderQuote
-from marketstream.core.sentiment import Sentiment
+from marketstream.core.query.model import Article, Candle, Interval, Match, Period, ProviderQuote
+from marketstream.core.query.overview import Listed, Movement
+from marketstream.core.query.sentiment import Sentiment
 
 
 def _plain(value: object) -> object:

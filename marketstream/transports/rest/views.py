@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from marketstream.core.overview import Movement
+from marketstream.core.query.overview import Movement
 from marketstream.transports.rest import schema
 
 

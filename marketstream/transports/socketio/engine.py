@@ -15,13 +15,13 @@ from typing import Any, Protocol
 import engineio
 from aiohttp import web
 
-from marketstream.core import closing
-from marketstream.core.bucket import MessageMeter
-from marketstream.core.closing import CloseReason
-from marketstream.core.frame import Frame
-from marketstream.engine.connection import Connection
-from marketstream.engine.node import Node
-from marketstream.engine.unadmitted import MAX_PAYLOAD as UNADMITTED_PAYLOAD
+from marketstream.core.delivery import closing
+from marketstream.core.delivery.bucket import MessageMeter
+from marketstream.core.delivery.closing import CloseReason
+from marketstream.core.delivery.frame import Frame
+from marketstream.engine.delivery.connection import Connection
+from marketstream.engine.delivery.node import Node
+from marketstream.engine.delivery.unadmitted import MAX_PAYLOAD as UNADMITTED_PAYLOAD
 from marketstream.transports import websocket
 from marketstream.transports.address import AddressReader
 from marketstream.transports.credentials import Credentials

@@ -13,14 +13,14 @@ from uuid import uuid4
 import socketio
 import structlog
 
-from marketstream.core import rooms
-from marketstream.core.frame import Frame
-from marketstream.engine.connection import Connection
-from marketstream.engine.node import Node
+from marketstream.core.delivery import rooms
+from marketstream.core.delivery.frame import Frame
+from marketstream.engine.delivery.connection import Connection
+from marketstream.engine.delivery.node import Node
 from marketstream.errors import InvalidMessageError
 from marketstream.ports import Relay
 from marketstream.transports.socketio.engine import EngineSocket
-from marketstream.wire import event as events
+from marketstream.wire import messages as events
 from marketstream.wire import relay as relays
 from marketstream.wire import socketio as wire
 

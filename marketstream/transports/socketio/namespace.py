@@ -11,18 +11,18 @@ from sys import getsizeof
 
 import socketio
 
-from marketstream.core.closing import CLIENT_LEFT, INVALID_MESSAGE, REFUSED, CloseReason
-from marketstream.core.commands import Command, Reply
-from marketstream.core.entitlements import Principal
-from marketstream.core.frame import Frame
-from marketstream.engine.node import Node
+from marketstream.core.delivery.closing import CLIENT_LEFT, INVALID_MESSAGE, REFUSED, CloseReason
+from marketstream.core.delivery.commands import Command, Reply
+from marketstream.core.delivery.entitlements import Principal
+from marketstream.core.delivery.frame import Frame
+from marketstream.engine.delivery.node import Node
 from marketstream.errors import InvalidMessageError, MarketstreamError
 from marketstream.transports.address import AddressReader
 from marketstream.transports.credentials import Credentials
 from marketstream.transports.origin import OriginPolicy
 from marketstream.transports.socketio.engine import EngineServer, EngineSocket
 from marketstream.transports.socketio.manager import HubManager
-from marketstream.wire import event, request
+from marketstream.wire import messages, request
 from marketstream.wire import socketio as wire
 from marketstream.wire.socketio import Packet
 
@@ -131,7 +131,7 @@ class MarketData:
         socket.token = None
         socket.push(wire.connect(connection.id))
         socket.push(
-            event.connected(
+            messages.connected(
                 connection.id, self._node.clock.wall_ms(), principal.expires_at_ms, principal.plan
             )
         )
@@ -189,7 +189,7 @@ class MarketData:
             self._complain(socket, reply)
 
     def _complain(self, socket: EngineSocket, error: MarketstreamError) -> None:
-        socket.push(event.error(error.code, str(error) if error.public else "internal error"))
+        socket.push(messages.error(error.code, str(error) if error.public else "internal error"))
         self._node.settle()
 
     async def _acknowledged(self, socket: EngineSocket, packet: Packet) -> None:

@@ -8,10 +8,10 @@ that ended between two polls stays for one more, so that its last words are hear
 import asyncio
 from collections.abc import Callable
 
-from marketstream.core.closing import CloseReason
-from marketstream.core.frame import Frame
-from marketstream.engine.connection import Connection
-from marketstream.engine.node import Node
+from marketstream.core.delivery.closing import CloseReason
+from marketstream.core.delivery.frame import Frame
+from marketstream.engine.delivery.connection import Connection
+from marketstream.engine.delivery.node import Node
 from marketstream.transports.stream import LAST_WORDS
 from marketstream.transports.unsent import unsent
 from marketstream.wire import socketio as wire

@@ -3,9 +3,9 @@
 import asyncio
 from typing import TYPE_CHECKING
 
-from marketstream.core import closing
-from marketstream.core.closing import CloseReason
-from marketstream.core.frame import Frame
+from marketstream.core.delivery import closing
+from marketstream.core.delivery.closing import CloseReason
+from marketstream.core.delivery.frame import Frame
 from marketstream.transports.websocket import WebSocketStream
 from marketstream.wire import socketio as wire
 from marketstream.wire.dialect import Dialect

@@ -6,7 +6,7 @@ Answers have a `status`, what the server says by itself has a `type`; neither is
 from collections.abc import Sequence
 from typing import Any
 
-from marketstream.core.commands import (
+from marketstream.core.delivery.commands import (
     Authenticated,
     Command,
     ListSubscriptions,
@@ -18,9 +18,10 @@ from marketstream.core.commands import (
     Subscriptions,
     Unsubscribed,
 )
-from marketstream.core.frame import Frame
+from marketstream.core.delivery.frame import Frame
 from marketstream.errors import InvalidMessageError, MarketstreamError, UnknownEventError
-from marketstream.wire import event, event_calls, request
+from marketstream.wire import messages, request
+from marketstream.wire.events import calls
 from marketstream.wire.json import dumps
 from marketstream.wire.plain.language import (
     DATED,
@@ -101,13 +102,13 @@ def _body(reply: Reply) -> dict[str, Any]:
             listed = [_subscription(entry) for entry in held]
             return {"status": "connected", "subscriptions": listed, "channels": list(listening)}
         case Authenticated():
-            return {"status": "authenticated", **event.authenticated(reply)}
+            return {"status": "authenticated", **messages.authenticated(reply)}
         case Pong(at_ms):
             return {"status": "pong", "timestamp": iso(at_ms)}
         case Quoted():
             raise AssertionError("a quote is JSON already")
         case _:
-            name, said = event_calls.render_reply(reply)
+            name, said = calls.render_reply(reply)
             return {"status": name, **said}
 
 

@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from marketstream.core.commands import Command, Reply
-from marketstream.core.frame import Frame
+from marketstream.core.delivery.commands import Command, Reply
+from marketstream.core.delivery.frame import Frame
 from marketstream.errors import InvalidMessageError, MarketstreamError, RateLimitedError
-from marketstream.wire import event, websocket
+from marketstream.wire import messages, websocket
 from marketstream.wire.dialect import Dialect
 from marketstream.wire.json import dumps, loads
 
 PING = Frame("", websocket.encode(b"", websocket.PING))
 """What makes a client show that it is there; any WebSocket library answers it unasked."""
 
-DATED = frozenset({"heartbeat", *event.CHANNEL_EVENTS.values()})
+DATED = frozenset({"heartbeat", *messages.CHANNEL_EVENTS.values()})
 """Events whose `timestamp` these languages write as ISO 8601."""
 
 Mark = str | int | float | None
@@ -93,7 +93,7 @@ def dialect(name: str, push: Callable[[Frame], bytes]) -> Dialect:
 
 def is_price(frame: Frame) -> bool:
     """Whether a frame is a best price, and not a back end's event of that name."""
-    return frame.event == event.PRICE and bool(frame.symbol)
+    return frame.event == messages.PRICE and bool(frame.symbol)
 
 
 def read_price(frame: Frame) -> Ticker:
@@ -105,7 +105,7 @@ def read_price(frame: Frame) -> Ticker:
     best = loads(frame.body)
     bid, ask = (best[side] and best[side]["price"] for side in ("bestBid", "bestAsk"))
     volume = frame.trade[1] if frame.trade else None
-    return Ticker(frame.symbol, event.single_price(best, frame.trade), volume, bid, ask, iso(frame.at_ms))
+    return Ticker(frame.symbol, messages.single_price(best, frame.trade), volume, bid, ask, iso(frame.at_ms))
 
 
 def payload(frame: Frame) -> bytes:

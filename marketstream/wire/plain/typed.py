@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from marketstream.core.commands import (
+from marketstream.core.delivery.commands import (
     Authenticated,
     Command,
     Pong,
@@ -12,9 +12,10 @@ from marketstream.core.commands import (
     Subscriptions,
     Unsubscribed,
 )
-from marketstream.core.frame import Frame
+from marketstream.core.delivery.frame import Frame
 from marketstream.errors import InvalidMessageError, MarketstreamError, UnknownEventError
-from marketstream.wire import event, event_calls, request
+from marketstream.wire import messages, request
+from marketstream.wire.events import calls
 from marketstream.wire.json import dumps
 from marketstream.wire.plain.language import (
     DATED,
@@ -76,16 +77,16 @@ def _answer(mark: Mark, reply: Reply) -> bytes:  # noqa: PLR0911  # one for each
         case Unsubscribed(symbols, channels):
             return _typed("unsubscribed", _names(mark, symbols, channels))
         case Subscriptions(held, listening):
-            listed = [event.subscription(entry) for entry in held]
+            listed = [messages.subscription(entry) for entry in held]
             return _typed("subscriptions", {"symbols": listed, "channels": list(listening)})
         case Authenticated():
-            return _typed("authenticated", event.authenticated(reply))
+            return _typed("authenticated", messages.authenticated(reply))
         case Pong(at_ms):
             return _typed("pong", {"timestamp": iso(at_ms)})
         case Quoted(quote):
             return b'{"type":"quote","data":' + quote + b"}"
         case _:
-            return _typed(*event_calls.render_reply(reply))
+            return _typed(*calls.render_reply(reply))
 
 
 def _names(mark: Mark, symbols: tuple[str, ...], channels: tuple[str, ...] | None) -> dict[str, Any]:

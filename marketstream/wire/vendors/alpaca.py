@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from marketstream.core.model import Quote
-from marketstream.core.symbols import normalise
+from marketstream.core.market.model import Quote
+from marketstream.core.market.symbols import normalise
 from marketstream.errors import FutureTimeError, InvalidMessageError
 from marketstream.wire.json import loads
 from marketstream.wire.publication import MAX_AHEAD_MS

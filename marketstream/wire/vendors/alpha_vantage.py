@@ -7,7 +7,7 @@ quota is the commonest. An empty object is an unknown symbol. A quote bears a da
 from datetime import UTC, date
 from typing import Any
 
-from marketstream.core.provision import Article, Candle, History, Match, Profile, ProviderQuote
+from marketstream.core.query.model import Article, Candle, History, Match, Profile, ProviderQuote
 from marketstream.errors import MarketstreamError, ProviderQuotaError, ProviderRefusedError
 from marketstream.wire.vendors import reading
 from marketstream.wire.vendors.candle import candle

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 
-from marketstream.core.provision import Candle, History
+from marketstream.core.query.model import Candle, History
 from marketstream.wire.vendors.reading import number, unknown
 
 EPOCH = date(1970, 1, 1)

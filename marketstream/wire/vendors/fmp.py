@@ -7,7 +7,7 @@ its words tell a spent quota from a question that the plan does not cover.
 from datetime import date
 from typing import Any
 
-from marketstream.core.provision import Article, History, Match, Profile, ProviderQuote
+from marketstream.core.query.model import Article, History, Match, Profile, ProviderQuote
 from marketstream.errors import ProviderError, ProviderQuotaError, ProviderRefusedError
 from marketstream.wire.vendors import reading
 from marketstream.wire.vendors.candle import DAILY, candle, longer

@@ -9,9 +9,9 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
+from marketstream.core.market.symbols import normalise
 from marketstream.core.number import decimal
-from marketstream.core.provision import Match
-from marketstream.core.symbols import normalise
+from marketstream.core.query.model import Match
 from marketstream.errors import InvalidMessageError, ProviderDataError, UnknownSymbolError
 from marketstream.wire import json
 

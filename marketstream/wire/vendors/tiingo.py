@@ -6,7 +6,7 @@ An unknown symbol is an empty list of prices, or status 404. A bid or an ask of 
 from datetime import date
 from typing import Any
 
-from marketstream.core.provision import Article, History, Match, Profile, ProviderQuote
+from marketstream.core.query.model import Article, History, Match, Profile, ProviderQuote
 from marketstream.errors import MarketstreamError, ProviderQuotaError, ProviderRefusedError
 from marketstream.wire.vendors import reading
 from marketstream.wire.vendors.candle import candle

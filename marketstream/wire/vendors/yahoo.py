@@ -13,9 +13,9 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from marketstream.core.hours import Market
-from marketstream.core.model import Quote
-from marketstream.core.symbols import normalise
+from marketstream.core.market.hours import Market
+from marketstream.core.market.model import Quote
+from marketstream.core.market.symbols import normalise
 from marketstream.errors import FutureTimeError, InvalidMessageError
 from marketstream.wire.json import dumps, loads
 from marketstream.wire.publication import MAX_AHEAD_MS

@@ -8,7 +8,7 @@ from datetime import date
 from itertools import chain, repeat
 from typing import Any
 
-from marketstream.core.provision import Article, Candle, History, Match, Profile, ProviderQuote
+from marketstream.core.query.model import Article, Candle, History, Match, Profile, ProviderQuote
 from marketstream.errors import ProviderRefusedError
 from marketstream.wire.vendors import reading
 from marketstream.wire.vendors.candle import candle

@@ -1,0 +1,1 @@
+"""Who does what, among processes that share a Redis."""

@@ -1,0 +1,310 @@
+"""What each process holds is told to the others, and forgotten when it dies without saying so.
+
+A gateway keeps its watched symbols in Redis and tells every change, numbered, a few hundredths of a second
+together. Who runs feeds listens: it applies the changes, and reads a gateway's symbols anew where a number is
+missing, where Redis or the channel was lost, or where a sign of life names a newer number than was heard. So
+nothing depends on every message arriving.
+
+While Redis is away others keep what they were last known to watch, and nothing is collected: everything is
+written again afterwards.
+"""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from importlib.resources import files
+
+import structlog
+from redis.exceptions import RedisError
+
+from marketstream.bus.client import Script
+from marketstream.bus.client import Word as Argument
+from marketstream.bus.redis import STEPS, RedisBus
+from marketstream.coordination.connection_limits import RedisPlaces
+from marketstream.coordination.membership import BEAT, DEAD_AFTER, Roster
+from marketstream.core.backoff import Backoff
+from marketstream.engine.market.interest import Demand
+from marketstream.errors import BusError, InvalidMessageError
+from marketstream.ports import Clock
+from marketstream.wire import interest as wire
+from marketstream.wire import keys
+from marketstream.wire.interest import Word
+
+log = structlog.get_logger(__name__)
+
+TOGETHER = 0.03
+"""Seconds by which a change is told later, so that many are told at once."""
+
+REWRITTEN_AFTER = 600.0
+"""Seconds after which everything is written again, whatever happened to it."""
+
+KEPT = 3600.0
+"""Seconds that Redis keeps the symbols of a process of which it hears nothing."""
+
+GOODBYE = 1.0
+"""Seconds that saying goodbye may take."""
+
+SCRIPT = Script(files("marketstream.coordination").joinpath("lua/announce.lua").read_text())
+
+
+class Presence:
+    """See the module.
+
+    Args:
+        bus: Where processes meet.
+        clock: Time.
+
+    Attributes:
+        places: Connections of users over all processes.
+    """
+
+    def __init__(self, *, bus: RedisBus, clock: Clock) -> None:
+        self._bus = bus
+        self._clock = clock
+        self._roster = Roster(client=bus.client, node=bus.node)
+        self.places = RedisPlaces(client=bus.client, roster=self._roster, connected=lambda: bus.connected)
+        self._demand = Demand(clock=clock)
+        # Out
+        self._number = 0
+        self._whole = True
+        self._touched: set[str] = set()
+        self._told: set[str] = set()
+        self._work = asyncio.Event()
+        self._rewrite_at = 0.0
+        # In
+        self._listens = False
+        self._numbers: dict[str, int] = {}
+        self._unread: set[str] = set()
+        self._reading = asyncio.Event()
+        self._beat_now = asyncio.Event()
+        self._patient_until = 0.0
+        self._beaten_at = 0.0
+        self._failures = 0
+        bus.on_found(self.rewrite)
+
+    def attach(self, demand: Demand) -> None:
+        """Names what is watched here, and where to tell what is watched elsewhere; called before `run`."""
+        self._demand = demand
+        demand.on_local = self._touch
+
+    @property
+    def listens(self) -> bool:
+        """Whether it is known here what is watched at other processes: only who runs feeds needs that."""
+        return self._listens
+
+    def listen(self, on: bool) -> None:  # noqa: FBT001  # a switch
+        """Begins to follow what is watched elsewhere, or lets go of it; may be switched at any time."""
+        if on == self._listens:
+            return
+        self._listens = on
+        if on:
+            self._bus.hear(keys.DEMAND, self._heard)
+        else:
+            self._bus.mute(keys.DEMAND)
+        for node in list(self._numbers):
+            self._forget(node)
+        self._unread.clear()
+        self._beat_now.set()
+
+    async def dead(self, nodes: Sequence[str]) -> Sequence[str]:
+        """Those of some processes that are dead.
+
+        Raises:
+            BusError: Nobody can say.
+        """
+        try:
+            return await self._roster.dead(nodes) if nodes else ()
+        except (RedisError, OSError) as error:
+            raise BusError("who is alive cannot be read now") from error
+
+    async def follow(self) -> None:
+        """Listens until cancelled: for who runs feeds at the moment."""
+        self.listen(True)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.listen(False)
+
+    def rewrite(self) -> None:
+        """Sees to it that Redis is told everything of this process again."""
+        self._whole = True
+        self._work.set()
+        self.places.rewrite()
+        self._rewrite_at = self._clock.now() + REWRITTEN_AFTER
+
+    async def run(self) -> None:
+        """Tells and listens until cancelled, and then says goodbye."""
+        backoff = Backoff(STEPS)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self.places.run())
+                while True:
+                    began = self._clock.now()
+                    # A task of its own: a group that is falling apart forgets that it was cancelled.
+                    await asyncio.wait([tasks.create_task(self._try_session())])
+                    lasted = self._clock.now() - began
+                    await asyncio.sleep(backoff.next(lasted, random.random()))  # noqa: S311  # jitter
+        finally:
+            await self._leave()
+
+    async def _try_session(self) -> None:
+        """Keeps to it as long as Redis answers."""
+        try:
+            self.rewrite()
+            self._beaten_at = self._clock.now()
+            self._patient_until = self._beaten_at + DEAD_AFTER
+            await self._tell()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._beat_on())
+                tasks.create_task(self._tell_on())
+                tasks.create_task(self._read_on())
+        except* Exception as group:  # noqa: BLE001  # whatever it was, the process and its clients go on
+            self._failures += 1
+            # The bus says that Redis is away; this is for a Redis that is there and will not do it.
+            if self._failures == len(STEPS) and self._bus.connected:
+                log.warning("presence_failed", error=repr(group.exceptions[0]))
+
+    async def _leave(self) -> None:
+        try:
+            async with asyncio.timeout(GOODBYE):
+                await self.places.write()
+                await self._bus.client.ask([("DEL", keys.node_symbols(self._roster.node))])
+                await self._roster.leave()
+                word = Word(self._roster.node, self._number + 1, "gone")
+                await self._bus.client.publish(keys.DEMAND, wire.render(word))
+        except (RedisError, OSError) as error:
+            # They find out by themselves.
+            log.debug("goodbye_unheard", error=repr(error))
+
+    # Out
+
+    def _touch(self, symbol: str) -> None:
+        """Something changed about a symbol here."""
+        if self._whole or (symbol not in self._told and symbol not in self._demand.local):
+            self._touched.discard(symbol)
+        else:
+            self._touched.add(symbol)
+        self._work.set()
+
+    async def _tell_on(self) -> None:
+        while True:
+            await self._work.wait()
+            await asyncio.sleep(TOGETHER)
+            await self._tell()
+
+    async def _tell(self) -> None:
+        self._work.clear()
+        whole, self._whole = self._whole, False
+        touched, self._touched = self._touched, set()
+        local = self._demand.local
+        if whole:
+            self._told.clear()
+            touched = set(local)
+        added = [symbol for symbol in touched if symbol in local and symbol not in self._told]
+        dropped = [symbol for symbol in touched if symbol in self._told and symbol not in local]
+        if not (whole or added or dropped):
+            return
+        self._told.update(added)
+        self._told.difference_update(dropped)
+        # Also in vain: a number is never used twice, since the other side may have heard of it.
+        self._number += 1
+        told = False
+        try:
+            told = await self._announce(added, dropped, whole=whole)
+        finally:
+            if not told:
+                self._whole = True
+                self._touched.clear()
+                self._work.set()
+
+    async def _announce(self, added: list[str], dropped: list[str], *, whole: bool) -> bool:
+        node, number = self._roster.node, self._number
+        if whole:
+            word = Word(node, number, "whole")
+        else:
+            word = Word(node, number, "change", tuple(added), tuple(dropped))
+        kept = round(KEPT * 1000)
+        head: list[Argument] = [keys.DEMAND, wire.render(word), number, int(whole), kept, len(added)]
+        call = ([keys.node_symbols(node)], [*head, *added, *dropped])
+        (told,) = await self._bus.client.evaluate(SCRIPT, [call])
+        return bool(told)
+
+    # Signs of life
+
+    async def _beat_on(self) -> None:
+        while True:
+            self._beat_now.clear()
+            known, alive = await self._roster.beat(self._number)
+            self._failures = 0
+            now = self._clock.now()
+            if not known:
+                # Redis has forgotten everybody: the others are about to come back too.
+                self._patient_until = now + DEAD_AFTER
+            if not known or now - self._beaten_at > DEAD_AFTER or now >= self._rewrite_at:
+                # In the second case the others may have taken this process for dead.
+                self.rewrite()
+            self._beaten_at = now
+            if self._listens:
+                self._compare(alive)
+            try:
+                async with asyncio.timeout(BEAT):
+                    await self._beat_now.wait()
+            except TimeoutError:
+                continue
+
+    def _compare(self, alive: dict[str, int]) -> None:
+        """Finds who is gone, who is new, and of whom something was not heard."""
+        for node, number in alive.items():
+            if number > self._numbers.get(node, -1):
+                self._missed(node)
+        if self._clock.now() >= self._patient_until:
+            for node in self._numbers.keys() - alive.keys():
+                self._forget(node)
+
+    # In
+
+    def _heard(self, data: bytes) -> None:
+        try:
+            word = wire.parse(data)
+        except InvalidMessageError as error:
+            log.warning("bus_message_refused", error=str(error))
+            return
+        known = self._numbers.get(word.node, -1)
+        if word.node == self._roster.node or word.number <= known:
+            return
+        if word.kind == "gone":
+            self._unread.discard(word.node)
+            self._forget(word.node)
+        elif word.kind == "change" and word.number == known + 1:
+            self._numbers[word.node] = word.number
+            self._demand.change(word.node, word.added, word.dropped)
+        else:
+            self._missed(word.node)
+
+    def _missed(self, node: str) -> None:
+        self._unread.add(node)
+        self._reading.set()
+
+    def _forget(self, node: str) -> None:
+        if self._numbers.pop(node, None) is not None:
+            self._demand.forget(node)
+
+    async def _read_on(self) -> None:
+        while True:
+            await self._reading.wait()
+            self._reading.clear()
+            while self._unread:
+                await self._read(self._unread.pop())
+
+    async def _read(self, node: str) -> None:
+        """Reads all that a node holds."""
+        (stored,) = await self._bus.client.ask([("HGETALL", keys.node_symbols(node))])
+        try:
+            number, symbols = wire.parse_symbols(stored)
+        except InvalidMessageError as error:
+            log.warning("bus_message_refused", error=str(error))
+            return
+        # Changes may have been applied meanwhile that are newer than what was read.
+        if self._listens and number > self._numbers.get(node, -1):
+            self._numbers[node] = number
+            self._demand.replace(node, symbols)

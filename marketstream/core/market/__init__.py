@@ -1,0 +1,1 @@
+"""Quotes of many sources, and the one price they become."""

@@ -1,0 +1,1 @@
+"""Single questions, and who can answer them."""

@@ -1,0 +1,93 @@
+"""One event on its way to many: a letter for each set of names and each plan, made once and shared."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from marketstream.core.delivery.entitlements import Plan, Principal
+from marketstream.core.events.event_queue import Letter
+from marketstream.core.events.rule import Rule
+from marketstream.wire.events import codec as wire
+from marketstream.wire.events.between_processes import Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Posted(Letter):
+    """A letter that knows when it set out.
+
+    Attributes:
+        received_at: Monotonic seconds at which its event reached this process.
+        sent_ms: Epoch milliseconds at which some process took it.
+        letters: All of its event.
+        names: The subscriptions by which its user gets it.
+    """
+
+    received_at: float
+    sent_ms: int
+    letters: "Letters" = field(compare=False, repr=False)
+    names: tuple[str, ...] = field(compare=False)
+
+    def of(self, who: Principal) -> "Posted | None":
+        """The same event as somebody else may see it; None: not at all."""
+        return self.letters.of(who, self.names)
+
+
+class Letters:
+    """The letters of one event.
+
+    Args:
+        message: The event, as it arrived.
+        rule: The rule that it falls under.
+        received_at: Monotonic seconds now.
+        expires_at: Monotonic seconds from which on it is of no use.
+    """
+
+    def __init__(self, message: Message, rule: Rule, *, received_at: float, expires_at: float) -> None:
+        self._message = message
+        self._drop: Mapping[str, tuple[str, ...]] = rule.drop
+        self._received_at = received_at
+        self._expires_at = expires_at
+        self._bodies: dict[tuple[str, bool], bytes] = {}
+        self._letters: dict[tuple[str, bool, tuple[str, ...]], Posted] = {}
+
+    def of(self, who: Principal, names: Sequence[str]) -> Posted | None:
+        """The letter for a user; None for one who hears of no symbol that plan or token do not cover.
+
+        Args:
+            who: The user; to a plan that sees prices late it is not shown how the market is.
+            names: The subscriptions by which the user gets it.
+        """
+        symbol, plan = self._message.event.symbol, who.plan
+        if symbol is not None and not who.allows_symbol(symbol):
+            return None
+        # A plan that drops nothing is like any other such plan.
+        key = (plan.name if plan.name in self._drop else "", plan.delay > 0, tuple(names))
+        letter = self._letters.get(key)
+        if letter is None:
+            body = self.body(plan)
+            if names:
+                body = wire.render_matched(body, names)
+            priority = self._message.event.priority
+            letter = Posted(
+                body,
+                priority,
+                self._expires_at,
+                received_at=self._received_at,
+                sent_ms=self._message.sent_ms,
+                letters=self,
+                names=key[2],
+            )
+            self._letters[key] = letter
+        return letter
+
+    def body(self, plan: Plan) -> bytes:
+        """The event as a plan may see it."""
+        key = (plan.name if plan.name in self._drop else "", plan.delay > 0)
+        body = self._bodies.get(key)
+        if body is None:
+            body, market = self._message.body, self._message.market
+            if market is not None and not plan.delay:
+                body = wire.enrich(body, market.price, market.state)
+            if key[0]:
+                body = wire.drop_fields(body, self._drop[plan.name])
+            self._bodies[key] = body
+        return body

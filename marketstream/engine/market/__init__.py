@@ -1,0 +1,1 @@
+"""From quotes to the prices that are published."""

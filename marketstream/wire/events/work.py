@@ -1,0 +1,198 @@
+"""What is said between the process that hands out the work of groups and those whose members do it.
+
+Each word is a JSON array that begins with its name; an event in it follows on a line of its own, as it
+travels between processes. Nothing but `InvalidMessageError` is raised by what is read.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from marketstream.core.events.event import Event
+from marketstream.errors import InvalidMessageError
+from marketstream.wire.events import codec
+from marketstream.wire.json import dumps, loads
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a member of a group is.
+
+    Attributes:
+        node: Its process.
+        group: The group.
+        tenant: Its tenant.
+        connection: Id of its connection.
+    """
+
+    node: str
+    group: str
+    tenant: str
+    connection: str
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """A member has come."""
+
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """A member has gone, or never was one."""
+
+    place: Place
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A member has done an event."""
+
+    place: Place
+    event: str
+
+
+@dataclass(frozen=True, slots=True)
+class Here:
+    """A member is there, and has some events in hand; said when a roll is called."""
+
+    place: Place
+    roll: int
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """These were all members of a process."""
+
+    node: str
+    roll: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """A process is there again, and may have missed something."""
+
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Roll:
+    """Everybody is to say which members there are."""
+
+    roll: int
+
+
+@dataclass(frozen=True, slots=True)
+class Give:
+    """A member is to do an event, which `message` holds as `wire.event_message` writes it."""
+
+    place: Place
+    again: bool
+    message: bytes
+
+
+Report = Join | Leave | Done | Here | All | Hello
+Order = Roll | Give
+
+
+def render_report(report: Report) -> bytes:
+    """A word to the process that hands out work."""
+    match report:
+        case Join(place):
+            return dumps(["join", *_place(place)])
+        case Leave(place):
+            return dumps(["leave", *_place(place)])
+        case Done(place, event):
+            return dumps(["done", *_place(place), event])
+        case Here(place, roll, held):
+            listed = b",".join(map(codec.render_event, held))
+            return dumps(["here", *_place(place), roll]) + b"\n[" + listed + b"]"
+        case All(node, roll):
+            return dumps(["all", node, roll])
+        case Hello(node):
+            return dumps(["hello", node])
+
+
+def parse_report(data: bytes, at_ms: int) -> Report:
+    """Reads what `render_report` wrote.
+
+    Args:
+        data: The word.
+        at_ms: Epoch milliseconds now.
+
+    Raises:
+        InvalidMessageError: It is none.
+    """
+    head, _, rest = data.partition(b"\n")
+    match loads(head):
+        case ["join", *place] if _is_place(place):
+            return Join(Place(*place))
+        case ["leave", *place] if _is_place(place):
+            return Leave(Place(*place))
+        case ["done", *place, str(event)] if _is_place(place):
+            return Done(Place(*place), event)
+        case ["here", *place, int(roll)] if _is_place(place):
+            return Here(Place(*place), roll, _events(rest, at_ms))
+        case ["all", str(node), int(roll)]:
+            return All(node, roll)
+        case ["hello", str(node)]:
+            return Hello(node)
+        case _:
+            raise InvalidMessageError("this is no word about the work of a group")
+
+
+def render_order(order: Order) -> bytes:
+    """A word of the process that hands out work."""
+    match order:
+        case Roll(roll):
+            return dumps(["roll", roll])
+        case Give(place, again, message):
+            return dumps(["give", *_place(place), again]) + b"\n" + message
+
+
+def parse_order(data: bytes) -> Order:
+    """Reads what `render_order` wrote.
+
+    Raises:
+        InvalidMessageError: It is none.
+    """
+    head, _, rest = data.partition(b"\n")
+    match loads(head):
+        case ["roll", int(roll)]:
+            return Roll(roll)
+        case ["give", *place, bool(again)] if _is_place(place):
+            return Give(Place(*place), again, rest)
+        case _:
+            raise InvalidMessageError("this is no word about the work of a group")
+
+
+def render_task(body: bytes, group: str, *, again: bool) -> bytes:
+    """An event as a member of a group gets it: with `group`, and `again` where another one has had it.
+
+    Args:
+        body: The event, encoded for clients.
+        group: The group.
+        again: Whether it may have been done before.
+    """
+    said = b',"group":%b%b}' % (dumps(group), b',"again":true' if again else b"")
+    return body[:-1] + said
+
+
+def _place(place: Place) -> Sequence[str]:
+    return place.node, place.group, place.tenant, place.connection
+
+
+def _is_place(value: Sequence[object]) -> bool:
+    return len(value) == len(Place.__slots__) and all(isinstance(part, str) for part in value)
+
+
+def _events(data: bytes, at_ms: int) -> tuple[Event, ...]:
+    values = loads(data)
+    if not isinstance(values, list):
+        raise InvalidMessageError("what a member has in hand is a list")
+    return tuple(codec.parse_event(value, at_ms, _nameless) for value in values)
+
+
+def _nameless() -> str:
+    raise InvalidMessageError("an event in hand has an id", path="id")

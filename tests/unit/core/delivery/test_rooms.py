@@ -1,0 +1,57 @@
+import pytest
+
+from marketstream.core.delivery.rooms import (
+    channel_room,
+    demanded_by,
+    symbol_of,
+    symbol_room,
+    tenant_room,
+    watched_by,
+)
+
+
+def test_rooms_are_called_as_back_ends_outside_know_them() -> None:
+    assert tenant_room("acme") == "tenant:acme"
+    assert symbol_room("EUR/USD") == "symbol:EUR/USD"
+    assert channel_room("indices") == "channel:indices"
+
+
+@pytest.mark.parametrize(("delay", "name"), [(900, "delayed:900:AAPL"), (0.5, "delayed:0.5:AAPL")])
+def test_each_delay_has_rooms_of_its_own(delay: float, name: str) -> None:
+    assert symbol_room("AAPL", delay) == name
+
+
+@pytest.mark.parametrize("symbol", ["AAPL", "EUR/USD", "A:B", ":"])
+def test_the_symbol_of_a_room_is_the_one_it_was_named_after(symbol: str) -> None:
+    assert symbol_of(symbol_room(symbol)) == symbol
+
+
+@pytest.mark.parametrize(
+    "room",
+    [tenant_room("AAPL"), channel_room("AAPL"), symbol_room("AAPL", 5), "symbol:", "symbol", "AAPL", ""],
+)
+def test_no_other_room_has_a_symbol(room: str) -> None:
+    assert symbol_of(room) is None
+
+
+@pytest.mark.parametrize("room", [symbol_room("EUR/USD"), symbol_room("EUR/USD", 15), "channel:EUR/USD"])
+def test_members_of_a_room_wait_to_hear_of_its_symbol_or_channel(room: str) -> None:
+    assert watched_by(room) == "EUR/USD"
+
+
+@pytest.mark.parametrize("room", [tenant_room("AAPL"), "symbol:", "delayed:15:", "delayed:15", "AAPL", ""])
+def test_of_other_rooms_nobody_waits_to_hear(room: str) -> None:
+    assert watched_by(room) is None
+
+
+@pytest.mark.parametrize("room", [symbol_room("EUR/USD"), symbol_room("EUR/USD", 15)])
+def test_feeds_serve_the_rooms_of_symbols_live_or_held_back(room: str) -> None:
+    assert demanded_by(room) == "EUR/USD"
+
+
+@pytest.mark.parametrize(
+    "room", ["channel:indices", "tenant:AAPL", "symbol:aapl", "symbol:A B", "symbol:", ""]
+)
+def test_what_no_feed_can_serve_is_not_demanded(room: str) -> None:
+    """A back end may call a room what it likes."""
+    assert demanded_by(room) is None
