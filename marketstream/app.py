@@ -17,8 +17,8 @@ from marketstream.bus.memory import MemoryLease
 from marketstream.bus.redis import RedisBus
 from marketstream.bus.url import build_bus
 from marketstream.cache.redis import RedisCache
-from marketstream.coordination.interest_gossip import Presence
-from marketstream.coordination.leader_forwarder import RedisIntake
+from marketstream.coordination.interest_gossip import InterestGossip
+from marketstream.coordination.leader_forwarder import RedisLeaderForwarder
 from marketstream.coordination.lease import RedisLease
 from marketstream.core.backlog import Backlog
 from marketstream.engine.delivery.drain import drain
@@ -27,8 +27,8 @@ from marketstream.engine.delivery.node import Node
 from marketstream.engine.delivery.terms import Delivery
 from marketstream.engine.market.aggregator import Aggregator
 from marketstream.engine.market.ahead import Ahead
-from marketstream.engine.market.leader import Market
-from marketstream.engine.market.publication_handler import Desk
+from marketstream.engine.market.leader import Leader
+from marketstream.engine.market.publication_handler import PublicationHandler
 from marketstream.engine.market.publisher import Publisher
 from marketstream.engine.market.stream_entries import PriceEntries
 from marketstream.engine.market.supervisor import Supervisor
@@ -37,7 +37,7 @@ from marketstream.feeds.spec import build_feed
 from marketstream.listening import LOOPS, listen, url
 from marketstream.observability.clock import SystemClock
 from marketstream.observability.metrics import build_registry
-from marketstream.ports import Feed, Intake, Lease
+from marketstream.ports import Feed, LeaderForwarder, Lease
 from marketstream.reload import Reload, Reread
 from marketstream.security.jwt import TokenVerifier, sign_token
 from marketstream.settings import Settings, load_plans, load_registry
@@ -111,8 +111,8 @@ class Server:
             leeway=auth.leeway,
         )
         self._bus = build_bus(settings.bus.url, clock=self._clock, stale_after=settings.feeds.stale_after)
-        self._presence = (
-            Presence(bus=self._bus, clock=self._clock) if isinstance(self._bus, RedisBus) else None
+        self._gossip = (
+            InterestGossip(bus=self._bus, clock=self._clock) if isinstance(self._bus, RedisBus) else None
         )
         self.node = Node(
             clock=self._clock,
@@ -121,7 +121,7 @@ class Server:
             registry=registry,
             stats=stats,
             delivery=_delivery(settings),
-            places=self._presence.places if self._presence else None,
+            limits=self._gossip.connection_limits if self._gossip else None,
         )
         self.publisher = Publisher(bus=self._bus, stats=stats)
         ahead = Ahead(clock=self._bus.clock, stats=stats, seconds=settings.feeds.max_ahead)
@@ -133,10 +133,10 @@ class Server:
             stale_after=settings.feeds.stale_after,
         )
         self._supervisor = Supervisor(aggregator=self.aggregator, node=self.node, clock=self._clock)
-        self._market = Market(
+        self._market = Leader(
             aggregator=self.aggregator, publisher=self.publisher, supervisor=self._supervisor
         )
-        desk = Desk(
+        handler = PublicationHandler(
             registry=registry,
             aggregator=self.aggregator,
             publisher=self.publisher,
@@ -146,7 +146,7 @@ class Server:
         )
         self._registry = registry
         self._events = wiring.build_events(
-            settings, node=self.node, bus=self._bus, presence=self._presence, plans=plans
+            settings, node=self.node, bus=self._bus, gossip=self._gossip, plans=plans
         )
         self._reload = Reload(
             settings=settings,
@@ -155,7 +155,7 @@ class Server:
             events=self._events,
         )
         self._cache = wiring.build_cache(settings, self._clock)
-        self._lease, self._intake = self._build_lease(desk)
+        self._lease, self._forwarder = self._build_lease(handler)
         if self._feeds_market:
             self._register_feeds()
             entries = PriceEntries(
@@ -166,13 +166,13 @@ class Server:
             ):
                 self._market.add_work(work)
             self._market.add_work(self._events.coordinator.run)
-        if self._presence is not None:
-            self._presence.attach(self.node.demand)
+        if self._gossip is not None:
+            self._gossip.attach(self.node.interest)
             if self._runs_jobs:
                 # What is kept fresh is what is watched anywhere, whoever feeds the market.
-                self._presence.listen(True)
+                self._gossip.listen(True)
             else:
-                self._market.add_work(self._presence.follow)
+                self._market.add_work(self._gossip.follow)
         self._reading: wiring.ReadSide | None = None
         self.socketio: MarketServer
         self.app = self._build_app(frozenset(plans))
@@ -194,7 +194,7 @@ class Server:
                 own = [tasks.create_task(Heartbeat(node=self.node, aggregator=self.aggregator).run())]
                 own += [tasks.create_task(self._verifier.run()), tasks.create_task(self._reload.run())]
                 own.append(tasks.create_task(self._bus.run()))
-                present = [tasks.create_task(self._presence.run())] if self._presence else []
+                present = [tasks.create_task(self._gossip.run())] if self._gossip else []
                 await self._first_contact()
                 periodic = (
                     [tasks.create_task(self._reading.jobs.run())] if self._reading and self._runs_jobs else []
@@ -270,14 +270,14 @@ class Server:
     def _runs_jobs(self) -> bool:
         return self._role in ("all", "jobs") and self._settings.jobs.enabled
 
-    def _build_lease(self, desk: Desk) -> tuple[Lease, Intake]:
+    def _build_lease(self, handler: PublicationHandler) -> tuple[Lease, LeaderForwarder]:
         """Who feeds the market, and where publications go because of it."""
         if not isinstance(self._bus, RedisBus):
-            return MemoryLease(), desk
+            return MemoryLease(), handler
         lease = RedisLease(self._bus, resumed=self.aggregator.resume)
-        intake = RedisIntake(bus=self._bus, lease=lease, desk=desk)
-        self._market.add_work(intake.judge)
-        return lease, intake
+        forwarder = RedisLeaderForwarder(bus=self._bus, lease=lease, handler=handler)
+        self._market.add_work(forwarder.judge)
+        return lease, forwarder
 
     def _backlog(self) -> Backlog:
         return self._bus.backlog if isinstance(self._bus, RedisBus) else Backlog()
@@ -330,7 +330,7 @@ class Server:
                 node=self.node,
                 bus=self._bus,
                 cache=self._cache,
-                intake=self._intake,
+                forwarder=self._forwarder,
                 events=self._events,
             )
         if not self._serves_clients:

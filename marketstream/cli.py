@@ -23,8 +23,8 @@ from marketstream.observability import log_writer
 from marketstream.observability.logging import configure
 from marketstream.observability.text import MASK, mask, mask_setting, printable
 from marketstream.publish import publish as publish_lines
-from marketstream.publish.channel import Road
-from marketstream.publish.direct import DirectRoad
+from marketstream.publish.channel import Channel
+from marketstream.publish.direct import DirectChannel
 from marketstream.security.jwt import sign_token
 from marketstream.settings import Settings, leaves, load_plans, load_registry, load_settings
 from marketstream.settings.loading import DEV_MODE
@@ -239,7 +239,9 @@ def publish(
     Bad lines are reported on stderr by number and skipped; the exit code is then 1.
     """
     with _plain_errors():
-        tally = publish_lines(_road(url, token, bus), 0, lambda text: typer.echo(printable(text), err=True))
+        tally = publish_lines(
+            _channel(url, token, bus), 0, lambda text: typer.echo(printable(text), err=True)
+        )
     if tally.bad:
         raise typer.Exit(_BAD_INPUT)
 
@@ -275,16 +277,16 @@ def check_config(*, config: Config = None) -> None:
             typer.echo(f"{left:<{width}}  # {origin}")
 
 
-def _road(url: str | None, token: str | None, bus: str | None) -> Road:
+def _channel(url: str | None, token: str | None, bus: str | None) -> Channel:
     if bus is not None:
         if url is not None:
             raise ConfigurationError("--bus", "it is given instead of --url, not beside it")
-        from marketstream.publish.relayed import RelayedRoad  # noqa: PLC0415 - it needs Redis' client
+        from marketstream.publish.relayed import RelayedChannel  # noqa: PLC0415 - it needs Redis' client
 
-        return RelayedRoad(bus)
+        return RelayedChannel(bus)
     if not token:
         raise ConfigurationError("--token", "publishing takes a token; give one, or set MARKETSTREAM_TOKEN")
-    return DirectRoad(url or DEFAULT_URL, token)
+    return DirectChannel(url or DEFAULT_URL, token)
 
 
 def _shown(value: object) -> str:

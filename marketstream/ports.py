@@ -94,7 +94,7 @@ class Relay(Protocol):
         ...
 
 
-class Budget(Protocol):
+class ProviderQuota(Protocol):
     """How often each provider may be asked, in a minute and on a day of UTC; who shares it shares the count.
 
     It never raises for a peer: one that cannot be reached is stood in for by what this process asked itself.
@@ -159,7 +159,7 @@ class Lease(Protocol):
         ...
 
 
-class Intake(Protocol):
+class LeaderForwarder(Protocol):
     """Where publications are judged: in this process or at the one that feeds the market."""
 
     async def submit(self, body: bytes) -> bytes:
@@ -193,10 +193,10 @@ class Verifier(Protocol):
         ...
 
 
-class Places(Protocol):
+class ConnectionLimits(Protocol):
     """How many connections each user has, in all processes that are alive, and who may have one more."""
 
-    def take(self, tenant: str, user: str, limit: int) -> Awaitable[None] | None:
+    def acquire(self, tenant: str, user: str, limit: int) -> Awaitable[None] | None:
         """Takes a place for one more connection of a user.
 
         A place is held from the first moment until it is given back; one whose waiting is cancelled is not.
@@ -214,7 +214,7 @@ class Places(Protocol):
         """
         ...
 
-    def give(self, tenant: str, user: str) -> None:
+    def release(self, tenant: str, user: str) -> None:
         """Gives a place back; never blocks."""
         ...
 
@@ -230,7 +230,7 @@ class QuoteSink(Protocol):
         """Waits until what was offered has been handed on: for feeds that can wait, such as a tape."""
         ...
 
-    async def demand(self, known: frozenset[str]) -> frozenset[str]:
+    async def interest(self, known: frozenset[str]) -> frozenset[str]:
         """Waits until the set of symbols that somebody watches, in any process, differs from `known`.
 
         A symbol that nobody watches any more stays in it for a few seconds. Many changes at once are one.

@@ -9,30 +9,30 @@ from functools import partial
 
 from aiohttp import web
 
-from marketstream.bus.events import EventChannels, RedisEventRoad, RedisEventStore, RedisRoad
-from marketstream.bus.ingest import Ingest, Source, Take
-from marketstream.bus.memory import MemoryClaims, MemoryEventRoad, MemoryEventStore, MemoryRoad
+from marketstream.bus.events import EventChannels, RedisChannel, RedisEventChannel, RedisEventStore
+from marketstream.bus.ingest import Source, StreamConsumer, Take
+from marketstream.bus.memory import MemoryChannel, MemoryClaims, MemoryEventChannel, MemoryEventStore
 from marketstream.bus.redis import RedisBus
 from marketstream.bus.url import build_client, build_clients
 from marketstream.cache.memory import MemoryCache
 from marketstream.cache.redis import RedisCache
 from marketstream.coordination.claims import RedisClaims
-from marketstream.coordination.interest_gossip import Presence
-from marketstream.coordination.provider_quota import RedisBudget
+from marketstream.coordination.interest_gossip import InterestGossip
+from marketstream.coordination.provider_quota import RedisProviderQuota
 from marketstream.core.market.symbols import SymbolRegistry
 from marketstream.engine.delivery.node import Node
 from marketstream.engine.delivery.quotes import newest_price
 from marketstream.engine.events.streams import EventStreams, Roads
-from marketstream.engine.jobs.actions import Duties
+from marketstream.engine.jobs.actions import JobActions
 from marketstream.engine.jobs.scheduler import Jobs
 from marketstream.engine.market.stream_entries import PriceEntries
 from marketstream.engine.query.overview import Overview
-from marketstream.engine.query.service import Provision
+from marketstream.engine.query.service import QueryService
 from marketstream.engine.stats import Stats
 from marketstream.errors import ConfigurationError
 from marketstream.feeds.provider import SyntheticProvider
-from marketstream.ports import Budget, Bus, Cache, Clock, Intake, Provider
-from marketstream.providers.budget import MemoryBudget
+from marketstream.ports import Bus, Cache, Clock, LeaderForwarder, Provider, ProviderQuota
+from marketstream.providers.quota import MemoryProviderQuota
 from marketstream.settings import Settings
 from marketstream.settings.plan import load_rules
 from marketstream.settings.provider import NAMES, Vendors, allowances, load_vendors
@@ -49,7 +49,7 @@ from marketstream.transports.rest.events import Events
 from marketstream.transports.rest.guard import Guard
 from marketstream.transports.rest.jobs import JobsAdmin
 from marketstream.transports.rest.market import Publishing
-from marketstream.transports.rest.rate_limiter import Meter
+from marketstream.transports.rest.rate_limiter import UserRateLimiter
 from marketstream.transports.rest.read import Reading
 from marketstream.transports.rest.views import show
 from marketstream.wire import keys
@@ -65,13 +65,13 @@ class ReadSide:
         jobs: What is done periodically, where the role says so.
     """
 
-    provision: Provision
+    queries: QueryService
     vendors: Vendors
     jobs: Jobs
 
     async def aclose(self) -> None:
         """Ends what is being asked; nothing can be asked after."""
-        self.provision.close()
+        self.queries.close()
         await self.vendors.aclose()
 
 
@@ -96,10 +96,10 @@ def build_cache(settings: Settings, clock: Clock) -> MemoryCache | RedisCache:
 def build_vendors(settings: Settings, clock: Clock, bus: Bus) -> Vendors:
     """Those who can be asked; what may be asked of them counts for all processes of a bus together."""
     allowed = allowances(settings.providers)
-    budget: Budget = MemoryBudget(allowed, clock=clock, reserve=settings.providers.reserve)
+    quota: ProviderQuota = MemoryProviderQuota(allowed, clock=clock, reserve=settings.providers.reserve)
     if isinstance(bus, RedisBus):
-        budget = RedisBudget(bus.client, allowed, clock=clock, reserve=settings.providers.reserve)
-    return load_vendors(settings.providers, budget=budget, clock=clock, observe=_unheard)
+        quota = RedisProviderQuota(bus.client, allowed, clock=clock, reserve=settings.providers.reserve)
+    return load_vendors(settings.providers, quota=quota, clock=clock, observe=_ignore)
 
 
 def build_providers(settings: Settings, clock: Clock, bus: Bus, vendors: Vendors) -> list[Provider]:
@@ -114,13 +114,13 @@ def build_providers(settings: Settings, clock: Clock, bus: Bus, vendors: Vendors
 
 
 def build_jobs(
-    settings: Settings, *, provision: Provision, overview: Overview, node: Node, bus: Bus, cache: Cache
+    settings: Settings, *, queries: QueryService, overview: Overview, node: Node, bus: Bus, cache: Cache
 ) -> Jobs:
     """What is done periodically; it does nothing before it is run."""
-    duties = Duties(
-        provision=provision,
+    actions = JobActions(
+        queries=queries,
         overview=overview,
-        demand=node.demand,
+        interest=node.interest,
         bus=bus,
         clock=bus.clock,
         popular=settings.market.popular,
@@ -128,27 +128,27 @@ def build_jobs(
         clean_up=[cache.expire] if isinstance(cache, MemoryCache) else [],
     )
     jobs = Jobs(
-        jobs=duties.jobs(),
+        jobs=actions.jobs(),
         claims=RedisClaims(bus.client, bus.node) if isinstance(bus, RedisBus) else MemoryClaims(),
         clock=bus.clock,
         stats=node.stats,
         chance=random.random,
     )
-    duties.also_clean(jobs.forget_old)
+    actions.also_clean(jobs.forget_old)
     return jobs
 
 
 def build_events(
-    settings: Settings, *, node: Node, bus: Bus, presence: Presence | None, plans: Collection[str]
+    settings: Settings, *, node: Node, bus: Bus, gossip: InterestGossip | None, plans: Collection[str]
 ) -> EventStreams:
     """Event streams over the bus: alone, or with those of other processes."""
     rules = load_rules(settings.events.routes_file, plans)
     window = settings.events.window_ms / 1000
-    if not isinstance(bus, RedisBus) or presence is None:
+    if not isinstance(bus, RedisBus) or gossip is None:
         return EventStreams(
             node=node,
             bus=bus,
-            roads=Roads(MemoryEventRoad(clock=node.clock), MemoryRoad(), MemoryRoad()),
+            roads=Roads(MemoryEventChannel(clock=node.clock), MemoryChannel(), MemoryChannel()),
             store=MemoryEventStore(),
             rules=rules,
             window=window,
@@ -158,19 +158,19 @@ def build_events(
         node=node,
         bus=bus,
         roads=Roads(
-            RedisEventRoad(bus),
-            RedisRoad(bus, keys.EVENT_WORK),
-            RedisRoad(bus, keys.EVENT_TASKS),
-            RedisRoad(bus, keys.EVENT_NEWS),
+            RedisEventChannel(bus),
+            RedisChannel(bus, keys.EVENT_WORK),
+            RedisChannel(bus, keys.EVENT_TASKS),
+            RedisChannel(bus, keys.EVENT_NEWS),
             bus.node,
-            presence.dead,
+            gossip.dead,
         ),
         store=RedisEventStore(bus),
         rules=rules,
         window=window,
         workers_per_tenant=settings.events.workers_per_tenant,
     )
-    bus.on_found(streams.look_again)
+    bus.on_reconnected(streams.look_again)
     return streams
 
 
@@ -190,12 +190,12 @@ def build_ingests(
     given = settings.events
     sources: list[tuple[Source, Take]] = [
         (Source(settings.ingest.stream, settings.ingest.group, consumer), prices.take),
-        (Source(given.stream, given.group, consumer), events.desk.take_entry),
+        (Source(given.stream, given.group, consumer), events.publisher.take_entry),
     ]
     works = []
     for source, take in sources:
         client, reader = build_clients(settings.bus.url)
-        ingest = Ingest(
+        stream = StreamConsumer(
             client=client,
             reader=reader,
             source=source,
@@ -204,8 +204,8 @@ def build_ingests(
             clock=clock,
             stats=stats,
         )
-        works.append(ingest.run)
-    return [*works, EventChannels(bus=bus, patterns=given.channels, take=events.desk.take).run]
+        works.append(stream.run)
+    return [*works, EventChannels(bus=bus, patterns=given.channels, take=events.publisher.take).run]
 
 
 def build_origins(settings: Settings, addresses: AddressReader) -> OriginPolicy:
@@ -262,7 +262,7 @@ def attach_reading(
     node: Node,
     bus: Bus,
     cache: Cache,
-    intake: Intake,
+    forwarder: LeaderForwarder,
     events: EventStreams,
 ) -> ReadSide:
     """Adds the endpoints below `/api/v1/market`, and what describes them.
@@ -279,7 +279,7 @@ def attach_reading(
         waiting=node.waiting,
     )
     vendors = build_vendors(settings, node.clock, bus)
-    provision = Provision(
+    queries = QueryService(
         providers=build_providers(settings, node.clock, bus, vendors),
         cache=cache,
         clock=node.clock,
@@ -289,26 +289,24 @@ def attach_reading(
         stats=node.stats.reads,
         listed=[*market.popular, *(symbol for symbol, _ in _named((*market.indices, *market.sectors)))],
     )
-    node.quotes.known = provision.known
+    node.quotes.known = queries.known
     overview = Overview(
-        provision=provision,
+        queries=queries,
         clock=node.clock,
         popular=market.popular,
         indices=_named(market.indices),
         sectors=_named(market.sectors),
     )
-    endpoint = Endpoint(guard=guard, meter=Meter(clock=node.clock), registry=registry)
-    jobs = build_jobs(settings, provision=provision, overview=overview, node=node, bus=bus, cache=cache)
+    endpoint = Endpoint(guard=guard, limiter=UserRateLimiter(clock=node.clock), registry=registry)
+    jobs = build_jobs(settings, queries=queries, overview=overview, node=node, bus=bus, cache=cache)
     admin = CacheAdmin(endpoint=endpoint, cache=cache, stats=node.stats.reads)
     operations = [
         *admin.operations(),
         *JobsAdmin(endpoint=endpoint, jobs=jobs, clock=node.clock).operations(),
     ]
     if settings.server.role != "jobs":
-        reading = Reading(
-            endpoint=endpoint, node=node, provision=provision, overview=overview, time=bus.clock
-        )
-        publishing = Publishing(guard=guard, intake=intake)
+        reading = Reading(endpoint=endpoint, node=node, queries=queries, overview=overview, time=bus.clock)
+        publishing = Publishing(guard=guard, forwarder=forwarder)
         streams = StreamAdmin(endpoint=endpoint, node=node)
         happenings = Events(endpoint=endpoint, guard=guard, streams=events)
         operations = [
@@ -319,10 +317,10 @@ def attach_reading(
             *operations,
         ]
     reference.attach(app, operations)
-    return ReadSide(provision, vendors, jobs)
+    return ReadSide(queries, vendors, jobs)
 
 
-def _unheard(_provider: str, _milliseconds: float) -> None:
+def _ignore(_provider: str, _milliseconds: float) -> None:
     """`Provision` measures what its callers wait for."""
 
 

@@ -44,7 +44,7 @@ _OF_CLUSTERS = (AskError, ClusterDownError, MasterDownError, MovedError, TryAgai
 Call = tuple[Sequence[str], Sequence[Word]]
 """KEYS and ARGV of a script; in a cluster the keys are of one slot."""
 
-Heard = Callable[[str, bytes], None]
+Receive = Callable[[str, bytes], None]
 """Takes a channel and a message."""
 
 
@@ -137,7 +137,7 @@ class Client(ABC):
             return list(await reply(pipe.execute(raise_on_error=False)))
 
     @abstractmethod
-    def listener(self, heard: Heard) -> Listener:
+    def listener(self, receive: Receive) -> Listener:
         """What listens during one stay; not open yet."""
 
     @abstractmethod
@@ -164,10 +164,10 @@ class PlainClient(Client):
         self._pool = redis.connection_pool
         self._listeners = listeners
 
-    def listener(self, heard: Heard) -> Listener:
+    def listener(self, receive: Receive) -> Listener:
         """See `Client.listener`."""
         connection: AbstractConnection = self._listeners.make_connection()  # type: ignore[no-untyped-call]  # redis-py's types are not complete
-        return Subscriber(connection, heard)
+        return Subscriber(connection, receive)
 
     async def disconnect(self) -> None:
         """See `Client.disconnect`."""

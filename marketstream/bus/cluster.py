@@ -18,7 +18,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ClusterError, RedisClusterException
 
-from marketstream.bus.client import Client, Heard, Word
+from marketstream.bus.client import Client, Receive, Word
 from marketstream.bus.listener import Listener
 from marketstream.bus.subscriber import Subscriber
 from marketstream.errors import BusError
@@ -40,9 +40,9 @@ class ClusterClient(Client):
         self._cluster = redis
         self._shards = shards
 
-    def listener(self, heard: Heard) -> Listener:
+    def listener(self, receive: Receive) -> Listener:
         """See `Client.listener`."""
-        return ClusterSubscriber(self._cluster, self._shards, heard)
+        return ClusterSubscriber(self._cluster, self._shards, receive)
 
     async def _ask(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
         with _translated():
@@ -83,8 +83,8 @@ class ShardSubscriber(Subscriber):
     joined = b"ssubscribe"
     told = b"smessage"
 
-    def __init__(self, connection: AbstractConnection, heard: Heard) -> None:
-        super().__init__(connection, heard)
+    def __init__(self, connection: AbstractConnection, receive: Receive) -> None:
+        super().__init__(connection, receive)
         self._leaving: Counter[str] = Counter()
 
     async def open(self) -> None:
@@ -123,10 +123,10 @@ class ClusterSubscriber:
         heard: Called with channel and message.
     """
 
-    def __init__(self, redis: RedisCluster, shards: int, heard: Heard) -> None:
+    def __init__(self, redis: RedisCluster, shards: int, receive: Receive) -> None:
         self._redis = redis
         self._shards = shards
-        self._heard = heard
+        self._receive = receive
         self._all: list[Subscriber] = []
         self._ordinary: Subscriber
         self._owners: list[ShardSubscriber] = []
@@ -139,12 +139,12 @@ class ClusterSubscriber:
         """
         with _translated():
             await self._redis.initialize()
-        self._ordinary = Subscriber(_connection(self._redis.get_random_primary_node()), self._heard)
+        self._ordinary = Subscriber(_connection(self._redis.get_random_primary_node()), self._receive)
         found: dict[str, ShardSubscriber] = {}
         for shard in range(self._shards):
             node = self._owner(shard)
             if node.name not in found:
-                found[node.name] = ShardSubscriber(_connection(node), self._heard)
+                found[node.name] = ShardSubscriber(_connection(node), self._receive)
             self._owners.append(found[node.name])
         self._all = [self._ordinary, *found.values()]
         await self._together(lambda subscriber: subscriber.open())
@@ -154,25 +154,25 @@ class ClusterSubscriber:
         for subscriber in self._all:
             await subscriber.close()
 
-    def canaries(self, name: str) -> list[str]:
+    def probe_channels(self, name: str) -> list[str]:
         """One for each connection, each on the road of what is heard there."""
         first = {id(owner): shard for shard, owner in reversed(list(enumerate(self._owners)))}
-        return [keys.canary_channel(name), *(keys.canary_channel(name, shard) for shard in first.values())]
+        return [keys.probe_channel(name), *(keys.probe_channel(name, shard) for shard in first.values())]
 
-    def want(self, channels: Iterable[str]) -> None:
+    def subscribe(self, channels: Iterable[str]) -> None:
         """See `Subscriber.want`."""
         for channel in channels:
-            self._of(channel).want([channel])
+            self._of(channel).subscribe([channel])
 
-    def drop(self, channels: Iterable[str]) -> None:
+    def unsubscribe(self, channels: Iterable[str]) -> None:
         """See `Subscriber.drop`."""
         for channel in channels:
-            self._of(channel).drop([channel])
+            self._of(channel).unsubscribe([channel])
 
-    async def hears(self, channels: Iterable[str]) -> None:
+    async def subscribed(self, channels: Iterable[str]) -> None:
         """See `Subscriber.hears`."""
         for channel in list(channels):
-            await self._of(channel).hears([channel])
+            await self._of(channel).subscribed([channel])
 
     async def write(self) -> None:
         """Tells each node what changes, until cancelled."""

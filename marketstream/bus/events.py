@@ -19,7 +19,7 @@ from marketstream.bus.client import Call, Script
 from marketstream.bus.redis import RedisBus
 from marketstream.core.events.event import User
 from marketstream.core.events.seen import TTL
-from marketstream.engine.events.ports import EventRoad, EventStore, Posting
+from marketstream.engine.events.ports import EventChannel, EventStore, Outgoing
 from marketstream.errors import BusError, MarketstreamError
 from marketstream.ports import Relay
 from marketstream.wire import keys
@@ -44,7 +44,7 @@ PAGE = 100
 """Users or events of one call: a pipeline of more would hold too much at a time."""
 
 
-class RedisRoad:
+class RedisChannel:
     """See `ports.Relay`: a channel of one kind of messages beside the frames of a bus.
 
     Args:
@@ -62,10 +62,10 @@ class RedisRoad:
 
     def listen(self, receive: Callable[[bytes], None]) -> None:
         """See `ports.Relay.listen`."""
-        self._bus.hear(self._channel, receive)
+        self._bus.subscribe(self._channel, receive)
 
 
-class RedisEventRoad:
+class RedisEventChannel:
     """See `engine.events.ports.EventRoad`.
 
     Args:
@@ -75,7 +75,7 @@ class RedisEventRoad:
     def __init__(self, bus: RedisBus) -> None:
         self._bus = bus
 
-    async def send(self, postings: Sequence[Posting]) -> list[bool]:
+    async def send(self, postings: Sequence[Outgoing]) -> list[bool]:
         """See `EventRoad.send`; noting an id and sending its event are one step."""
         ttl = round(TTL)
         calls: list[Call] = [
@@ -95,7 +95,7 @@ class RedisEventRoad:
 
     def listen(self, receive: Callable[[bytes], None]) -> None:
         """See `EventRoad.listen`."""
-        self._bus.hear(keys.EVENTS, receive)
+        self._bus.subscribe(keys.EVENTS, receive)
 
 
 class EventChannels:
@@ -126,7 +126,7 @@ class EventChannels:
         self._waiting.clear()
         self._bytes = self._lost = 0
         for pattern in self._patterns:
-            self._bus.hear(pattern, self._heard)
+            self._bus.subscribe(pattern, self._receive)
         try:
             while True:
                 await self._work.wait()
@@ -140,9 +140,9 @@ class EventChannels:
                     self._lost = 0
         finally:
             for pattern in self._patterns:
-                self._bus.mute(pattern)
+                self._bus.unsubscribe(pattern)
 
-    def _heard(self, message: bytes) -> None:
+    def _receive(self, message: bytes) -> None:
         if len(message) > MAX_MESSAGE:
             log.warning("event_message_refused", error=f"it has {len(message)} bytes, {MAX_MESSAGE} may be")
             return
@@ -212,5 +212,5 @@ def _pairs(kept: object) -> list[tuple[bytes, bytes]]:
 
 
 _: type[EventStore] = RedisEventStore
-_road: type[Relay] = RedisRoad
-_events: type[EventRoad] = RedisEventRoad
+_channel: type[Relay] = RedisChannel
+_events: type[EventChannel] = RedisEventChannel

@@ -8,7 +8,7 @@ published again, and for what was said not to be live before: that still holds.
 import asyncio
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from marketstream.bus.last_values import BUS_LOST, NO_FEED, Field, Mirror, stamp_order
+from marketstream.bus.last_values import BUS_LOST, NO_FEED, Field, LastValues, stamp_order
 from marketstream.bus.pulse import PulseWatch
 from marketstream.core.delivery.frame import Frame
 from marketstream.core.market.model import Status
@@ -23,7 +23,7 @@ class Freshness:
     """See the module.
 
     Args:
-        mirror: What is watched and known.
+        last_values: What is watched and known.
         pulse: Which shards are fed.
         clock: Time.
         shard_of: Shard of a name.
@@ -35,12 +35,12 @@ class Freshness:
     """
 
     def __init__(
-        self, mirror: Mirror, pulse: PulseWatch, clock: Clock, shard_of: Callable[[str], int]
+        self, last_values: LastValues, pulse: PulseWatch, clock: Clock, shard_of: Callable[[str], int]
     ) -> None:
         self.receive: Callable[[Sequence[Frame]], None] = _ignore
         self.late = False
         self.stirred = asyncio.Event()
-        self._mirror = mirror
+        self._last_values = last_values
         self._pulse = pulse
         self._clock = clock
         self._shard_of = shard_of
@@ -48,9 +48,9 @@ class Freshness:
     def begin(self, name: str, *, connected: bool) -> None:
         """Says how it is with a name that is watched from now on; nobody is there yet to be told."""
         if self._shard_of(name) in self._pulse.silent:
-            self._mirror.doubt([name], self._clock.wall_ms(), NO_FEED)
+            self._last_values.mark_stale([name], self._clock.wall_ms(), NO_FEED)
         elif not connected or self.late:
-            self._mirror.doubt([name], self._clock.wall_ms(), BUS_LOST)
+            self._last_values.mark_stale([name], self._clock.wall_ms(), BUS_LOST)
 
     async def watch(self) -> None:
         """Puts everything in doubt when Redis was silent for too long, however that came; until cancelled.
@@ -68,7 +68,7 @@ class Freshness:
                 self.late = True
                 self.lose_bus()
 
-    def heard(self, came: Collection[int]) -> list[str]:
+    def received(self, came: Collection[int]) -> list[str]:
         """Notes that Redis has said which shards are fed.
 
         Args:
@@ -78,22 +78,22 @@ class Freshness:
             Names that must be read again.
         """
         late, self.late = self.late, False
-        return [name for name in self._mirror if late or self._shard_of(name) in came]
+        return [name for name in self._last_values if late or self._shard_of(name) in came]
 
     def lose_bus(self) -> None:
         """Puts everything in doubt because Redis is away."""
-        self._say(self._mirror.doubt(list(self._mirror), self._clock.wall_ms(), BUS_LOST))
+        self._say(self._last_values.mark_stale(list(self._last_values), self._clock.wall_ms(), BUS_LOST))
 
     def lose_feed(self) -> None:
         """Puts in doubt what nobody feeds."""
-        names = [name for name in self._mirror if self._shard_of(name) in self._pulse.silent]
-        self._say(self._mirror.doubt(names, self._clock.wall_ms(), NO_FEED))
+        names = [name for name in self._last_values if self._shard_of(name) in self._pulse.silent]
+        self._say(self._last_values.mark_stale(names, self._clock.wall_ms(), NO_FEED))
 
-    def doubt_of(self, key: str) -> Frame | None:
+    def stale_state(self, key: str) -> Frame | None:
         """What to say of a state that is in doubt; None when it is not, or the key is no state's."""
         name = keys.subject(key)
-        if name in self._mirror:
-            return self._mirror.doubt_of(key)
+        if name in self._last_values:
+            return self._last_values.stale_state(key)
         if key != messages.status_key(name) or self._shard_of(name) not in self._pulse.silent:
             return None
         return messages.status(Status(name, "stale", None, self._clock.wall_ms(), NO_FEED))
@@ -108,13 +108,13 @@ class Freshness:
 
     def refresh(self, found: dict[Field, Frame]) -> None:
         """Takes all that is known of some names, after something may have been missed."""
-        doubt = set(self._mirror.doubted({keys.subject(key) for _, key in found}))
+        stale = set(self._last_values.stale({keys.subject(key) for _, key in found}))
         news = []
         for frame in stamp_order(list(found.values())):
-            said = self._mirror.repeats(frame)
-            if self._mirror.accept(frame) and not said and not _states_one_of(frame, doubt):
+            said = self._last_values.repeats(frame)
+            if self._last_values.accept(frame) and not said and not _states_one_of(frame, stale):
                 news.append(frame)
-        self._end_doubt(doubt)
+        self._mark_live(stale)
         self._say(news)
 
     def _left(self) -> float:
@@ -122,47 +122,47 @@ class Freshness:
         return self._pulse.left() + self._pulse.patience / 8
 
     def _take(self, frames: Sequence[Frame], *, flowing: bool) -> None:
-        mirror = self._mirror
-        doubt = set(mirror.doubted(frame.symbol for frame in frames))
-        heard: dict[str, None] = {}
+        last_values = self._last_values
+        stale = set(last_values.stale(frame.symbol for frame in frames))
+        received: dict[str, None] = {}
         news = []
         for frame in frames:
             # After a doubt the same may be said again; a client has it.
-            repeated = frame.symbol in doubt and mirror.repeats(frame)
-            if mirror.accept(frame):
-                heard[frame.symbol] = None
-                if not repeated and not _states_one_of(frame, doubt):
+            repeated = frame.symbol in stale and last_values.repeats(frame)
+            if last_values.accept(frame):
+                received[frame.symbol] = None
+                if not repeated and not _states_one_of(frame, stale):
                     news.append(frame)
-                if flowing and frame.symbol in doubt:
+                if flowing and frame.symbol in stale:
                     self._note_flow(frame)
-        if doubt:
-            self._end_doubt([name for name in heard if name in doubt])
+        if stale:
+            self._mark_live([name for name in received if name in stale])
         self._say(news)
 
     def _note_flow(self, frame: Frame) -> None:
-        if frame.tenant is not None and self._mirror.get((None, frame.symbol)) is not None:
+        if frame.tenant is not None and self._last_values.get((None, frame.symbol)) is not None:
             # One tenant's own price says nothing about that of all.
             return
-        self._mirror.flow(frame.symbol)
+        self._last_values.flow(frame.symbol)
         if self._shard_of(frame.symbol) in self._pulse.silent:
             self.stirred.set()
 
-    def _end_doubt(self, names: Iterable[str]) -> None:
+    def _mark_live(self, names: Iterable[str]) -> None:
         silent = self._pulse.silent
-        ready = [n for n in names if self._shard_of(n) not in silent and self._mirror.may_trust(n)]
-        self._say(self._mirror.trust(ready, self._clock.wall_ms()))
+        ready = [n for n in names if self._shard_of(n) not in silent and self._last_values.may_be_live(n)]
+        self._say(self._last_values.mark_live(ready, self._clock.wall_ms()))
 
     def _say(self, frames: Sequence[Frame]) -> None:
         if frames:
             self.receive(frames)
 
 
-def _states_one_of(frame: Frame, doubt: Collection[str]) -> bool:
+def _states_one_of(frame: Frame, stale: Collection[str]) -> bool:
     """Whether a frame is the state of a name in doubt: it is told when the doubt ends, and not before.
 
     A client that had heard `live` would not be told that the doubt goes on.
     """
-    return frame.symbol in doubt and frame.key == messages.status_key(frame.symbol)
+    return frame.symbol in stale and frame.key == messages.status_key(frame.symbol)
 
 
 def _ignore(_: object) -> None:

@@ -23,7 +23,7 @@ from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import RedisClusterException, RedisError, ResponseError
 
 from marketstream.bus.redis import PATIENCE, STEPS
-from marketstream.bus.reply import heed
+from marketstream.bus.reply import raise_if_cancelled
 from marketstream.core.backoff import Backoff
 from marketstream.engine.stats import Stats
 from marketstream.errors import BusError, RequestError
@@ -79,7 +79,7 @@ class Source:
     consumer: str
 
 
-class Ingest:
+class StreamConsumer:
     """See the module.
 
     Args:
@@ -121,7 +121,7 @@ class Ingest:
             try:
                 await self._session()
             except (RedisError, RedisClusterException, OSError, BusError) as error:
-                self._lost(error)
+                self._disconnected(error)
             finally:
                 await self._reader.aclose()
                 await self._client.aclose()
@@ -137,26 +137,26 @@ class Ingest:
             OSError: The same, or it does not answer.
         """
         await self._join()
-        await self._strike_off(FORGOTTEN_MS)
+        await self._remove_idle(FORGOTTEN_MS)
         # What this consumer had in hand when it was interrupted, and then what others left behind.
         await self._take_over(self._source.consumer, 0)
         await self._take_over(None, ABANDONED_MS)
-        self._found()
+        self._reconnected()
         looked = self._clock.now()
         while True:
-            heed()
+            raise_if_cancelled()
             await self._handle(await self._read())
             if self._clock.now() - looked >= LOOK_INTERVAL:
                 await self._take_over(None, ABANDONED_MS)
                 looked = self._clock.now()
 
-    def _lost(self, error: Exception) -> None:
+    def _disconnected(self, error: Exception) -> None:
         if not self._interrupted:
             self._interrupted = True
             reason = str(error) or "Redis does not answer"
             log.warning("ingest_interrupted", stream=self._source.stream, reason=reason)
 
-    def _found(self) -> None:
+    def _reconnected(self) -> None:
         if self._interrupted:
             self._interrupted = False
             log.info("ingest_resumed", stream=self._source.stream)
@@ -169,7 +169,7 @@ class Ingest:
             if not str(error).startswith("BUSYGROUP"):
                 raise
 
-    async def _strike_off(self, idle_ms: int) -> None:
+    async def _remove_idle(self, idle_ms: int) -> None:
         """Takes consumers off the list that are long gone: each start of a process adds one."""
         stream, group = self._source.stream, self._source.group
         for consumer in await self._client.xinfo_consumers(stream, group):
@@ -205,7 +205,7 @@ class Ingest:
             if not pending:
                 return
             await self._claim({row["message_id"]: row["times_delivered"] for row in pending}, idle_ms)
-            heed()
+            raise_if_cancelled()
             start = f"({pending[-1]['message_id'].decode()}"
 
     async def _claim(self, deliveries: Mapping[bytes, int], idle_ms: int) -> None:
@@ -220,7 +220,7 @@ class Ingest:
         fatal = [entry for entry in entries if deliveries[entry[0]] >= MAX_DELIVERIES]
         for entry_id, fields in fatal:
             reason = f"delivered {deliveries[entry_id]} times and never acknowledged"
-            await self._bury(entry_id, fields, reason)
+            await self._put_aside(entry_id, fields, reason)
         await self._acknowledge([entry_id for entry_id, _ in fatal], Counter(bad=len(fatal)))
         await self._handle([entry for entry in entries if deliveries[entry[0]] < MAX_DELIVERIES])
 
@@ -244,7 +244,7 @@ class Ingest:
                 found = self._take(fields.get(FIELD, b""), entry_id)
                 outcome = await found if isawaitable(found) else found
             except RequestError as error:
-                await self._bury(entry_id, fields, str(error))
+                await self._put_aside(entry_id, fields, str(error))
                 outcome = "bad"
             except BusError:
                 # None of the others would be taken either: they are in hand, and tried first when it goes on.
@@ -256,11 +256,11 @@ class Ingest:
             done.append(entry_id)
             outcomes[outcome] += 1
         if done:
-            heed()
+            raise_if_cancelled()
             await self._flushed()
             await self._acknowledge(done, outcomes)
 
-    async def _bury(self, entry_id: bytes, fields: Fields, reason: str) -> None:
+    async def _put_aside(self, entry_id: bytes, fields: Fields, reason: str) -> None:
         """Keeps an entry that cannot be used, for people to look at."""
         event = fields.get(FIELD, b"")
         await self._client.xadd(

@@ -49,12 +49,12 @@ class Watched:
         self.loaded: set[Field] = set()
 
 
-class Mirror:
+class LastValues:
     """See the module; `name in mirror` tells whether a symbol or channel is watched."""
 
     def __init__(self) -> None:
         self._watched: dict[str, Watched] = {}
-        self._doubt: dict[str, _Doubt] = {}
+        self._stale: dict[str, _Stale] = {}
 
     def __contains__(self, name: object) -> bool:
         return name in self._watched
@@ -77,7 +77,7 @@ class Mirror:
         if watched.count > 0:
             return False
         del self._watched[name]
-        self._doubt.pop(name, None)
+        self._stale.pop(name, None)
         return True
 
     def accept(self, frame: Frame) -> bool:
@@ -134,7 +134,7 @@ class Mirror:
 
     # Doubt
 
-    def doubt(self, names: Iterable[str], at_ms: int, reason: Reason) -> list[Frame]:
+    def mark_stale(self, names: Iterable[str], at_ms: int, reason: Reason) -> list[Frame]:
         """Notes that nobody can say how fresh some names are from now on.
 
         Returns:
@@ -143,29 +143,29 @@ class Mirror:
         """
         said = []
         for name in names:
-            known = self._doubt.get(name)
+            known = self._stale.get(name)
             if known is None or (known.reason, reason) == (BUS_LOST, NO_FEED):
-                doubt = self._doubt[name] = _Doubt(name, reason, known.since_ms if known else at_ms)
-                said.append(doubt.frame)
+                stale = self._stale[name] = _Stale(name, reason, known.since_ms if known else at_ms)
+                said.append(stale.frame)
         return said
 
     def flow(self, name: str) -> None:
         """Notes that a frame of a name in doubt was published."""
-        self._doubt[name].flows = True
+        self._stale[name].flows = True
 
-    def may_trust(self, name: str) -> bool:
+    def may_be_live(self, name: str) -> bool:
         """Whether the doubt of a name may end once its shard is fed.
 
         What was said to be live while nobody fed must first be heard of again. That a market is closed, or a
         source silent, holds until something else is said.
         """
-        doubt = self._doubt[name]
-        if doubt.reason == BUS_LOST or doubt.flows:
+        stale = self._stale[name]
+        if stale.reason == BUS_LOST or stale.flows:
             return True
         state = self.get((None, messages.status_key(name)))
         return state is not None and not messages.is_live(state)
 
-    def trust(self, names: Iterable[str], at_ms: int) -> list[Frame]:
+    def mark_live(self, names: Iterable[str], at_ms: int) -> list[Frame]:
         """Ends the doubt of some names.
 
         Returns:
@@ -173,7 +173,7 @@ class Mirror:
         """
         said = []
         for name in names:
-            if self._doubt.pop(name, None) is None:
+            if self._stale.pop(name, None) is None:
                 continue
             key = messages.status_key(name)
             watched = self._watched[name]
@@ -182,17 +182,17 @@ class Mirror:
             said += [frame for field, frame in watched.frames.items() if field[1] == key]
         return said
 
-    def doubted(self, names: Iterable[str]) -> list[str]:
+    def stale(self, names: Iterable[str]) -> list[str]:
         """Those names that are in doubt."""
-        return [name for name in names if name in self._doubt] if self._doubt else []
+        return [name for name in names if name in self._stale] if self._stale else []
 
-    def doubt_of(self, key: str) -> Frame | None:
+    def stale_state(self, key: str) -> Frame | None:
         """What to say of a state that is in doubt; None when it is not, or the key is no state's."""
-        doubt = self._doubt.get(keys.subject(key)) if self._doubt else None
-        return doubt.frame if doubt is not None and doubt.frame.key == key else None
+        stale = self._stale.get(keys.subject(key)) if self._stale else None
+        return stale.frame if stale is not None and stale.frame.key == key else None
 
 
-class _Doubt:
+class _Stale:
     """Why a name is in doubt.
 
     Attributes:

@@ -18,7 +18,7 @@ class Listener(Protocol):
         """Ends what is connected without waiting for the other side."""
         ...
 
-    def canaries(self, name: str) -> list[str]:
+    def probe_channels(self, name: str) -> list[str]:
         """Channels for words to oneself; who hears them all has no connection that is deaf.
 
         Args:
@@ -26,15 +26,15 @@ class Listener(Protocol):
         """
         ...
 
-    def want(self, channels: Iterable[str]) -> None:
+    def subscribe(self, channels: Iterable[str]) -> None:
         """Adds channels; `hears` says when they are heard."""
         ...
 
-    def drop(self, channels: Iterable[str]) -> None:
+    def unsubscribe(self, channels: Iterable[str]) -> None:
         """Takes channels away; who waits for one is let go on."""
         ...
 
-    async def hears(self, channels: Iterable[str]) -> None:
+    async def subscribed(self, channels: Iterable[str]) -> None:
         """Returns when every message of these channels from now on will be heard."""
         ...
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from marketstream.core.delivery.frame import Frame
 from marketstream.core.events.event import User
 from marketstream.core.events.seen import Seen
-from marketstream.engine.events.ports import EventRoad, EventStore, Posting
+from marketstream.engine.events.ports import EventChannel, EventStore, Outgoing
 from marketstream.ports import Bus, Claims, Clock, Lease, Relay
 
 
@@ -88,7 +88,7 @@ class MemoryClaims:
         return True
 
 
-class MemoryRoad:
+class MemoryChannel:
     """The road of a process that is alone: a function call. See `ports.Relay`."""
 
     def __init__(self) -> None:
@@ -104,7 +104,7 @@ class MemoryRoad:
         self._receive = receive
 
 
-class MemoryEventRoad:
+class MemoryEventChannel:
     """The road of events of a process that is alone. See `engine.events.ports.EventRoad`.
 
     Args:
@@ -116,7 +116,7 @@ class MemoryEventRoad:
         self._seen = Seen()
         self._receive: Callable[[bytes], None] | None = None
 
-    async def send(self, postings: Sequence[Posting]) -> list[bool]:
+    async def send(self, postings: Sequence[Outgoing]) -> list[bool]:
         """Delivers within the call."""
         now = self._clock.now()
         return [self._send(tenant, ident, message, now) for tenant, ident, message in postings]
@@ -165,6 +165,6 @@ class MemoryEventStore:
 _: type[Bus] = MemoryBus
 _lease: type[Lease] = MemoryLease
 _claims: type[Claims] = MemoryClaims
-_road: type[Relay] = MemoryRoad
+_channel: type[Relay] = MemoryChannel
 _store: type[EventStore] = MemoryEventStore
-_events: type[EventRoad] = MemoryEventRoad
+_events: type[EventChannel] = MemoryEventChannel

@@ -38,7 +38,7 @@ class Probe:
         """Names the channels of this stay, which are listened to."""
         self._channels = frozenset(channels)
 
-    def heard(self, channel: str) -> bool:
+    def answered(self, channel: str) -> bool:
         """Notes a word that came back; False when the channel is none of these."""
         if channel not in self._channels:
             return False

@@ -40,7 +40,7 @@ class Pulse:
         self._patience = patience
         self._last: float | None = None
 
-    def begin(self) -> None:
+    def start_term(self) -> None:
         """Begins a time of feeding."""
         self._last = None
 

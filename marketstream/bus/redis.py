@@ -19,7 +19,7 @@ import structlog
 from marketstream.bus.client import Client
 from marketstream.bus.clock import BusClock
 from marketstream.bus.freshness import Freshness
-from marketstream.bus.last_values import Field, Mirror, best, fields
+from marketstream.bus.last_values import Field, LastValues, best, fields
 from marketstream.bus.listener import Listener
 from marketstream.bus.probe import Probe
 from marketstream.bus.pulse import PulseWatch
@@ -77,7 +77,7 @@ class RedisBus:
         self.clock = BusClock(clock)
         self._shards = shards
         self.sender = Sender(client, shards)
-        self._mirror = Mirror()
+        self._last_values = LastValues()
         self._reader = Reader(client, shards, self._took)
         self._interest: Counter[int] = Counter()
         self._roads = {keys.frames_channel(shard): shard for shard in range(shards)}
@@ -87,11 +87,11 @@ class RedisBus:
         self._announced = False
         self._attempts = 0
         self.node = secrets.token_hex(8)
-        self._ears: dict[str, Callable[[bytes], None]] = {keys.RELAY: _ignore}
+        self._handlers: dict[str, Callable[[bytes], None]] = {keys.RELAY: _ignore}
         self._probe = Probe(client, self.clock)
         self._recall = Recall(client)
         self.pulse = PulseWatch(client, clock, shards, patience)
-        self._freshness = Freshness(self._mirror, self.pulse, clock, self._shard)
+        self._freshness = Freshness(self._last_values, self.pulse, clock, self._shard)
         self._gaps: set[int] = set()
         self._gap = asyncio.Event()
         self._on_found: list[Callable[[], None]] = []
@@ -130,17 +130,17 @@ class RedisBus:
 
     def watch(self, name: str) -> None:
         """Listens to the shard of a symbol or channel."""
-        if not self._mirror.watch(name):
+        if not self._last_values.watch(name):
             return
         shard = self._shard(name)
         self._freshness.begin(name, connected=self._up)
         self._interest[shard] += 1
         if self._interest[shard] == 1 and self._link is not None:
-            self._link.want([keys.frames_channel(shard)])
+            self._link.subscribe([keys.frames_channel(shard)])
 
     def unwatch(self, name: str) -> None:
         """Lets go of what nobody watches any more."""
-        if not self._mirror.unwatch(name):
+        if not self._last_values.unwatch(name):
             return
         shard = self._shard(name)
         self._interest[shard] -= 1
@@ -148,11 +148,11 @@ class RedisBus:
             del self._interest[shard]
             self._seen.pop(shard, None)
             if self._link is not None:
-                self._link.drop([keys.frames_channel(shard)])
+                self._link.unsubscribe([keys.frames_channel(shard)])
 
     def last(self, wanted: Sequence[str], tenant: str) -> Sequence[Frame] | Awaitable[Sequence[Frame]]:
         """From memory where everything is known, or Redis is away; otherwise Redis is asked."""
-        if self._up and self._mirror.missing(fields(wanted, tenant)):
+        if self._up and self._last_values.missing(fields(wanted, tenant)):
             return self._last(wanted, tenant)
         return self._choose(wanted, tenant, {})
 
@@ -167,7 +167,7 @@ class RedisBus:
                     # A task of its own: a group that is falling apart forgets that it was cancelled.
                     session = tasks.create_task(self._try_session())
                     await asyncio.wait([session])
-                    self._lost(session.result())
+                    self._disconnected(session.result())
                     lasted = self._clock.now() - began
                     await asyncio.sleep(backoff.next(lasted, random.random()))  # noqa: S311  # jitter
         finally:
@@ -182,25 +182,25 @@ class RedisBus:
 
     def listen(self, receive: Callable[[bytes], None]) -> None:
         """See `ports.Relay.listen`."""
-        self._ears[keys.RELAY] = receive
+        self._handlers[keys.RELAY] = receive
 
-    def hear(self, channel: str, receive: Callable[[bytes], None]) -> None:
+    def subscribe(self, channel: str, receive: Callable[[bytes], None]) -> None:
         """Listens to a channel that is not one of frames, also after Redis was lost and found.
 
         Args:
             channel: Its name, or a pattern for many.
             receive: Called with each message.
         """
-        self._ears[channel] = receive
+        self._handlers[channel] = receive
         if self._link is not None:
-            self._link.want([channel])
+            self._link.subscribe([channel])
 
-    def mute(self, channel: str) -> None:
+    def unsubscribe(self, channel: str) -> None:
         """Ends what `hear` began."""
-        if self._ears.pop(channel, None) is not None and self._link is not None:
-            self._link.drop([channel])
+        if self._handlers.pop(channel, None) is not None and self._link is not None:
+            self._link.unsubscribe([channel])
 
-    def on_found(self, call: Callable[[], None]) -> None:
+    def on_reconnected(self, call: Callable[[], None]) -> None:
         """Names one more who is called whenever Redis was found, after which nothing more is missed."""
         self._on_found.append(call)
 
@@ -212,7 +212,7 @@ class RedisBus:
         link: Listener | None = None
         try:
             # redis-py reads a file for each connection, which may fail like the connection itself.
-            link = self.client.listener(self._heard)
+            link = self.client.listener(self._dispatch)
             async with asyncio.timeout(PATIENCE):
                 await link.open()
             await self._session(link)
@@ -233,25 +233,25 @@ class RedisBus:
             self._link = link
             self._seen.clear()
             self._gaps.clear()
-            probes = link.canaries(self.node)
+            probes = link.probe_channels(self.node)
             self._probe.begin(probes)
             frames = [keys.frames_channel(shard) for shard in self._interest]
-            channels = [*self._ears, *probes, *frames]
+            channels = [*self._handlers, *probes, *frames]
             async with asyncio.timeout(PATIENCE):
-                link.want(channels)
-                await link.hears(channels)
+                link.subscribe(channels)
+                await link.subscribed(channels)
             await self.clock.read(self.client)
             await self._look()
             await self._restore()
-            await self._resync(list(self._mirror))
-            self._found()
+            await self._resync(list(self._last_values))
+            self._reconnected()
             tasks.create_task(self.sender.run())
             tasks.create_task(self._reader.run())
             tasks.create_task(self._probe.run())
             tasks.create_task(self._fill_gaps())
             tasks.create_task(self._follow())
 
-    def _lost(self, reason: str) -> None:
+    def _disconnected(self, reason: str) -> None:
         """Redis is lost, or could not be reached again; only the second time is it worth an alarm."""
         self._up = False
         self._attempts += 1
@@ -261,7 +261,7 @@ class RedisBus:
         if self._attempts > 1:
             self._freshness.lose_bus()
 
-    def _found(self) -> None:
+    def _reconnected(self) -> None:
         self._up = True
         self._attempts = 0
         if self._announced:
@@ -291,16 +291,16 @@ class RedisBus:
             log.warning("market_not_fed", shards=len(self.pulse.silent))
         if came and not self.pulse.silent:
             log.info("market_fed_again")
-        names = self._freshness.heard(came)
+        names = self._freshness.received(came)
         if names and self._up:
             await self._resync(names)
 
     # In
 
-    def _heard(self, channel: str, data: bytes) -> None:
+    def _dispatch(self, channel: str, data: bytes) -> None:
         if (shard := self._roads.get(channel)) is not None:
             self._take(shard, data)
-        elif not self._probe.heard(channel) and (receive := self._ears.get(channel)) is not None:
+        elif not self._probe.answered(channel) and (receive := self._handlers.get(channel)) is not None:
             receive(data)
 
     def _take(self, shard: int, data: bytes) -> None:
@@ -308,7 +308,7 @@ class RedisBus:
             # Said before Redis heard that nobody listens any more.
             return
         try:
-            batch = envelope.parse_batch(data, self._mirror)
+            batch = envelope.parse_batch(data, self._last_values)
         except InvalidMessageError as error:
             log.warning("bus_message_refused", error=str(error))
             return
@@ -322,55 +322,57 @@ class RedisBus:
     # Last values
 
     async def _last(self, wanted: Sequence[str], tenant: str) -> Sequence[Frame]:
-        asked = self._mirror.missing(fields(wanted, tenant))
+        asked = self._last_values.missing(fields(wanted, tenant))
         found: Mapping[Field, Frame] = {}
         while (link := self._link) is not None:
-            watched = {field: keys.subject(field[1]) in self._mirror for field in asked}
-            if not await self._is_heard(link, watched):
+            watched = {field: keys.subject(field[1]) in self._last_values for field in asked}
+            if not await self._is_subscribed(link, watched):
                 continue
             with suppress(BusError):
                 found = await self._reader.read(watched)
                 break
         else:
             # With the rest of what is watched this is asked for as soon as Redis is back.
-            self._mirror.load(asked)
+            self._last_values.load(asked)
         return self._choose(wanted, tenant, found)
 
-    async def _is_heard(self, link: Listener, watched: Mapping[Field, bool]) -> bool:
+    async def _is_subscribed(self, link: Listener, watched: Mapping[Field, bool]) -> bool:
         """Whether all that is watched is heard by now; False when that should be asked again."""
         names = {keys.subject(key) for (_, key), is_watched in watched.items() if is_watched}
         try:
             async with asyncio.timeout(PATIENCE):
-                await link.hears(keys.frames_channel(self._shard(name)) for name in names)
+                await link.subscribed(keys.frames_channel(self._shard(name)) for name in names)
         except TimeoutError:
             return False
         return link is self._link
 
-    def _took(self, found: Iterable[Frame], heard: Iterable[Field]) -> None:
+    def _took(self, found: Iterable[Frame], subscribed: Iterable[Field]) -> None:
         """Takes what was read; those who asked then choose among it and what was heard since."""
-        self._mirror.load(heard)
+        self._last_values.load(subscribed)
         self._freshness.read(found)
 
     def _choose(self, wanted: Sequence[str], tenant: str, found: Mapping[Field, Frame]) -> list[Frame]:
         chosen = []
         for key in wanted:
-            known = [self._mirror.get(field) or found.get(field) for field in ((None, key), (tenant, key))]
-            if (frame := self._freshness.doubt_of(key) or best(known)) is not None:
+            known = [
+                self._last_values.get(field) or found.get(field) for field in ((None, key), (tenant, key))
+            ]
+            if (frame := self._freshness.stale_state(key) or best(known)) is not None:
                 chosen.append(frame)
         return chosen
 
     async def _restore(self) -> None:
         """Gives Redis its memory back if it lost it: what was said here, and what is watched here."""
         lost = await self._recall.is_lost() and self.sender.newest
-        if lost and (restored := await self.sender.restore(self._mirror.frames())):
+        if lost and (restored := await self.sender.restore(self._last_values.frames())):
             log.warning("bus_memory_lost", restored=restored)
         self._recall.restored()
 
     async def _resync(self, names: list[str]) -> None:
         """Asks for all that is watched under some names, and delivers what is news."""
-        asked = self._mirror.everything(names)
+        asked = self._last_values.everything(names)
         found = await fetch(self.client, asked, self._shards) if asked else {}
-        self._mirror.load(asked)
+        self._last_values.load(asked)
         self._freshness.refresh(found)
 
     async def _fill_gaps(self) -> None:
@@ -380,7 +382,7 @@ class RedisBus:
             self._gap.clear()
             shards, self._gaps = self._gaps, set()
             log.warning("bus_gap", shards=sorted(shards))
-            await self._resync([name for name in self._mirror if self._shard(name) in shards])
+            await self._resync([name for name in self._last_values if self._shard(name) in shards])
 
     def _shard(self, name: str) -> int:
         return keys.shard_of(name, self._shards)

@@ -36,7 +36,7 @@ async def reply(call: Awaitable[T]) -> T:
             raise asyncio.CancelledError
 
 
-def heed() -> None:
+def raise_if_cancelled() -> None:
     """Ends the present task if it was cancelled and did not notice; for loops that never end.
 
     Raises:

@@ -78,7 +78,7 @@ class Sender:
         # Of these it is not known whether they arrived before Redis was lost.
         self._unsure: list[Frame] = []
         self._term = ""
-        self._barred = False
+        self._fenced = False
         self._work = asyncio.Event()
         self._asked: list[asyncio.Future[None]] = []
 
@@ -91,9 +91,9 @@ class Sender:
         return self._queue.lost
 
     @property
-    def barred(self) -> bool:
+    def fenced(self) -> bool:
         """Whether Redis takes nothing more in the present term; what is published waits."""
-        return self._barred
+        return self._fenced
 
     def publish(self, frames: Sequence[Frame]) -> None:
         """Puts frames into the queue."""
@@ -132,14 +132,14 @@ class Sender:
 
     # Terms of office
 
-    def begin(self, term: str) -> None:
+    def start_term(self, term: str) -> None:
         """Publishes in the name of a term from now on; what waits too."""
-        self._term, self._barred = term, False
+        self._term, self._fenced = term, False
         self._work.set()
 
-    def resign(self) -> None:
+    def end_term(self) -> None:
         """Publishes in nobody's name; what waits was said in another's and is let go."""
-        self._term, self._barred = "", False
+        self._term, self._fenced = "", False
         self._queue.clear()
         self._unsure.clear()
         for asked in self._asked:
@@ -170,7 +170,7 @@ class Sender:
         while self._notes:
             # Taken out first: an event twice would be worse than one that is lost with its connection.
             await self._client.publish(*self._take_note())
-        while not self._barred and (batches := self._queue.take()):
+        while not self._fenced and (batches := self._queue.take()):
             # Who asked before all of it was taken waits for this batch and for none that comes later.
             asked = [] if self._queue else list(self._asked)
             await self._send(batches)
@@ -226,7 +226,7 @@ class Sender:
 
     def _answer(self, asked: Iterable[asyncio.Future[None]]) -> None:
         for each in asked:
-            if not each.done() and not self._barred:
+            if not each.done() and not self._fenced:
                 each.set_result(None)
 
     async def _send(self, batches: list[tuple[int, list[Frame]]]) -> None:
@@ -246,7 +246,7 @@ class Sender:
                 self._sent(listed, int(reply[0]), {int(number) for number in reply[1:]})
             elif term == self._term:
                 self._queue.put_back([batch])
-                self._barred = True
+                self._fenced = True
 
     def _together(self, entries: list[tuple[int, list[Entry]]]) -> Iterator[list[tuple[int, list[Entry]]]]:
         """What is published in one step, so that it arrives in one piece and is written to clients as one."""

@@ -31,9 +31,9 @@ class Subscriber:
     joined: ClassVar[bytes] = b"subscribe"
     told: ClassVar[bytes] = b"message"
 
-    def __init__(self, connection: AbstractConnection, heard: Callable[[str, bytes], None]) -> None:
+    def __init__(self, connection: AbstractConnection, receive: Callable[[str, bytes], None]) -> None:
         self._connection = connection
-        self._heard = heard
+        self._receive = receive
         self._wanted: dict[str, asyncio.Event] = {}
         self._asked: set[str] = set()
         self._unconfirmed: Counter[str] = Counter()
@@ -47,11 +47,11 @@ class Subscriber:
         """Ends the connection without waiting for the other side."""
         await self._connection.disconnect(nowait=True)
 
-    def canaries(self, name: str) -> list[str]:
+    def probe_channels(self, name: str) -> list[str]:
         """One: see `Listener.canaries`."""
-        return [keys.canary_channel(name)]
+        return [keys.probe_channel(name)]
 
-    def want(self, channels: Iterable[str]) -> None:
+    def subscribe(self, channels: Iterable[str]) -> None:
         """Adds channels; `hears` says when they are heard."""
         for channel in channels:
             if channel in self._wanted:
@@ -62,14 +62,14 @@ class Subscriber:
                 event.set()
         self._changed.set()
 
-    def drop(self, channels: Iterable[str]) -> None:
+    def unsubscribe(self, channels: Iterable[str]) -> None:
         """Takes channels away; who waits for one is let go on."""
         for channel in channels:
             if (event := self._wanted.pop(channel, None)) is not None:
                 event.set()
         self._changed.set()
 
-    async def hears(self, channels: Iterable[str]) -> None:
+    async def subscribed(self, channels: Iterable[str]) -> None:
         """Returns when every message of these channels from now on will be heard."""
         for channel in list(channels):
             if (event := self._wanted.get(channel)) is not None:
@@ -103,7 +103,7 @@ class Subscriber:
 
     def _take(self, kind: bytes, channel: str, data: bytes) -> None:
         if kind in (self.told, b"pmessage"):
-            self._heard(channel, data)
+            self._receive(channel, data)
         elif kind in (self.joined, b"psubscribe"):
             self._confirm(channel)
 

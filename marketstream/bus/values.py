@@ -97,8 +97,8 @@ class Reader:
             BusError: Redis was lost meanwhile.
         """
         batch = self._next
-        for field, heard in asked.items():
-            batch.asked[field] = batch.asked.get(field, False) or heard
+        for field, subscribed in asked.items():
+            batch.asked[field] = batch.asked.get(field, False) or subscribed
         self._work.set()
         await batch.done.wait()
         if batch.found is None:
@@ -117,7 +117,7 @@ class Reader:
             batch, self._next = self._next, _Batch()
             try:
                 found = await fetch(self._client, batch.asked, self._shards)
-                self._took(found.values(), [field for field, heard in batch.asked.items() if heard])
+                self._took(found.values(), [field for field, subscribed in batch.asked.items() if subscribed])
                 batch.found = found
             finally:
                 batch.done.set()

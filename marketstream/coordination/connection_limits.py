@@ -16,9 +16,9 @@ from importlib.resources import files
 import structlog
 
 from marketstream.bus.client import Call, Client, Script, Word
-from marketstream.coordination.membership import Roster
-from marketstream.engine.delivery.connection_limits import LocalPlaces, limit_reached
-from marketstream.ports import Places
+from marketstream.coordination.membership import Membership
+from marketstream.engine.delivery.connection_limits import LocalConnectionLimits, limit_reached
+from marketstream.ports import ConnectionLimits
 from marketstream.wire import keys
 
 log = structlog.get_logger(__name__)
@@ -47,7 +47,7 @@ class _Ask:
     answer: "asyncio.Future[bool]"
 
 
-class RedisPlaces:
+class RedisConnectionLimits:
     """See the module and `ports.Places`.
 
     Args:
@@ -56,12 +56,12 @@ class RedisPlaces:
         connected: Whether Redis can be reached, as far as is known.
     """
 
-    def __init__(self, *, client: Client, roster: Roster, connected: Callable[[], bool]) -> None:
+    def __init__(self, *, client: Client, membership: Membership, connected: Callable[[], bool]) -> None:
         self._client = client
-        self._roster = roster
+        self._membership = membership
         self._connected = connected
         # Those who ask are in the first, and in the second once they are let in.
-        self._local = LocalPlaces()
+        self._local = LocalConnectionLimits()
         self._held: Counter[User] = Counter()
         self._written: set[User] = set()
         self._stale: set[User] = set()
@@ -69,18 +69,18 @@ class RedisPlaces:
         self._work = asyncio.Event()
         self._failing = False
 
-    def take(self, tenant: str, user: str, limit: int) -> Coroutine[None, None, None] | None:
+    def acquire(self, tenant: str, user: str, limit: int) -> Coroutine[None, None, None] | None:
         """Takes a place: by what this process has, and then by what all have."""
-        self._local.take(tenant, user, limit)
+        self._local.acquire(tenant, user, limit)
         if self._connected() and not self._failing:
             return self._ask((tenant, user), limit)
         self._let_in((tenant, user))
         return None
 
-    def give(self, tenant: str, user: str) -> None:
+    def release(self, tenant: str, user: str) -> None:
         """Gives a place back."""
         who = (tenant, user)
-        self._local.give(tenant, user)
+        self._local.release(tenant, user)
         self._held[who] -= 1
         if self._held[who] <= 0:
             del self._held[who]
@@ -147,19 +147,19 @@ class RedisPlaces:
         counts = {who: self._held.get(who, 0) for who in some}
         commands: list[tuple[Word, ...]] = []
         for who, count in counts.items():
-            name = keys.user_places(*who)
+            name = keys.user_connections(*who)
             if count:
                 self._written.add(who)
-                commands.append(("HSET", name, self._roster.node, count))
+                commands.append(("HSET", name, self._membership.node, count))
                 commands.append(("PEXPIRE", name, round(KEPT * 1000)))
             else:
-                commands.append(("HDEL", name, self._roster.node))
+                commands.append(("HDEL", name, self._membership.node))
         await self._client.ask(commands)
         self._written.difference_update(who for who, count in counts.items() if not count)
 
     async def _decide(self, ask: _Ask, found: list[bytes]) -> bool:
         taken, *holders = found
-        if not taken and holders and (dead := await self._roster.dead(name.decode() for name in holders)):
+        if not taken and holders and (dead := await self._membership.dead(name.decode() for name in holders)):
             ((taken, *_),) = await self._try([ask], *dead)
         return bool(taken)
 
@@ -169,8 +169,8 @@ class RedisPlaces:
         calls: list[Call] = []
         for ask in asks:
             held = self._held.get(ask.who, 0)
-            words: list[Word] = [self._roster.node, held, ask.limit, round(KEPT * 1000), *dead]
-            calls.append(([keys.user_places(*ask.who)], words))
+            words: list[Word] = [self._membership.node, held, ask.limit, round(KEPT * 1000), *dead]
+            calls.append(([keys.user_connections(*ask.who)], words))
         return await self._client.evaluate(SCRIPT, calls)
 
     async def _ask(self, who: User, limit: int) -> None:
@@ -181,12 +181,12 @@ class RedisPlaces:
             granted = await ask.answer
         except asyncio.CancelledError:
             if ask.answer.cancelled() or not ask.answer.result():
-                self._local.give(*who)
+                self._local.release(*who)
             else:
-                self.give(*who)
+                self.release(*who)
             raise
         if not granted:
-            self._local.give(*who)
+            self._local.release(*who)
             raise limit_reached(limit)
 
     def _answer(self, ask: _Ask, granted: bool) -> None:  # noqa: FBT001  # what a future is given
@@ -213,4 +213,4 @@ class RedisPlaces:
             self._stale.discard(who)
 
 
-_: type[Places] = RedisPlaces
+_: type[ConnectionLimits] = RedisConnectionLimits

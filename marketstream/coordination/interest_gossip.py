@@ -20,10 +20,10 @@ from redis.exceptions import RedisError
 from marketstream.bus.client import Script
 from marketstream.bus.client import Word as Argument
 from marketstream.bus.redis import STEPS, RedisBus
-from marketstream.coordination.connection_limits import RedisPlaces
-from marketstream.coordination.membership import BEAT, DEAD_AFTER, Roster
+from marketstream.coordination.connection_limits import RedisConnectionLimits
+from marketstream.coordination.membership import BEAT, DEAD_AFTER, Membership
 from marketstream.core.backoff import Backoff
-from marketstream.engine.market.interest import Demand
+from marketstream.engine.market.interest import Interest
 from marketstream.errors import BusError, InvalidMessageError
 from marketstream.ports import Clock
 from marketstream.wire import interest as wire
@@ -47,7 +47,7 @@ GOODBYE = 1.0
 SCRIPT = Script(files("marketstream.coordination").joinpath("lua/announce.lua").read_text())
 
 
-class Presence:
+class InterestGossip:
     """See the module.
 
     Args:
@@ -61,9 +61,11 @@ class Presence:
     def __init__(self, *, bus: RedisBus, clock: Clock) -> None:
         self._bus = bus
         self._clock = clock
-        self._roster = Roster(client=bus.client, node=bus.node)
-        self.places = RedisPlaces(client=bus.client, roster=self._roster, connected=lambda: bus.connected)
-        self._demand = Demand(clock=clock)
+        self._membership = Membership(client=bus.client, node=bus.node)
+        self.connection_limits = RedisConnectionLimits(
+            client=bus.client, membership=self._membership, connected=lambda: bus.connected
+        )
+        self._interest = Interest(clock=clock)
         # Out
         self._number = 0
         self._whole = True
@@ -80,12 +82,12 @@ class Presence:
         self._patient_until = 0.0
         self._beaten_at = 0.0
         self._failures = 0
-        bus.on_found(self.rewrite)
+        bus.on_reconnected(self.rewrite)
 
-    def attach(self, demand: Demand) -> None:
+    def attach(self, interest: Interest) -> None:
         """Names what is watched here, and where to tell what is watched elsewhere; called before `run`."""
-        self._demand = demand
-        demand.on_local = self._touch
+        self._interest = interest
+        interest.on_local = self._touch
 
     @property
     def listens(self) -> bool:
@@ -98,9 +100,9 @@ class Presence:
             return
         self._listens = on
         if on:
-            self._bus.hear(keys.DEMAND, self._heard)
+            self._bus.subscribe(keys.INTEREST, self._receive)
         else:
-            self._bus.mute(keys.DEMAND)
+            self._bus.unsubscribe(keys.INTEREST)
         for node in list(self._numbers):
             self._forget(node)
         self._unread.clear()
@@ -113,7 +115,7 @@ class Presence:
             BusError: Nobody can say.
         """
         try:
-            return await self._roster.dead(nodes) if nodes else ()
+            return await self._membership.dead(nodes) if nodes else ()
         except (RedisError, OSError) as error:
             raise BusError("who is alive cannot be read now") from error
 
@@ -129,7 +131,7 @@ class Presence:
         """Sees to it that Redis is told everything of this process again."""
         self._whole = True
         self._work.set()
-        self.places.rewrite()
+        self.connection_limits.rewrite()
         self._rewrite_at = self._clock.now() + REWRITTEN_AFTER
 
     async def run(self) -> None:
@@ -137,7 +139,7 @@ class Presence:
         backoff = Backoff(STEPS)
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self.places.run())
+                tasks.create_task(self.connection_limits.run())
                 while True:
                     began = self._clock.now()
                     # A task of its own: a group that is falling apart forgets that it was cancelled.
@@ -167,11 +169,11 @@ class Presence:
     async def _leave(self) -> None:
         try:
             async with asyncio.timeout(GOODBYE):
-                await self.places.write()
-                await self._bus.client.ask([("DEL", keys.node_symbols(self._roster.node))])
-                await self._roster.leave()
-                word = Word(self._roster.node, self._number + 1, "gone")
-                await self._bus.client.publish(keys.DEMAND, wire.render(word))
+                await self.connection_limits.write()
+                await self._bus.client.ask([("DEL", keys.node_symbols(self._membership.node))])
+                await self._membership.leave()
+                word = Word(self._membership.node, self._number + 1, "gone")
+                await self._bus.client.publish(keys.INTEREST, wire.render(word))
         except (RedisError, OSError) as error:
             # They find out by themselves.
             log.debug("goodbye_unheard", error=repr(error))
@@ -180,7 +182,7 @@ class Presence:
 
     def _touch(self, symbol: str) -> None:
         """Something changed about a symbol here."""
-        if self._whole or (symbol not in self._told and symbol not in self._demand.local):
+        if self._whole or (symbol not in self._told and symbol not in self._interest.local):
             self._touched.discard(symbol)
         else:
             self._touched.add(symbol)
@@ -196,7 +198,7 @@ class Presence:
         self._work.clear()
         whole, self._whole = self._whole, False
         touched, self._touched = self._touched, set()
-        local = self._demand.local
+        local = self._interest.local
         if whole:
             self._told.clear()
             touched = set(local)
@@ -218,13 +220,13 @@ class Presence:
                 self._work.set()
 
     async def _announce(self, added: list[str], dropped: list[str], *, whole: bool) -> bool:
-        node, number = self._roster.node, self._number
+        node, number = self._membership.node, self._number
         if whole:
             word = Word(node, number, "whole")
         else:
             word = Word(node, number, "change", tuple(added), tuple(dropped))
         kept = round(KEPT * 1000)
-        head: list[Argument] = [keys.DEMAND, wire.render(word), number, int(whole), kept, len(added)]
+        head: list[Argument] = [keys.INTEREST, wire.render(word), number, int(whole), kept, len(added)]
         call = ([keys.node_symbols(node)], [*head, *added, *dropped])
         (told,) = await self._bus.client.evaluate(SCRIPT, [call])
         return bool(told)
@@ -234,7 +236,7 @@ class Presence:
     async def _beat_on(self) -> None:
         while True:
             self._beat_now.clear()
-            known, alive = await self._roster.beat(self._number)
+            known, alive = await self._membership.beat(self._number)
             self._failures = 0
             now = self._clock.now()
             if not known:
@@ -263,21 +265,21 @@ class Presence:
 
     # In
 
-    def _heard(self, data: bytes) -> None:
+    def _receive(self, data: bytes) -> None:
         try:
             word = wire.parse(data)
         except InvalidMessageError as error:
             log.warning("bus_message_refused", error=str(error))
             return
         known = self._numbers.get(word.node, -1)
-        if word.node == self._roster.node or word.number <= known:
+        if word.node == self._membership.node or word.number <= known:
             return
         if word.kind == "gone":
             self._unread.discard(word.node)
             self._forget(word.node)
         elif word.kind == "change" and word.number == known + 1:
             self._numbers[word.node] = word.number
-            self._demand.change(word.node, word.added, word.dropped)
+            self._interest.change(word.node, word.added, word.dropped)
         else:
             self._missed(word.node)
 
@@ -287,7 +289,7 @@ class Presence:
 
     def _forget(self, node: str) -> None:
         if self._numbers.pop(node, None) is not None:
-            self._demand.forget(node)
+            self._interest.forget(node)
 
     async def _read_on(self) -> None:
         while True:
@@ -307,4 +309,4 @@ class Presence:
         # Changes may have been applied meanwhile that are newer than what was read.
         if self._listens and number > self._numbers.get(node, -1):
             self._numbers[node] = number
-            self._demand.replace(node, symbols)
+            self._interest.replace(node, symbols)

@@ -13,9 +13,9 @@ import structlog
 from redis.exceptions import RedisError
 
 from marketstream.bus.redis import RedisBus
-from marketstream.engine.market.publication_handler import Desk
+from marketstream.engine.market.publication_handler import PublicationHandler
 from marketstream.errors import InvalidMessageError, MarketstreamError, UnavailableError
-from marketstream.ports import Intake, Lease
+from marketstream.ports import LeaderForwarder, Lease
 from marketstream.wire import forwarded, keys
 from marketstream.wire.forwarded import Answer, Request
 from marketstream.wire.json import dumps, loads
@@ -40,7 +40,7 @@ MAX_ASKED_BYTES = 32 * 1024 * 1024
 OK = 200
 
 
-class RedisIntake:
+class RedisLeaderForwarder:
     """See the module and `ports.Intake`.
 
     Args:
@@ -49,38 +49,38 @@ class RedisIntake:
         desk: Judges.
     """
 
-    def __init__(self, *, bus: RedisBus, lease: Lease, desk: Desk) -> None:
+    def __init__(self, *, bus: RedisBus, lease: Lease, handler: PublicationHandler) -> None:
         self._bus = bus
         self._lease = lease
-        self._desk = desk
+        self._handler = handler
         self._reply = keys.reply_channel(bus.node)
         self._numbers = count(1)
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._asked: deque[Request] = deque()
         self._asked_bytes = 0
         self._work = asyncio.Event()
-        bus.hear(self._reply, self._answered)
+        bus.subscribe(self._reply, self._answered)
 
     async def submit(self, body: bytes) -> bytes:
         """See `ports.Intake.submit`."""
         if self._lease.held:
-            return await self._desk.take(body)
+            return await self._handler.take(body)
         number = next(self._numbers)
         answered = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
             async with asyncio.timeout(PATIENCE):
                 while not await self._ask(number, body):
                     if not await self._is_led():
-                        return await self._desk.take_prices(body)
+                        return await self._handler.take_prices(body)
                     # Somebody is about to judge: it has the lease and reads what was published before.
                     await asyncio.sleep(STEP)
                     if self._lease.held:
-                        return await self._desk.take(body)
+                        return await self._handler.take(body)
                 while not answered.done():
                     await asyncio.wait([answered], timeout=LOOK)
                     if not answered.done() and self._lease.held:
                         # Nobody may have heard it: in a cluster that cannot be told.
-                        return await self._desk.take(body)
+                        return await self._handler.take(body)
                 return _taken(answered.result())
         except (TimeoutError, RedisError, OSError) as error:
             raise UnavailableError("the process that feeds the market does not answer") from error
@@ -94,7 +94,7 @@ class RedisIntake:
         """
         self._asked.clear()
         self._asked_bytes = 0
-        self._bus.hear(keys.INTAKE, self._heard)
+        self._bus.subscribe(keys.FORWARD, self._receive)
         try:
             while True:
                 await self._work.wait()
@@ -107,21 +107,21 @@ class RedisIntake:
                 for request, status, body in answers:
                     self._bus.sender.send(request.reply, forwarded.answer(request.number, status, body))
         finally:
-            self._bus.mute(keys.INTAKE)
+            self._bus.unsubscribe(keys.FORWARD)
 
     async def _ask(self, number: int, body: bytes) -> bool:
         """Sends a request; False when certainly nobody heard it."""
         request = forwarded.request(self._reply, number, body)
-        (heard,) = await self._bus.client.ask([("PUBLISH", keys.INTAKE, request)])
+        (received,) = await self._bus.client.ask([("PUBLISH", keys.FORWARD, request)])
         # A node of a cluster counts its own listeners only.
-        return bool(heard) or (self._bus.client.sharded and await self._is_led())
+        return bool(received) or (self._bus.client.sharded and await self._is_led())
 
     async def _is_led(self) -> bool:
         """Whether a process feeds the market, or will in a moment."""
         (held,) = await self._bus.client.ask([("EXISTS", keys.LEASE)])
         return bool(held)
 
-    def _heard(self, data: bytes) -> None:
+    def _receive(self, data: bytes) -> None:
         try:
             request = forwarded.parse_request(data)
         except InvalidMessageError as error:
@@ -137,7 +137,7 @@ class RedisIntake:
 
     async def _judged(self, request: Request) -> tuple[Request, int, bytes]:
         try:
-            return request, OK, await self._desk.take(request.body)
+            return request, OK, await self._handler.take(request.body)
         except MarketstreamError as error:
             return request, error.status, _refusal(error)
         except Exception as error:  # noqa: BLE001  # a fault at one publication must not end the feeding of the market
@@ -175,4 +175,4 @@ def _taken(answer: Answer) -> bytes:
     raise UnavailableError("the process that feeds the market could not take it")
 
 
-_: type[Intake] = RedisIntake
+_: type[LeaderForwarder] = RedisLeaderForwarder

@@ -70,7 +70,7 @@ class RedisLease:
     @property
     def held(self) -> bool:
         """Whether this process feeds the market: it has inherited, and Redis has not refused it since."""
-        return self._serving and not self._bus.sender.barred
+        return self._serving and not self._bus.sender.fenced
 
     async def hold(self, duty: Callable[[Sequence[Frame]], Awaitable[None]]) -> None:
         """See `ports.Lease.hold`."""
@@ -100,13 +100,13 @@ class RedisLease:
                 await working
             # Last of all: until here nothing may be published in nobody's name.
             self._term = ""
-            self._bus.sender.resign()
+            self._bus.sender.end_term()
 
     async def _inherit(self, duty: Callable[[Sequence[Frame]], Awaitable[None]]) -> None:
         said = False
         while True:
             try:
-                heritage = await self._read_all()
+                last_values = await self._read_all()
                 break
             except (RedisError, OSError) as error:
                 # It may last as long as a loss of Redis does, or a lack of descriptors: once is enough.
@@ -115,8 +115,8 @@ class RedisLease:
                 said = True
                 await asyncio.sleep(STEP)
         self._serving = True
-        self._pulse.begin()
-        await duty(heritage)
+        self._pulse.start_term()
+        await duty(last_values)
 
     async def _ask(self) -> bool:
         """Tries to begin a term."""
@@ -131,7 +131,7 @@ class RedisLease:
             self._free = 0
             return False
         self._term = term
-        self._bus.sender.begin(term)
+        self._bus.sender.start_term(term)
         return True
 
     async def _found_free(self) -> bool:
@@ -149,7 +149,7 @@ class RedisLease:
             term = await self._call_take(self._term)
             if not term:
                 return False
-            if term == self._term and not self._bus.sender.barred:
+            if term == self._term and not self._bus.sender.fenced:
                 await self._beat()
                 return True
             # Redis lost its memory, and nobody was faster: this term is a new one with the same holder.
@@ -158,7 +158,7 @@ class RedisLease:
         except (RedisError, OSError):
             return True
         self._term = term
-        self._bus.sender.begin(term)
+        self._bus.sender.start_term(term)
         return True
 
     async def _beat(self) -> None:

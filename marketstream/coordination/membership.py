@@ -22,7 +22,7 @@ FORGOTTEN_AFTER = 600.0
 SCRIPT = Script(files("marketstream.coordination").joinpath("lua/beat.lua").read_text())
 
 
-class Roster:
+class Membership:
     """See the module.
 
     Args:
@@ -56,9 +56,9 @@ class Roster:
         silent: dict[str, float] = {}
         alive: dict[str, int] = {}
         for at in range(0, len(told), 4):
-            name, latest, heard_at, age = told[at : at + 4]
+            name, latest, seen_at, age = told[at : at + 4]
             if age > DEAD_AFTER * 1000:
-                silent[name.decode()] = float(heard_at)
+                silent[name.decode()] = float(seen_at)
             else:
                 alive[name.decode()] = int(latest)
         self._silent = silent
@@ -72,12 +72,12 @@ class Roster:
             RedisError: Redis did not answer.
         """
         asked = list(nodes)
-        listeners = await self._client.listeners([keys.canary_channel(node) for node in asked])
+        listeners = await self._client.listeners([keys.probe_channel(node) for node in asked])
         deaf = {channel for channel, count in listeners.items() if not count}
         return [
             node
             for node in asked
-            if keys.canary_channel(node).encode() in deaf
+            if keys.probe_channel(node).encode() in deaf
             or (node in self._silent and not await self._stirs(node))
         ]
 

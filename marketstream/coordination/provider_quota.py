@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 from marketstream.bus.client import Client, Script, Word
 from marketstream.core.query.quota import SERVER, Allowance, Asker, Quotas, shares
 from marketstream.errors import ProviderShareError
-from marketstream.ports import Budget, Clock
+from marketstream.ports import Clock, ProviderQuota
 from marketstream.wire import keys
 
 log = structlog.get_logger(__name__)
@@ -32,7 +32,7 @@ TAKE = Script(_LUA.joinpath("budget.lua").read_text())
 SPEND = Script(_LUA.joinpath("spend.lua").read_text())
 
 
-class RedisBudget:
+class RedisProviderQuota:
     """See `ports.Budget`.
 
     Args:
@@ -63,7 +63,10 @@ class RedisBudget:
         """See `ports.Budget.take`."""
         whole = self._allowances.get(provider, Allowance(0, 0))
         parts = shares(whole, asker, self._reserve)
-        names = [keys.budget(provider), *(keys.budget_share(provider, part.name) for part in parts)]
+        names = [
+            keys.provider_quota(provider),
+            *(keys.provider_quota_share(provider, part.name) for part in parts),
+        ]
         allowed = [
             number for each in (whole, *(part.allowance for part in parts)) for number in _limits(each)
         ]
@@ -71,8 +74,8 @@ class RedisBudget:
         if found is None:
             wait, spent = self._own.take(provider, parts, self._clock.now(), self._clock.wall_ms())
         else:
-            wait_ms, place = map(int, found)
-            wait, spent = wait_ms / 1000, parts[place - 2] if place > 1 else None
+            wait_ms, where = map(int, found)
+            wait, spent = wait_ms / 1000, parts[where - 2] if where > 1 else None
             if not wait:
                 self._own.count(provider, parts, self._clock.wall_ms())
         if spent is not None:
@@ -82,7 +85,7 @@ class RedisBudget:
     async def spend(self, provider: str, seconds: float) -> None:
         """See `ports.Budget.spend`."""
         self._own.spend(provider, self._clock.now(), seconds)
-        await self._ask(SPEND, [keys.budget(provider)], [round(seconds * 1000)])
+        await self._ask(SPEND, [keys.provider_quota(provider)], [round(seconds * 1000)])
 
     async def _ask(self, script: Script, names: Sequence[str], words: Sequence[Word]) -> Any:  # noqa: ANN401  # as of redis-py
         """What a script answers; None when there is no Redis to run it."""
@@ -108,4 +111,4 @@ def _limits(allowance: Allowance) -> tuple[int, int]:
     return allowance.per_minute, allowance.per_day
 
 
-_: type[Budget] = RedisBudget
+_: type[ProviderQuota] = RedisProviderQuota

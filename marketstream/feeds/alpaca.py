@@ -76,7 +76,7 @@ class AlpacaFeed:
         cap: Streams that the account may have; None: any number.
         stale_after: Seconds after which a symbol of it that is silent leaves the best price; None: as the
             server does.
-        mute_after: Seconds without any price while symbols are subscribed, after which the connection counts
+        mute_after: Seconds without any price, while symbols are subscribed, after which the link counts
             as lost; None: prices may stay away for ever, as they do at night.
         busy_wait: Seconds before the next try while somebody else holds the account's connection.
         clock: Time.
@@ -179,8 +179,8 @@ class _Session:
         self._backlog_bytes = 0
         self._work = asyncio.Event()
         self._end: FeedLostError | None = None
-        self._heard_at = self._priced_at = self._clock.now()
-        self._asked_at: float | None = self._heard_at  # None: no answer is awaited
+        self._received_at = self._priced_at = self._clock.now()
+        self._asked_at: float | None = self._received_at  # None: no answer is awaited
 
     async def run(self, sink: QuoteSink) -> None:
         """Connects and talks until the end.
@@ -220,7 +220,7 @@ class _Session:
         """Moves frames into the backlog; the end is the last thing in it, after what was said before."""
         while self._end is None:
             message = await socket.receive()
-            self._heard_at = self._clock.now()
+            self._received_at = self._clock.now()
             if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                 self._keep(message.data)
             elif message.type is WSMsgType.PING:
@@ -242,7 +242,7 @@ class _Session:
         """Keeps to what is watched."""
         known: frozenset[str] = frozenset()
         while True:
-            known = await sink.demand(known)
+            known = await sink.interest(known)
             self.streams.want(known)
             self._tickers.keep(self.streams.chosen)
             sink.lack(self.streams.lacking)
@@ -255,11 +255,11 @@ class _Session:
             now, mute_after = self._clock.now(), self._feed.mute_after
             if self._asked_at is not None and now - self._asked_at >= PATIENCE:
                 raise self._lost(f"no answer for {PATIENCE:g} s")
-            if now - self._heard_at >= SILENCE:
+            if now - self._received_at >= SILENCE:
                 raise self._lost(f"not a byte for {SILENCE:g} s")
             if mute_after is not None and len(self.streams) and now - self._priced_at >= mute_after:
                 raise self._lost(f"no price for {mute_after:g} s")
-            if now - self._heard_at >= SILENCE / 2:
+            if now - self._received_at >= SILENCE / 2:
                 await self._send(socket.ping())
 
     async def _answer(self, socket: ClientWebSocketResponse[bool], sink: QuoteSink) -> None:
@@ -270,7 +270,7 @@ class _Session:
             while self._backlog:
                 frame = self._backlog.popleft()
                 self._backlog_bytes -= len(frame) + _OVERHEAD
-                self._hear(frame, sink)
+                self._receive(frame, sink)
                 await asyncio.sleep(0)
             if self._end is not None:
                 raise self._end
@@ -294,7 +294,7 @@ class _Session:
             async with asyncio.timeout(PATIENCE):
                 await sending
 
-    def _hear(self, frame: bytes, sink: QuoteSink) -> None:
+    def _receive(self, frame: bytes, sink: QuoteSink) -> None:
         """Does what the messages of a frame come to."""
         feed = self._feed
         feed.last_ms = self._clock.wall_ms()

@@ -49,7 +49,7 @@ class Reception:
             self.skipped += 1
             if isinstance(fault, FutureTimeError):
                 self.ahead += 1
-                self._doubt(self._compare(fault.at_ms))
+                self._suspect(self._compare(fault.at_ms))
             elif not self._said:
                 self._said = True
                 log.warning("feed_message_skipped", source=self._source, reason=str(fault))
@@ -58,13 +58,13 @@ class Reception:
         """Notes the time of a price that was of use, epoch milliseconds."""
         offset_ms = self._compare(at_ms)
         if offset_ms < self._oldest_ms:
-            self._doubt(offset_ms)
+            self._suspect(offset_ms)
 
     def _compare(self, at_ms: int) -> int:
         self.offset_ms = offset_ms = at_ms - self._clock.wall_ms()
         return offset_ms
 
-    def _doubt(self, offset_ms: int) -> None:
+    def _suspect(self, offset_ms: int) -> None:
         now = self._clock.now()
         if now >= self._quiet_until:
             self._quiet_until = now + SAY_EVERY

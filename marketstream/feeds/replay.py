@@ -155,7 +155,7 @@ async def _watched(sink: QuoteSink, symbols: frozenset[str]) -> None:
     """Waits until somebody watches one of the symbols."""
     watched: frozenset[str] = frozenset()
     while watched.isdisjoint(symbols):
-        watched = await sink.demand(watched)
+        watched = await sink.interest(watched)
 
 
 def _read(path: Path, resume_ms: int | None) -> Generator[Quote, None, None]:

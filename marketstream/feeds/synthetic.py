@@ -301,7 +301,7 @@ class SyntheticFeed:
         """Keeps to what is watched."""
         wanted: frozenset[str] = frozenset()
         while True:
-            wanted = await sink.demand(wanted)
+            wanted = await sink.interest(wanted)
             watched = [market for market in self._markets if market.symbol in wanted]
             # Who asks for a symbol should not have to wait for its next turn.
             at_ms = self._now_ms()

@@ -77,7 +77,7 @@ class YahooFeed:
         self._attempts = 0
         # Of a market that is closed the last price comes, however old.
         self._reception = Reception(yahoo.SOURCE, clock)
-        self._heard_at = 0.0
+        self._received_at = 0.0
         self._last_ms: int | None = None
         # What those who watch an instrument call it, by the symbol that stands for it.
         self._spellings: dict[str, list[str]] = {}
@@ -143,7 +143,7 @@ class YahooFeed:
 
     async def _serve(self, socket: Socket, sink: QuoteSink, wanted: frozenset[str]) -> None:
         """Everything that goes on on a connection, until some of it fails."""
-        self._heard_at = self._clock.now()
+        self._received_at = self._clock.now()
         frames: asyncio.Queue[bytes | None] = asyncio.Queue(_WAITING)
         works = [
             asyncio.ensure_future(work)
@@ -180,7 +180,7 @@ class YahooFeed:
         """Keeps what is asked for in line with what is watched."""
         await _send(socket, yahoo.subscribe, self._spellings)
         while True:
-            wanted = await sink.demand(wanted)
+            wanted = await sink.interest(wanted)
             before = self._spellings.keys()
             self._turn_to(wanted)
             await _send(socket, yahoo.unsubscribe, before - self._spellings.keys())
@@ -199,10 +199,10 @@ class YahooFeed:
             batch = [await frames.get()]
             while len(batch) < _BATCH and not frames.empty():
                 batch.append(frames.get_nowait())
-            heard = [frame for frame in batch if frame is not None]
-            if heard:
-                self._heard_at, self._last_ms = self._clock.now(), self._clock.wall_ms()
-                quotes = [quote for frame in heard for quote in self._take(frame, self._last_ms)]
+            received = [frame for frame in batch if frame is not None]
+            if received:
+                self._received_at, self._last_ms = self._clock.now(), self._clock.wall_ms()
+                quotes = [quote for frame in received for quote in self._take(frame, self._last_ms)]
                 if quotes:
                     sink.offer(quotes)
             if batch[-1] is None:
@@ -239,8 +239,8 @@ class YahooFeed:
             watched = {symbol for symbols in self._spellings.values() for symbol in symbols}
             if watched.isdisjoint(self._ticks.keys() - closed):
                 # Nothing is due, so this is as good as a word.
-                self._heard_at = self._clock.now()
-            quiet = self._clock.now() - self._heard_at
+                self._received_at = self._clock.now()
+            quiet = self._clock.now() - self._received_at
             if quiet >= self.mute_after:
                 raise FeedLostError(f"nothing was heard for {quiet:.0f} s while a market trades")
             await self._sleep(CHECK_EVERY)
@@ -248,7 +248,7 @@ class YahooFeed:
 
 async def _something(sink: QuoteSink) -> frozenset[str]:
     """What is watched, once anything is; until then the feed is well, whatever ended its last connection."""
-    asking = asyncio.ensure_future(sink.demand(frozenset()))
+    asking = asyncio.ensure_future(sink.interest(frozenset()))
     try:
         if not (await asyncio.wait([asking], timeout=_IDLE_AFTER))[0]:
             sink.alive()

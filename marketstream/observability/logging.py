@@ -53,7 +53,7 @@ def configure(level: str = "info", renderer: Renderer = "auto") -> None:
         # Not cached on first use: a logger made before this call would keep the old set-up for ever.
         cache_logger_on_first_use=False,
     )
-    _adopt_stdlib(shared, renderer, max(threshold, logging.WARNING))
+    _route_stdlib(shared, renderer, max(threshold, logging.WARNING))
     # Our own handlers' failures are logged where they are answered. What is left is whatever scanners send
     # that is no HTTP: answered with 400, and no error of this server.
     logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)
@@ -116,7 +116,7 @@ def _hide(key: object, value: object, depth: int) -> object:
     return [_hide(None, inner, depth - 1) for inner in value]
 
 
-def _adopt_stdlib(shared: list[Processor], renderer: Renderer, threshold: int) -> None:
+def _route_stdlib(shared: list[Processor], renderer: Renderer, threshold: int) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(

@@ -138,7 +138,7 @@ class EngineCollector(Collector):
         yield GaugeMetricFamily(
             "demanded_symbols",
             "Symbols that feeds should provide, by what is known here",
-            value=len(self._node.demand),
+            value=len(self._node.interest),
         )
         yield CounterMetricFamily("frames_published", "Frames given to the bus", value=stats.published)
         yield _counter("quotes", "Quotes taken", "feed", stats.quotes)

@@ -17,7 +17,7 @@ from marketstream.errors import (
     ProviderRestingError,
     UnknownSymbolError,
 )
-from marketstream.ports import Budget, Clock
+from marketstream.ports import Clock, ProviderQuota
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class Guard:
     Args:
         name: The provider.
         timeout: Seconds that an answer may take; who asks may be less patient.
-        budget: How often it may be asked.
+        quota: How often it may be asked.
         breaker: Its own.
         clock: Time.
         observe: Told how long each request took.
@@ -48,14 +48,14 @@ class Guard:
         *,
         name: str,
         timeout: float,
-        budget: Budget,
+        quota: ProviderQuota,
         breaker: Breaker,
         clock: Clock,
         observe: Observe,
     ) -> None:
         self.name = name
         self.timeout = timeout
-        self._budget = budget
+        self._quota = quota
         self._breaker = breaker
         self._clock = clock
         self._observe = observe
@@ -80,7 +80,7 @@ class Guard:
         if wait > 0:
             raise ProviderRestingError(self.name, "it failed too often and is left alone for a while", wait)
         try:
-            wait = await self._budget.take(self.name, ASKER.get())
+            wait = await self._quota.take(self.name, ASKER.get())
         except BaseException:
             self._breaker.abandoned()
             raise
@@ -115,4 +115,4 @@ class Guard:
             return
         self._breaker.succeeded()
         if isinstance(error, ProviderQuotaError):
-            await self._budget.spend(self.name, QUIET if error.retry_after is None else error.retry_after)
+            await self._quota.spend(self.name, QUIET if error.retry_after is None else error.retry_after)

@@ -8,7 +8,7 @@ from marketstream.publish.line import Line
 from marketstream.wire.json import dumps, loads
 
 
-class Road(Protocol):
+class Channel(Protocol):
     """Takes batches to the server one after the other; each arrives, maybe twice, or an error says why."""
 
     def send(self, lines: Sequence[Line]) -> list[tuple[int, str]]:

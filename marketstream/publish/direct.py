@@ -15,7 +15,7 @@ from marketstream.errors import (
     UnavailableError,
 )
 from marketstream.observability.text import mask_setting
-from marketstream.publish.channel import Road, parse_rejected, render_body
+from marketstream.publish.channel import Channel, parse_rejected, render_body
 from marketstream.publish.line import Line
 
 PATH = "/api/v1/market/publish"
@@ -31,7 +31,7 @@ _REFUSALS: dict[int, MarketstreamError] = {
 }
 
 
-class DirectRoad:
+class DirectChannel:
     """See `Road`.
 
     Args:
@@ -91,4 +91,4 @@ class DirectRoad:
                     raise UnavailableError(f"cannot publish to {self._url}: {reason}") from error
 
 
-_: type[Road] = DirectRoad
+_: type[Channel] = DirectChannel

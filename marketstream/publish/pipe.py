@@ -6,7 +6,7 @@ A bad line costs itself and nothing else; what makes all further sending pointle
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from marketstream.publish.channel import Road
+from marketstream.publish.channel import Channel
 from marketstream.publish.line import read_batches
 
 
@@ -18,11 +18,11 @@ class Tally:
     bad: int = 0
 
 
-def publish(road: Road, stdin: int, say: Callable[[str], None]) -> Tally:
+def publish(channel: Channel, stdin: int, say: Callable[[str], None]) -> Tally:
     """Publishes every line that can be read from a file descriptor until it ends.
 
     Args:
-        road: The way to the server; closed at the end.
+        channel: The way to the server; closed at the end.
         stdin: File descriptor to read.
         say: Takes one sentence for each bad line, and one for the whole, however it ends.
 
@@ -38,11 +38,11 @@ def publish(road: Road, stdin: int, say: Callable[[str], None]) -> Tally:
     try:
         for batch in read_batches(stdin, reject):
             ordered = sorted(batch, key=lambda line: not line.is_price)  # the server counts prices first
-            rejected = road.send(ordered)
+            rejected = channel.send(ordered)
             for index, reason in rejected:
                 reject(ordered[index].number, reason)
             tally.accepted += len(ordered) - len(rejected)
     finally:
-        road.close()
+        channel.close()
         say(f"{tally.accepted} published, {tally.bad} bad")
     return tally

@@ -15,7 +15,7 @@ from redis.exceptions import RedisClusterException, RedisError
 
 from marketstream.bus.blocking import connect
 from marketstream.errors import InvalidMessageError, UnavailableError
-from marketstream.publish.channel import Road, parse_rejected, render_body
+from marketstream.publish.channel import Channel, parse_rejected, render_body
 from marketstream.publish.line import Line
 from marketstream.wire import forwarded, keys
 from marketstream.wire.json import loads
@@ -33,7 +33,7 @@ _TAKEN = 200
 _NOT_NOW = 503
 
 
-class RelayedRoad:
+class RelayedChannel:
     """See `Road`.
 
     Args:
@@ -99,7 +99,7 @@ class RelayedRoad:
             RedisError: Redis is lost.
         """
         answers = self._listen()
-        self._client.publish(keys.INTAKE, request)
+        self._client.publish(keys.FORWARD, request)
         while (left := until - time.monotonic()) > 0:
             message = answers.get_message(timeout=left)
             if message is None or message["type"] != "message":
@@ -141,4 +141,4 @@ def _said(body: bytes) -> str:
         return "it does not say why"
 
 
-_: type[Road] = RelayedRoad
+_: type[Channel] = RelayedChannel

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from marketstream.core.query.breaker import Breaker
 from marketstream.core.query.quota import Allowance
-from marketstream.ports import Budget, Clock, Provider
+from marketstream.ports import Clock, Provider, ProviderQuota
 from marketstream.providers.alpha_vantage import AlphaVantage
 from marketstream.providers.fmp import Fmp
 from marketstream.providers.guard import Guard, Observe
@@ -44,12 +44,12 @@ def allowances(settings: Providers) -> dict[str, Allowance]:
     return {name: Allowance(table.per_minute, table.per_day) for name, table in tables.items()}
 
 
-def load_vendors(settings: Providers, *, budget: Budget, clock: Clock, observe: Observe) -> Vendors:
+def load_vendors(settings: Providers, *, quota: ProviderQuota, clock: Clock, observe: Observe) -> Vendors:
     """Makes all providers; connects to none.
 
     Args:
         settings: As they were read.
-        budget: Counts what they are asked; made with `allowances`.
+        quota: Counts what they are asked; made with `allowances`.
         clock: Time.
         observe: Told the name of a provider and the milliseconds of each answer or failure.
     """
@@ -58,7 +58,7 @@ def load_vendors(settings: Providers, *, budget: Budget, clock: Clock, observe: 
         return Guard(
             name=name,
             timeout=getattr(settings, name).timeout,
-            budget=budget,
+            quota=quota,
             breaker=Breaker(failures=settings.failures, pause=settings.pause),
             clock=clock,
             observe=observe,

@@ -123,9 +123,7 @@ class EventStream:
         except MarketstreamError as error:
             return self._refuse(request, error)
         # Nothing is written before the head: the flusher's turn comes when this one is over.
-        node.submit(
-            connection, lambda: node.execute(connection, command, _unheard), len(request.query_string)
-        )
+        node.submit(connection, lambda: node.execute(connection, command, _ignore), len(request.query_string))
         if reply.errors:
             node.send(connection, messages.subscribed(reply.symbols, reply.errors))
             node.settle()
@@ -204,7 +202,7 @@ def _require_taken(reply: Subscribed) -> Subscribed:
     return reply
 
 
-def _unheard(_reply: Reply | MarketstreamError) -> None:
+def _ignore(_reply: Reply | MarketstreamError) -> None:
     """A stream has no answers; what there is to say is sent as events."""
 
 

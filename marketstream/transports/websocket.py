@@ -6,7 +6,7 @@ from abc import abstractmethod
 from aiohttp import HttpVersion11, web
 
 from marketstream.core.delivery import closing
-from marketstream.core.delivery.bucket import MessageMeter
+from marketstream.core.delivery.bucket import MessageRate
 from marketstream.core.delivery.closing import CloseReason
 from marketstream.core.delivery.frame import Frame
 from marketstream.engine.delivery.node import Node
@@ -37,12 +37,12 @@ class WebSocketStream(Stream):
     personal = True
     snapshots: bool
     keeps = False
-    __slots__ = ("_decoder", "_meter")
+    __slots__ = ("_decoder", "_rate")
 
     def __init__(self, node: Node, limit: int) -> None:
         super().__init__(node)
         self._decoder = Decoder(limit)
-        self._meter = MessageMeter(node.delivery.max_messages)
+        self._rate = MessageRate(node.delivery.max_messages)
 
     # What an edge adds
 
@@ -69,7 +69,7 @@ class WebSocketStream(Stream):
         try:
             for message in self._decoder.feed(data):
                 # Every frame costs about the same to read, whether it is a message or a part of one.
-                if self._meter.exceeded(now):
+                if self._rate.exceeded(now):
                     self.fault(closing.TOO_MANY_MESSAGES)
                 elif message is not None:
                     self._handle(message)

@@ -25,7 +25,7 @@ RECALL = "marketstream:recall"
 TRIAL = "marketstream:trial"
 """Written for a moment to see whether Redis takes writes again."""
 
-INTAKE = "marketstream:intake"
+FORWARD = "marketstream:intake"
 """Channel on which publications reach the process that aggregates."""
 
 LEASE = "marketstream:{lease}:owner"
@@ -34,7 +34,7 @@ LEASE = "marketstream:{lease}:owner"
 TERM = "marketstream:{lease}:term"
 """Number of the newest term of office, rising from one owner of the lease to the next."""
 
-DEMAND = "marketstream:demand"
+INTEREST = "marketstream:demand"
 """Channel on which gateways tell which symbols are watched there."""
 
 NODES_SEEN = "marketstream:{nodes}:seen"
@@ -66,14 +66,14 @@ def event_seen(tenant: str | None, ident: str) -> str:
     return f"marketstream:events:seen:{_digest(tenant or '', ident)}"
 
 
-def budget(provider: str) -> str:
+def provider_quota(provider: str) -> str:
     """What was asked of a provider in this minute and on this day, and until when it wants no question."""
     return f"marketstream:{{budget:{provider}}}"
 
 
-def budget_share(provider: str, name: str) -> str:
+def provider_quota_share(provider: str, name: str) -> str:
     """The same of a share of that; names are of any length, and of people, so they are not written out."""
-    return f"{budget(provider)}:{blake2b(name.encode(), digest_size=12).hexdigest()}"
+    return f"{provider_quota(provider)}:{blake2b(name.encode(), digest_size=12).hexdigest()}"
 
 
 def known(symbol: str) -> str:
@@ -126,7 +126,7 @@ def reply_channel(node: str) -> str:
     return f"marketstream:reply:{node}"
 
 
-def canary_channel(node: str, shard: int | None = None) -> str:
+def probe_channel(node: str, shard: int | None = None) -> str:
     """Channel on which a process listens for nobody but itself; with a shard, on the road of that shard."""
     return f"marketstream:canary:{node}" if shard is None else f"marketstream:{{{shard}}}:canary:{node}"
 
@@ -152,7 +152,7 @@ def node_symbols(node: str) -> str:
     return f"marketstream:{{{node}}}:symbols"
 
 
-def user_places(tenant: str, user: str) -> str:
+def user_connections(tenant: str, user: str) -> str:
     """Hash of how many connections of a user each node has.
 
     Named by a digest: users are called as they like, by whatever length and letters, or by their address.

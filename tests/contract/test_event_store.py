@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from marketstream.bus.events import RedisEventRoad, RedisEventStore
-from marketstream.bus.memory import MemoryEventRoad, MemoryEventStore
+from marketstream.bus.events import RedisEventChannel, RedisEventStore
+from marketstream.bus.memory import MemoryEventChannel, MemoryEventStore
 from marketstream.bus.redis import RedisBus
 from marketstream.bus.url import build_bus
-from marketstream.engine.events.ports import EventRoad, EventStore
+from marketstream.engine.events.ports import EventChannel, EventStore
 from marketstream.errors import BusError
 from marketstream.observability.clock import SystemClock
 from tests.support.cluster import Cluster
@@ -34,7 +34,7 @@ class Outside:
     """
 
     store: EventStore
-    road: EventRoad
+    road: EventChannel
     ordered: bool = True
     heard: list[bytes] = field(default_factory=list)
 
@@ -45,7 +45,7 @@ Open = Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[list[Outsid
 @asynccontextmanager
 async def memory(_request: pytest.FixtureRequest) -> AsyncIterator[list[Outside]]:
     """A process that is alone."""
-    one = Outside(MemoryEventStore(), MemoryEventRoad(clock=SystemClock()))
+    one = Outside(MemoryEventStore(), MemoryEventChannel(clock=SystemClock()))
     one.road.listen(one.heard.append)
     yield [one]
 
@@ -73,7 +73,7 @@ async def meeting(url: str) -> AsyncIterator[list[Outside]]:
     found = []
     for bus in buses:
         assert isinstance(bus, RedisBus)
-        one = Outside(RedisEventStore(bus), RedisEventRoad(bus), not bus.client.sharded)
+        one = Outside(RedisEventStore(bus), RedisEventChannel(bus), not bus.client.sharded)
         one.road.listen(one.heard.append)
         found.append(one)
     running = [asyncio.create_task(bus.run()) for bus in buses]

@@ -11,34 +11,34 @@ import pytest
 
 from marketstream.bus.redis import RedisBus
 from marketstream.bus.url import build_bus
-from marketstream.coordination.interest_gossip import Presence
-from marketstream.engine.delivery.connection_limits import LocalPlaces
+from marketstream.coordination.interest_gossip import InterestGossip
+from marketstream.engine.delivery.connection_limits import LocalConnectionLimits
 from marketstream.errors import ConnectionLimitError
 from marketstream.observability.clock import SystemClock
-from marketstream.ports import Places
+from marketstream.ports import ConnectionLimits
 from tests.support.eventually import eventually
 from tests.support.valkey import Valkey
 
-Open = Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Places]]
+Open = Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[ConnectionLimits]]
 
 
 @asynccontextmanager
-async def memory(_request: pytest.FixtureRequest) -> AsyncIterator[Places]:
+async def memory(_request: pytest.FixtureRequest) -> AsyncIterator[ConnectionLimits]:
     """Those of a single process."""
-    yield LocalPlaces()
+    yield LocalConnectionLimits()
 
 
 @asynccontextmanager
-async def redis(request: pytest.FixtureRequest) -> AsyncIterator[Places]:
+async def redis(request: pytest.FixtureRequest) -> AsyncIterator[ConnectionLimits]:
     """Those of many processes, over a real Valkey."""
     valkey: Valkey = request.getfixturevalue("valkey")
     bus = build_bus(valkey.url, clock=SystemClock())
     assert isinstance(bus, RedisBus)
-    presence = Presence(bus=bus, clock=SystemClock())
+    presence = InterestGossip(bus=bus, clock=SystemClock())
     running = [asyncio.create_task(presence.run()), asyncio.create_task(bus.run())]
     try:
         await eventually(lambda: bus.connected, what="a connection to Valkey")
-        yield presence.places
+        yield presence.connection_limits
     finally:
         for task in running:
             task.cancel()
@@ -50,17 +50,17 @@ PLACES: dict[str, Open] = {"memory": memory, "redis": redis}
 
 
 @pytest.fixture(params=list(PLACES.values()), ids=list(PLACES))
-async def places(request: pytest.FixtureRequest) -> AsyncIterator[Places]:
+async def places(request: pytest.FixtureRequest) -> AsyncIterator[ConnectionLimits]:
     """Places of each kind."""
     make: Open = request.param
     async with make(request) as made:
         yield made
 
 
-async def take(places: Places, user: str = "u", limit: int = 2, tenant: str = "acme") -> bool:
+async def take(places: ConnectionLimits, user: str = "u", limit: int = 2, tenant: str = "acme") -> bool:
     """Whether there was a place."""
     try:
-        waiting = places.take(tenant, user, limit)
+        waiting = places.acquire(tenant, user, limit)
         if waiting is not None:
             await waiting
     except ConnectionLimitError as error:
@@ -69,25 +69,25 @@ async def take(places: Places, user: str = "u", limit: int = 2, tenant: str = "a
     return True
 
 
-async def test_there_are_as_many_places_as_the_limit_says(places: Places) -> None:
+async def test_there_are_as_many_places_as_the_limit_says(places: ConnectionLimits) -> None:
     assert [await take(places) for _ in range(4)] == [True, True, False, False]
 
 
-async def test_a_place_that_is_given_back_is_there_again(places: Places) -> None:
+async def test_a_place_that_is_given_back_is_there_again(places: ConnectionLimits) -> None:
     for _ in range(5):
         assert await take(places, limit=1)
         assert not await take(places, limit=1)
-        places.give("acme", "u")
+        places.release("acme", "u")
     assert await take(places, limit=1)
 
 
-async def test_every_user_of_every_tenant_has_places_of_its_own(places: Places) -> None:
+async def test_every_user_of_every_tenant_has_places_of_its_own(places: ConnectionLimits) -> None:
     users = [("acme", "u"), ("acme", "v"), ("rival", "u"), ("acme u", ""), ("", "acme u"), ("\ud800", "\x1f")]
     assert all([await take(places, user, 1, tenant) for tenant, user in users])
     assert not any([await take(places, user, 1, tenant) for tenant, user in users])
 
 
-async def test_the_limit_is_that_of_who_asks(places: Places) -> None:
+async def test_the_limit_is_that_of_who_asks(places: ConnectionLimits) -> None:
     """A user may have tokens of different plans."""
     assert await take(places, limit=1)
     assert not await take(places, limit=1)
@@ -95,7 +95,7 @@ async def test_the_limit_is_that_of_who_asks(places: Places) -> None:
     assert not await take(places, limit=2)
 
 
-async def test_of_many_who_ask_at_once_as_many_get_a_place_as_there_are(places: Places) -> None:
+async def test_of_many_who_ask_at_once_as_many_get_a_place_as_there_are(places: ConnectionLimits) -> None:
     asked = [(f"u{number % 7}", number) for number in range(70)]
     found = await asyncio.gather(*(take(places, user, 4) for user, _ in asked))
     for user in {user for user, _ in asked}:
@@ -103,7 +103,7 @@ async def test_of_many_who_ask_at_once_as_many_get_a_place_as_there_are(places: 
         assert granted == [True] * 4 + [False] * 6
 
 
-async def test_who_stops_waiting_holds_no_place(places: Places) -> None:
+async def test_who_stops_waiting_holds_no_place(places: ConnectionLimits) -> None:
     """However far it had come."""
     for turns in (0, 1, 2, 3, 5, 8, 16, 32, 64, 128, 256, 512, 1024):
         task = asyncio.create_task(take(places, limit=1))
@@ -113,5 +113,5 @@ async def test_who_stops_waiting_holds_no_place(places: Places) -> None:
         await asyncio.wait([task])
         if not task.cancelled():
             assert task.result()
-            places.give("acme", "u")
+            places.release("acme", "u")
     assert await take(places, limit=1)

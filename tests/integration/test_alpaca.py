@@ -434,7 +434,7 @@ async def test_a_silent_market_is_no_lost_connection(vendor: FakeAlpaca, desk: D
         assert session is not None
         for _ in range(10):
             await desk.pass_time(SILENCE / 2 + 1, line)
-            await eventually(lambda: session._heard_at == desk.clock.now(), what="the answer to a ping")
+            await eventually(lambda: session._received_at == desk.clock.now(), what="the answer to a ping")
         assert desk.feed.status().connected
 
 

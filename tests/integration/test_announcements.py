@@ -8,9 +8,9 @@ import pytest
 
 from marketstream.bus.redis import RedisBus
 from marketstream.bus.url import build_bus
-from marketstream.coordination.connection_limits import RedisPlaces
-from marketstream.coordination.interest_gossip import Presence
-from marketstream.engine.market.interest import Demand
+from marketstream.coordination.connection_limits import RedisConnectionLimits
+from marketstream.coordination.interest_gossip import InterestGossip
+from marketstream.engine.market.interest import Interest
 from marketstream.observability.clock import SystemClock
 from marketstream.wire import interest as wire
 from marketstream.wire import keys
@@ -35,10 +35,10 @@ class Process:
         bus = build_bus(url, clock=clock)
         assert isinstance(bus, RedisBus)
         self.bus = bus
-        self.demand = Demand(clock=clock, linger=0.05)
-        self.presence = Presence(bus=bus, clock=clock)
+        self.demand = Interest(clock=clock, linger=0.05)
+        self.presence = InterestGossip(bus=bus, clock=clock)
         self.presence.attach(self.demand)
-        self.places: RedisPlaces = self.presence.places
+        self.places: RedisConnectionLimits = self.presence.connection_limits
 
     async def knows(self, *symbols: str) -> None:
         """Waits until these symbols are demanded and no others."""
@@ -115,12 +115,12 @@ async def test_a_word_that_was_not_heard_is_noticed(valkey: Valkey, *, hears_mor
     async with process(valkey.url, listens=True) as feed, process(valkey.url) as gateway:
         gateway.demand.watch("A")
         await feed.knows("A")
-        feed.bus.mute(keys.DEMAND)
+        feed.bus.unsubscribe(keys.INTEREST)
         gateway.demand.watch("B")
         gateway.demand.unwatch("A")
         await eventually(lambda: stored(valkey, gateway) == {"B"}, what="the change in Redis")
         if hears_more:
-            feed.bus.hear(keys.DEMAND, feed.presence._heard)
+            feed.bus.subscribe(keys.INTEREST, feed.presence._receive)
             gateway.demand.watch("C")
             await feed.knows("B", "C")
         else:
@@ -171,18 +171,20 @@ async def test_nothing_piles_up_while_redis_is_away_and_everything_is_told_after
             gateway.demand.watch(f"S{number}")
             gateway.demand.unwatch(f"S{number}")
             await _take(gateway, f"u{number}")
-            gateway.places.give("acme", f"u{number}")
+            gateway.places.release("acme", f"u{number}")
         assert len(gateway.presence._touched) <= 1
         assert len(gateway.places._stale | gateway.places._written) <= 2
         gateway.demand.unwatch("A")
         gateway.demand.watch("C")
-        gateway.places.give("acme", "leaves")
+        gateway.places.release("acme", "leaves")
         await _take(gateway, "new")
         await feed.knows("A", "B")
         mortal.start()
         await feed.knows("B", "C")
         with mortal.client() as client:
-            users = {keys.user_places("acme", user).encode(): user for user in ("stays", "leaves", "new")}
+            users = {
+                keys.user_connections("acme", user).encode(): user for user in ("stays", "leaves", "new")
+            }
             await eventually(
                 lambda: (
                     {users[name] for name in client.scan_iter("marketstream:places:*")} == {"stays", "new"}
@@ -198,7 +200,7 @@ async def test_words_that_make_no_sense_change_nothing(valkey: Valkey) -> None:
         await feed.knows("A")
         with valkey.client() as client:
             for word in (b"", b"{}", b"\xff", wire.render(wire.Word(gateway.bus.node, 0, "gone"))):
-                client.publish(keys.DEMAND, word)
+                client.publish(keys.INTEREST, word)
         gateway.demand.watch("B")
         await feed.knows("A", "B")
 
@@ -216,6 +218,6 @@ async def test_a_script_that_redis_has_forgotten_is_taught_again(valkey: Valkey)
 
 
 async def _take(gateway: Process, user: str) -> None:
-    waiting = gateway.places.take("acme", user, 5)
+    waiting = gateway.places.acquire("acme", user, 5)
     if waiting is not None:
         await waiting

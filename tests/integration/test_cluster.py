@@ -19,7 +19,7 @@ from marketstream.core.delivery.frame import Frame
 from marketstream.errors import UnavailableError
 from marketstream.observability.clock import SystemClock
 from marketstream.publish.line import Line, parse_line
-from marketstream.publish.relayed import RelayedRoad
+from marketstream.publish.relayed import RelayedChannel
 from marketstream.wire import messages
 from marketstream.wire.json import dumps
 from marketstream.wire.keys import SHARDS, frames_channel, last_values, shard_of
@@ -282,7 +282,7 @@ async def test_every_connection_that_listens_has_a_canary_of_its_own(cluster: Cl
         assert isinstance(link, ClusterSubscriber)
         owners = {cluster.owner(frames_channel(shard)).port for shard in range(SHARDS)}
         assert len(link._all) == 1 + len(owners)
-        assert {link._of(canary) for canary in link.canaries("me")} == set(link._all)
+        assert {link._of(canary) for canary in link.probe_channels("me")} == set(link._all)
 
 
 @pytest.mark.slow
@@ -291,7 +291,7 @@ async def test_a_connection_that_went_deaf_is_noticed(cluster: Cluster, deaf: in
     async with running_bus(cluster) as (bus, _):
         link = bus._link
         assert isinstance(link, ClusterSubscriber)
-        link._all[deaf]._heard = lambda _channel, _data: None
+        link._all[deaf]._receive = lambda _channel, _data: None
         await eventually(lambda: not bus.connected, 10, "a canary that noticed")
         await eventually(lambda: bus.connected, 10, "another stay")
 
@@ -357,7 +357,7 @@ async def test_who_has_no_event_loop_publishes_through_a_cluster_too(cluster: Cl
 
 
 def _send_through(url: str, line: Line) -> list[tuple[int, str]]:
-    road = RelayedRoad(url)
+    road = RelayedChannel(url)
     try:
         return road.send([line])
     finally:
@@ -366,7 +366,7 @@ def _send_through(url: str, line: Line) -> list[tuple[int, str]]:
 
 async def test_a_cluster_that_is_not_there_is_an_error_of_publish_in_one_sentence() -> None:
     with pytest.raises(UnavailableError, match="cannot publish through Redis"):
-        await asyncio.to_thread(RelayedRoad, f"redis+cluster://127.0.0.1:{free_port()}")
+        await asyncio.to_thread(RelayedChannel, f"redis+cluster://127.0.0.1:{free_port()}")
 
 
 async def test_entries_of_a_stream_in_a_cluster_are_published(cluster: Cluster) -> None:

@@ -9,7 +9,7 @@ import pytest
 from redis import Redis
 from structlog.testing import capture_logs
 
-from marketstream.bus.ingest import ABANDONED_MS, MAX_DELIVERIES, Ingest, Source
+from marketstream.bus.ingest import ABANDONED_MS, MAX_DELIVERIES, Source, StreamConsumer
 from marketstream.bus.redis import RedisBus
 from marketstream.bus.url import build_bus, build_clients
 from marketstream.core.delivery.frame import Frame
@@ -64,7 +64,7 @@ class Reader:
         publisher = Publisher(bus=bus, stats=self.stats)
         self.take: Callable[[BestPrice, str | None], None] = publisher.publish_one
         client, reader = build_clients(valkey.url)
-        self.ingest = Ingest(
+        self.ingest = StreamConsumer(
             client=client,
             reader=reader,
             source=Source(STREAM, GROUP, consumer),
@@ -371,9 +371,9 @@ async def test_consumers_that_are_long_gone_are_struck_off_unless_they_have_some
     redis.xreadgroup(GROUP, "holds one", {STREAM: ">"})
     redis.xgroup_createconsumer(STREAM, GROUP, "gone")
     reader = Reader(valkey, "here")
-    await reader.ingest._strike_off(3_600_000)
+    await reader.ingest._remove_idle(3_600_000)
     assert {each["name"] for each in redis.xinfo_consumers(STREAM, GROUP)} == {b"gone", b"holds one"}
-    await reader.ingest._strike_off(0)
+    await reader.ingest._remove_idle(0)
     assert [each["name"] for each in redis.xinfo_consumers(STREAM, GROUP)] == [b"holds one"]
     await reader.ingest._client.aclose()
 

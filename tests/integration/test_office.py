@@ -11,12 +11,12 @@ from structlog.testing import capture_logs
 from marketstream.bus.redis import RedisBus
 from marketstream.bus.url import build_bus
 from marketstream.coordination import leader_forwarder as module
-from marketstream.coordination.leader_forwarder import RedisIntake
+from marketstream.coordination.leader_forwarder import RedisLeaderForwarder
 from marketstream.coordination.lease import RedisLease
 from marketstream.core.delivery.frame import Frame
 from marketstream.core.market.symbols import SymbolRegistry
 from marketstream.engine.market.ahead import Ahead
-from marketstream.engine.market.publication_handler import Desk
+from marketstream.engine.market.publication_handler import PublicationHandler
 from marketstream.errors import InvalidMessageError, UnavailableError
 from marketstream.observability.clock import SystemClock
 from marketstream.ports import Lease
@@ -110,7 +110,7 @@ async def test_the_newer_of_what_was_said_and_what_is_watched_is_given_back(valk
             other.publish([frame("A", 2)])
             await eventually(lambda: len(got) == 2, what="the other's price")
         valkey.flush()
-        assert await bus.sender.restore(bus._mirror.frames()) == 1
+        assert await bus.sender.restore(bus._last_values.frames()) == 1
         async with running_bus(valkey) as (late, _):
             assert await bodies(late, "A") == [frame("A", 2).body]
 
@@ -181,7 +181,7 @@ async def test_a_holder_whose_batch_is_refused_holds_nothing_any_more(valkey: Va
             await eventually(lambda: lease.held, what="the lease")
             supersede(valkey)
             bus.publish([frame("A", 1)])
-            await eventually(lambda: bus.sender.barred, what="the refusal")
+            await eventually(lambda: bus.sender.fenced, what="the refusal")
             assert not lease.held
             assert (got, await bodies(bus, "A")) == ([], [])
 
@@ -243,7 +243,7 @@ async def test_that_writes_are_refused_is_over_when_they_are_taken_though_nothin
             client.config_set("maxmemory", "1")
             bus.publish([frame("A", 1)])
             await eventually(lambda: bus.sender.refused, what="a refusal")
-            bus.sender.resign()
+            bus.sender.end_term()
             client.config_set("maxmemory", "0")
             await eventually(lambda: not bus.sender.refused, what="a word that it is over")
             client.execute_command("CLIENT", "PAUSE", "60000", "WRITE")
@@ -318,7 +318,7 @@ class Held:
 _: type[Lease] = Held
 
 
-class Clumsy(Desk):
+class Clumsy(PublicationHandler):
     """Stumbles over what says so, publishes anything else, and keeps what it was given."""
 
     def __init__(self, bus: RedisBus) -> None:
@@ -346,20 +346,20 @@ class Clumsy(Desk):
 
 
 @asynccontextmanager
-async def court(valkey: Valkey) -> AsyncIterator[tuple[RedisIntake, Clumsy, RedisBus]]:
+async def court(valkey: Valkey) -> AsyncIterator[tuple[RedisLeaderForwarder, Clumsy, RedisBus]]:
     """Who asks, the desk of who judges, and the bus of that one."""
     async with running_bus(valkey) as (judge, _), running_bus(valkey) as (asker, _):
         desk = Clumsy(judge)
         with valkey.client() as client:
             client.set(keys.LEASE, judge.node)
-        judging = RedisIntake(bus=judge, lease=Held(held=True), desk=desk)
-        asking = RedisIntake(bus=asker, lease=Held(held=False), desk=Clumsy(asker))
+        judging = RedisLeaderForwarder(bus=judge, lease=Held(held=True), handler=desk)
+        asking = RedisLeaderForwarder(bus=asker, lease=Held(held=False), handler=Clumsy(asker))
         async with running(judging.judge):
             await heard(asking)
             yield asking, desk, judge
 
 
-async def heard(asking: RedisIntake) -> None:
+async def heard(asking: RedisLeaderForwarder) -> None:
     """Waits until a question is answered: both listen."""
 
     async def answered() -> Any:
@@ -385,12 +385,12 @@ async def test_nobody_is_told_that_something_was_taken_which_redis_refused(
 ) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.5)
     async with court(valkey) as (asking, desk, judge):
-        judge.sender.begin("1")
+        judge.sender.start_term("1")
         supersede(valkey)
         with pytest.raises(UnavailableError):
             await asking.submit(b"late")
         assert desk.given[-1] == b"late"
-        judge.sender.begin(str(LATER))
+        judge.sender.start_term(str(LATER))
         assert await asking.submit(b"again") == b"taken again"
 
 
@@ -401,8 +401,8 @@ async def test_what_comes_before_the_holder_listens_is_judged_when_it_does(valke
         with valkey.client() as client:
             client.set(keys.LEASE, judge.node)
         lease = Held(held=False)
-        judging = RedisIntake(bus=judge, lease=lease, desk=desk)
-        asking = RedisIntake(bus=asker, lease=Held(held=False), desk=Clumsy(asker))
+        judging = RedisLeaderForwarder(bus=judge, lease=lease, handler=desk)
+        asking = RedisLeaderForwarder(bus=asker, lease=Held(held=False), handler=Clumsy(asker))
         early = [asyncio.ensure_future(intake.submit(b"early")) for intake in (judging, asking)]
         done, _ = await asyncio.wait(early, timeout=0.2)
         assert not done

@@ -204,7 +204,7 @@ async def counted(valkey: Valkey, user: str, *counts: int) -> None:
 
     def seen() -> bool:
         with valkey.client() as client:
-            found = client.hgetall(keys.user_places("acme", user))
+            found = client.hgetall(keys.user_connections("acme", user))
             return sorted(map(int, found.values())) == sorted(counts)
 
     await eventually(seen, 10, f"counts {counts}")

@@ -20,8 +20,8 @@ from marketstream.errors import (
     UnknownSymbolError,
 )
 from marketstream.ports import Provider
-from marketstream.providers.budget import MemoryBudget
 from marketstream.providers.http import retry_after
+from marketstream.providers.quota import MemoryProviderQuota
 from marketstream.settings.provider import NAMES, Vendors, allowances, load_vendors
 from marketstream.settings.vendor import Providers
 from tests.support import vendors as played
@@ -53,7 +53,7 @@ class Desk:
         described = Providers.model_validate(keys | tables | settings)
         self.made: Vendors = load_vendors(
             described,
-            budget=MemoryBudget(allowances(described), clock=clock),
+            quota=MemoryProviderQuota(allowances(described), clock=clock),
             clock=clock,
             observe=lambda name, _ms: self.took.append(name),
         )

@@ -7,7 +7,7 @@ from structlog.testing import capture_logs
 
 from marketstream.bus.redis import RedisBus
 from marketstream.bus.url import build_bus
-from marketstream.coordination.provider_quota import PAUSE, RedisBudget
+from marketstream.coordination.provider_quota import PAUSE, RedisProviderQuota
 from marketstream.core.query.quota import Allowance, Asker
 from marketstream.errors import ProviderShareError
 from marketstream.wire import keys
@@ -15,7 +15,7 @@ from tests.support.clock import FakeClock
 from tests.support.eventually import eventually
 from tests.support.valkey import Valkey, running_valkey
 
-KEY = keys.budget("fmp")
+KEY = keys.provider_quota("fmp")
 
 
 class Process:
@@ -27,7 +27,7 @@ class Process:
         assert isinstance(bus, RedisBus)
         self._client = bus.client
         allowances = {"fmp": Allowance(per_minute, per_day)}
-        self.budget = RedisBudget(self._client, allowances, clock=self.clock)
+        self.budget = RedisProviderQuota(self._client, allowances, clock=self.clock)
 
     async def connect(self) -> "Process":
         """Waits until Redis answers in time."""

@@ -23,8 +23,8 @@ from marketstream.errors import (
     UnknownSymbolError,
 )
 from marketstream.providers import yahoo
-from marketstream.providers.budget import MemoryBudget
 from marketstream.providers.guard import Guard
+from marketstream.providers.quota import MemoryProviderQuota
 from marketstream.providers.yahoo import THREADS, Yahoo, browser_session
 from tests.support.clock import FakeClock
 from tests.support.vendors import KEY, NOWHERE, Mood, Vendors, running_vendors
@@ -57,7 +57,7 @@ async def make_yahoo(vendors: Vendors) -> AsyncIterator[MakeYahoo]:
         guard = Guard(
             name="yahoo",
             timeout=timeout,
-            budget=MemoryBudget({"yahoo": Allowance(0, 0)}, clock=clock),
+            quota=MemoryProviderQuota({"yahoo": Allowance(0, 0)}, clock=clock),
             breaker=Breaker(),
             clock=clock,
             observe=lambda _name, _ms: None,

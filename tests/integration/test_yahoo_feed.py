@@ -313,9 +313,9 @@ async def test_a_feed_that_is_cancelled_while_its_connection_falls_apart_stays_c
     leaving, leave = asyncio.Event(), asyncio.Event()
 
     class SlowSink(RecordingSink):
-        async def demand(self, known: frozenset[str]) -> frozenset[str]:
+        async def interest(self, known: frozenset[str]) -> frozenset[str]:
             try:
-                return await super().demand(known)
+                return await super().interest(known)
             except asyncio.CancelledError:
                 leaving.set()
                 await leave.wait()

@@ -12,7 +12,7 @@ from marketstream.core.delivery.entitlements import Mode, Plan, Principal, compi
 from marketstream.core.market.model import BestPrice, Quote, Side
 from marketstream.core.market.symbols import SymbolRegistry
 from marketstream.engine.delivery.connection import Connection
-from marketstream.engine.delivery.connection_limits import LocalPlaces
+from marketstream.engine.delivery.connection_limits import LocalConnectionLimits
 from marketstream.engine.delivery.heartbeat import Heartbeat
 from marketstream.engine.delivery.node import Node
 from marketstream.engine.delivery.terms import Delivery
@@ -21,7 +21,7 @@ from marketstream.engine.market.ahead import Ahead
 from marketstream.engine.market.publisher import Publisher
 from marketstream.engine.stats import Stats
 from marketstream.errors import AuthFailedError, MarketstreamError
-from marketstream.ports import Places, Verifier
+from marketstream.ports import ConnectionLimits, Verifier
 from marketstream.transports.address import AddressReader
 from marketstream.transports.credentials import Credentials
 from marketstream.transports.origin import OriginPolicy
@@ -182,15 +182,15 @@ class Bench:
 
     Args:
         delivery: How connections are treated.
-        places: Who may have one more connection.
+        limits: Who may have one more connection.
     """
 
-    def __init__(self, *, delivery: Delivery | None = None, places: Places | None = None) -> None:
+    def __init__(self, *, delivery: Delivery | None = None, limits: ConnectionLimits | None = None) -> None:
         self.clock = FakeClock(wall_ms=AT_MS)
         self.stats = Stats()
         self.bus = MemoryBus(clock=self.clock)
         self.tokens = KnownTokens()
-        self.places: Any = LocalPlaces() if places is None else places
+        self.limits: Any = LocalConnectionLimits() if limits is None else limits
         self.node = Node(
             clock=self.clock,
             bus=self.bus,
@@ -198,7 +198,7 @@ class Bench:
             registry=SymbolRegistry("open"),
             stats=self.stats,
             delivery=delivery or Delivery(),
-            places=self.places,
+            limits=self.limits,
         )
         self.publisher = Publisher(bus=self.bus, stats=self.stats)
         self.aggregator = Aggregator(

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from marketstream.bus.memory import MemoryEventRoad, MemoryEventStore, MemoryRoad
+from marketstream.bus.memory import MemoryChannel, MemoryEventChannel, MemoryEventStore
 from marketstream.core.delivery.commands import SubscribeEvents
 from marketstream.core.events.rule import Rule
 from marketstream.engine.events.ports import EventStore
@@ -34,11 +34,11 @@ class EventBench(Bench):
     ) -> None:
         super().__init__()
         self.store = store or MemoryEventStore()
-        self.news = MemoryRoad()
+        self.news = MemoryChannel()
         self.streams = EventStreams(
             node=self.node,
             bus=self.bus,
-            roads=Roads(MemoryEventRoad(clock=self.clock), MemoryRoad(), MemoryRoad(), self.news),
+            roads=Roads(MemoryEventChannel(clock=self.clock), MemoryChannel(), MemoryChannel(), self.news),
             store=self.store,
             rules=rules,
             window=window,
@@ -47,7 +47,7 @@ class EventBench(Bench):
     async def take(self, *events: dict[str, Any]) -> dict[str, Any]:
         """Publishes events, of the type `alert` where they do not say it, and returns the answer."""
         listed = [{"type": "alert", "name": "news", **event} for event in events]
-        answer: dict[str, Any] = json.loads(await self.streams.desk.take(json.dumps(listed).encode()))
+        answer: dict[str, Any] = json.loads(await self.streams.publisher.take(json.dumps(listed).encode()))
         return answer
 
     async def subscribe(self, client: Client, name: str = "all", **filter_: Any) -> None:

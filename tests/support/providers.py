@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from marketstream.cache.memory import MemoryCache
 from marketstream.core.query.model import Article, Candle, History, Match, Profile, ProviderQuote
-from marketstream.engine.query.service import Provision
+from marketstream.engine.query.service import QueryService
 from marketstream.engine.query.single_flight import Spawn
 from marketstream.engine.stats import ReadStats
 from marketstream.errors import (
@@ -156,9 +156,9 @@ class Reader:
         self.providers[name].script = list(steps)
 
 
-def build(reader: Reader, clock: Clock, spawn: Spawn) -> Provision:
+def build(reader: Reader, clock: Clock, spawn: Spawn) -> QueryService:
     """The service that a reader tests; a chance of a half is no jitter at all."""
-    return Provision(
+    return QueryService(
         providers=list(reader.providers.values()),
         cache=reader.cache,
         clock=clock,

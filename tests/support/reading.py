@@ -21,7 +21,7 @@ from marketstream.transports.rest.admin import CacheAdmin
 from marketstream.transports.rest.endpoint import Endpoint
 from marketstream.transports.rest.guard import Guard
 from marketstream.transports.rest.jobs import JobsAdmin
-from marketstream.transports.rest.rate_limiter import Meter
+from marketstream.transports.rest.rate_limiter import UserRateLimiter
 from marketstream.transports.rest.read import Reading
 from tests.support.builders import Bench, KnownTokens, principal
 from tests.support.providers import Reader
@@ -89,7 +89,7 @@ async def reading(*providers: str, registry: SymbolRegistry | None = None) -> As
     tokens.known["admin"] = principal("root", scopes=("market:read", "admin"))
     tokens.known["publisher"] = principal("feeder", scopes=("market:publish",))
     overview = Overview(
-        provision=reader.provision,
+        queries=reader.provision,
         clock=reader.clock,
         popular=("AAPL", "MSFT", "XOM"),
         indices=[("^GSPC", "S&P 500")],
@@ -97,12 +97,12 @@ async def reading(*providers: str, registry: SymbolRegistry | None = None) -> As
     )
     guard = Guard(verifier=tokens, credentials=Credentials(), waiting=bench.node.waiting)
     endpoint = Endpoint(
-        guard=guard, meter=Meter(clock=reader.clock), registry=registry or SymbolRegistry("open")
+        guard=guard, limiter=UserRateLimiter(clock=reader.clock), registry=registry or SymbolRegistry("open")
     )
     read = Reading(
         endpoint=endpoint,
         node=bench.node,
-        provision=reader.provision,
+        queries=reader.provision,
         overview=overview,
         time=reader.clock,
     )

@@ -50,7 +50,7 @@ class RecordingSink:
         self.waits.append(self._count)
         await asyncio.sleep(0)
 
-    async def demand(self, known: frozenset[str]) -> frozenset[str]:
+    async def interest(self, known: frozenset[str]) -> frozenset[str]:
         """Waits until what `want` and `unwant` came to differs from what is known."""
         self.asked.append(known)
         async with self._changed:

@@ -85,7 +85,7 @@ def _check(capacity: float, refill: float) -> None:
         raise ValueError(f"a bucket of {capacity} tokens refilled by {refill} a second grants nothing")
 
 
-class MessageMeter:
+class MessageRate:
     """Counts inbound messages in windows of one second.
 
     A window opens with the first message after the one before it has closed.

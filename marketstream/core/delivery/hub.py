@@ -46,7 +46,7 @@ class Room(Generic[OwnerT]):
         return self.by_tenant.get(tenant, ())
 
 
-def _unheard(_name: str) -> None:
+def _ignore(_name: str) -> None:
     """Nobody asked to be told."""
 
 
@@ -66,7 +66,7 @@ class Hub(Generic[OwnerT]):
     __slots__ = ("_emptied", "_opened", "_rooms", "dirty", "offered", "overflowed")
 
     def __init__(
-        self, opened: Callable[[str], None] = _unheard, emptied: Callable[[str], None] = _unheard
+        self, opened: Callable[[str], None] = _ignore, emptied: Callable[[str], None] = _ignore
     ) -> None:
         self._opened = opened
         self._emptied = emptied

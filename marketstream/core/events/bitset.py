@@ -18,7 +18,7 @@ _SPARSE = 16
 _BITS = bytes.maketrans(b"01", b"\x00\x01")
 
 
-class Posting:
+class BitSet:
     """The slots of one value, such as of one symbol."""
 
     __slots__ = ("_count", "_few", "_many")

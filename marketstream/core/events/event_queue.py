@@ -23,7 +23,7 @@ CAPACITY = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
+class QueuedEvent:
     """An event as it goes to users; many mailboxes may hold the same one.
 
     Attributes:
@@ -48,7 +48,7 @@ class Batch:
         limited: Events that the limit holds back from now on, each counted once however long it waits.
     """
 
-    events: tuple[Letter, ...] = ()
+    events: tuple[QueuedEvent, ...] = ()
     dropped: int = 0
     expired: int = 0
     limited: int = 0
@@ -71,7 +71,7 @@ class Tally:
     limited: list[int] = field(default_factory=lambda: [0] * len(Priority))
 
 
-class Mailbox:
+class EventQueue:
     """The letters of one user.
 
     Args:
@@ -122,7 +122,7 @@ class Mailbox:
             raise ValueError(f"a mailbox for {capacity} letters, {limit} a second, lets nothing through")
         self._window, self._limit, self._capacity = window, limit, capacity
         self._tally = tally or Tally()
-        self._queue: PriorityQueue[tuple[int, Letter]] = PriorityQueue()
+        self._queue: PriorityQueue[tuple[int, QueuedEvent]] = PriorityQueue()
         # When how many were sent within the last second, oldest first, and how many that is.
         self._recent: list[tuple[float, int]] = []
         self._recently = 0
@@ -137,11 +137,11 @@ class Mailbox:
         """Letters that wait."""
         return len(self._queue)
 
-    def offer(self, letter: Letter, now: float) -> bool:
+    def offer(self, queued: QueuedEvent, now: float) -> bool:
         """Takes a letter in.
 
         Args:
-            letter: The letter.
+            queued: The event, as it waits.
             now: Monotonic seconds.
 
         Returns:
@@ -149,14 +149,14 @@ class Mailbox:
         """
         number = self.offered
         self.offered += 1
-        if letter.expires_at <= now:
+        if queued.expires_at <= now:
             self.expired += 1
             return False
-        if letter.priority is Priority.CRITICAL:
+        if queued.priority is Priority.CRITICAL:
             self.sent += 1
             return True
-        self._fresh[letter.priority] += 1
-        self._queue.put((number, letter), letter.priority)
+        self._fresh[queued.priority] += 1
+        self._queue.put((number, queued), queued.priority)
         if len(self._queue) > self._capacity:
             self._lose(*self._queue.shed(), now)
         if self.due is None:
@@ -172,23 +172,23 @@ class Mailbox:
         if self.due is None or now < self.due:
             return EMPTY
         self._forget(now)
-        letters: list[Letter] = []
+        events: list[QueuedEvent] = []
         room = self._limit - self._recently
-        while self._queue and len(letters) < room:
-            number, letter = self._queue.take()
-            self._fresh[letter.priority] -= number >= self._held_below
-            if letter.expires_at <= now:
+        while self._queue and len(events) < room:
+            number, queued = self._queue.take()
+            self._fresh[queued.priority] -= number >= self._held_below
+            if queued.expires_at <= now:
                 self.expired += 1
             else:
-                letters.append(letter)
-        if letters:
-            self._recent.append((now, len(letters)))
-            self._recently += len(letters)
-            self.sent += len(letters)
+                events.append(queued)
+        if events:
+            self._recent.append((now, len(events)))
+            self._recently += len(events)
+            self.sent += len(events)
         self.due = self._next(now) if self._queue else None
-        return self._told_of(letters)
+        return self._told_of(events)
 
-    def rewrite(self, write: Callable[[Letter], Letter | None], now: float) -> None:
+    def rewrite(self, write: Callable[[QueuedEvent], QueuedEvent | None], now: float) -> None:
         """Writes anew what waits.
 
         Args:
@@ -196,14 +196,14 @@ class Mailbox:
             now: Monotonic seconds.
         """
         waiting, self._queue = self._queue, PriorityQueue()
-        for number, letter in waiting:
-            written = write(letter)
+        for number, queued in waiting:
+            written = write(queued)
             if written is None:
-                self._lose(number, letter, now)
+                self._lose(number, queued, now)
             else:
-                self._queue.put((number, written), letter.priority)
+                self._queue.put((number, written), queued.priority)
 
-    def _told_of(self, letters: list[Letter]) -> Batch:
+    def _told_of(self, events: list[QueuedEvent]) -> Batch:
         dropped, expired = self._told
         self._told = self.dropped, self.expired
         # Whatever is left was held back by the limit: there is no other reason to leave anything.
@@ -213,15 +213,15 @@ class Mailbox:
             self._tally.limited = [*map(add, self._tally.limited, self._fresh)]
             self._fresh = [0] * len(Priority)
         self.limited += limited
-        return Batch(tuple(letters), self.dropped - dropped, self.expired - expired, limited)
+        return Batch(tuple(events), self.dropped - dropped, self.expired - expired, limited)
 
-    def _lose(self, number: int, letter: Letter, now: float) -> None:
-        self._fresh[letter.priority] -= number >= self._held_below
-        if letter.expires_at <= now:
+    def _lose(self, number: int, queued: QueuedEvent, now: float) -> None:
+        self._fresh[queued.priority] -= number >= self._held_below
+        if queued.expires_at <= now:
             self.expired += 1
         else:
             self.dropped += 1
-            self._tally.dropped[letter.priority] += 1
+            self._tally.dropped[queued.priority] += 1
 
     def _next(self, now: float) -> float:
         """When a window that opens now has closed, and the limit lets something through."""

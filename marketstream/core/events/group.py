@@ -76,7 +76,7 @@ class _Task(NamedTuple):
         return -self.event.priority, self.number
 
 
-class _Hand:
+class _InFlight:
     """What a member has to do, and when it was last given something."""
 
     __slots__ = ("given", "pending")
@@ -107,7 +107,7 @@ class Group:
         if pending < 1:
             raise ValueError(f"members who may have {pending} events in hand do nothing")
         self._limit, self._capacity, self._shared = pending, waiting, shared
-        self._hands: dict[str, dict[Member, _Hand]] = {}
+        self._hands: dict[str, dict[Member, _InFlight]] = {}
         # What waits by who may do it: a tenant without workers holds up no other. Events for all wait
         # under None where any member may do them, and where there is no member at all.
         self._lines: dict[str | None, PriorityQueue[_Task]] = {}
@@ -136,7 +136,7 @@ class Group:
             member: The member.
             at_ms: Epoch milliseconds now.
         """
-        self._hand_of(member)
+        self._in_flight_of(member)
         return self._hand_out(member[0], at_ms)
 
     def assign(self, event: Event, at_ms: int) -> Outcome:
@@ -159,7 +159,7 @@ class Group:
                 outcome.add(self._hand_out(owner, at_ms))
         return outcome
 
-    def adopt(self, member: Member, events: Sequence[Event], at_ms: int) -> Outcome:
+    def restore(self, member: Member, events: Sequence[Event], at_ms: int) -> Outcome:
         """Takes a member in with what it says to have in hand, such as from another keeper of this group.
 
         What somebody else has in hand, or waits here, is passed over: it is done twice at worst.
@@ -174,10 +174,10 @@ class Group:
             owner = None if self._shared and event.tenant is None else member[0]
             task = _Task(self._turn, event, owner)
             if self._note(task):
-                self._hand_of(member).pending[task.key] = task
+                self._in_flight_of(member).pending[task.key] = task
         return self.join(member, at_ms)
 
-    def in_hand(self, member: Member) -> frozenset[tuple[str | None, str]]:
+    def in_flight(self, member: Member) -> frozenset[tuple[str | None, str]]:
         """Tenants and ids of the events that a member has in hand."""
         hand = self._hands.get(member[0], {}).get(member)
         return frozenset(hand.pending) if hand else frozenset()
@@ -235,7 +235,7 @@ class Group:
         for owner in {task.owner for task in tasks}:
             self._line(owner).sort(key=lambda task: task.number)
 
-    def _hand_of(self, member: Member) -> _Hand:
+    def _in_flight_of(self, member: Member) -> _InFlight:
         """The hand of a member, who is taken in; the first of a tenant may find what waited for anybody."""
         tenant = member[0]
         if not self._shared and not self._hands:
@@ -244,7 +244,7 @@ class Group:
                 if self._note(owned := task._replace(owner=tenant)):
                     self._line(tenant).put(owned, task.event.priority)
                     self.waiting += 1
-        return self._hands.setdefault(tenant, {}).setdefault(member, _Hand())
+        return self._hands.setdefault(tenant, {}).setdefault(member, _InFlight())
 
     def _empty_line(self, owner: str | None) -> Iterator[_Task]:
         while owner in self._lines:
@@ -288,7 +288,7 @@ class Group:
             outcome.dropped.append(task.event)
         return outcome
 
-    def _next(self, tenant: str | None) -> tuple[str | None, Member, _Hand] | None:
+    def _next(self, tenant: str | None) -> tuple[str | None, Member, _InFlight] | None:
         """The line whose turn it is, and the member for its first event; None when nothing can be given."""
         lines = {owner: self._lines[owner] for owner in (tenant, None) if owner in self._lines}
         for owner in sorted(lines, key=lambda owner: lines[owner].first.order):
@@ -297,7 +297,7 @@ class Group:
                 return owner, *free
         return None
 
-    def _free(self, tenant: str | None) -> tuple[Member, _Hand] | None:
+    def _free(self, tenant: str | None) -> tuple[Member, _InFlight] | None:
         """Who has least to do, and of those who was given something least lately; None when all are busy."""
         tenants = self._hands.values() if tenant is None else [self._hands.get(tenant, {})]
         hands = [item for members in tenants for item in members.items()]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from heapq import heappop, heappush
 from types import MappingProxyType
 
-from marketstream.core.events.bitset import Posting, pack, pick
+from marketstream.core.events.bitset import BitSet, pack, pick
 from marketstream.core.events.event import Event, Priority, User
 from marketstream.core.events.filter import Filter
 
@@ -151,7 +151,7 @@ class Index:
         self._floors: list[float] = []
         self._free: list[int] = []
         self._fields = tuple(_Field() for _ in range(4))
-        self._tenants: dict[str, Posting] = {}
+        self._tenants: dict[str, BitSet] = {}
         self._priorities = [0] * len(Priority)
         # The last one is of those without a threshold.
         self._steps = [0] * (_STEPS + 2)
@@ -167,7 +167,7 @@ class Index:
     def _enter(self, slot: int, user: User, filter_: Filter) -> None:
         for field, values in zip(self._fields, _listed(filter_), strict=True):
             field.add(slot, values)
-        self._tenants.setdefault(user[0], Posting()).add(slot)
+        self._tenants.setdefault(user[0], BitSet()).add(slot)
         floor = self._floors[slot] = _floor(filter_)
         bit = 1 << slot
         self._steps[_step(floor)] |= bit
@@ -217,31 +217,31 @@ class _Field:
 
     def __init__(self) -> None:
         self._any = 0
-        self._values: dict[str, Posting] = {}
+        self._values: dict[str, BitSet] = {}
 
     def add(self, slot: int, values: Iterable[str] | None) -> None:
         if values is None:
             self._any |= 1 << slot
             return
         for value in values:
-            posting = self._values.get(value)
-            if posting is None:
-                posting = self._values[value] = Posting()
-            posting.add(slot)
+            slots = self._values.get(value)
+            if slots is None:
+                slots = self._values[value] = BitSet()
+            slots.add(slot)
 
     def discard(self, slot: int, values: Iterable[str] | None) -> None:
         if values is None:
             self._any ^= 1 << slot
             return
         for value in values:
-            posting = self._values[value]
-            posting.discard(slot)
-            if not posting:
+            slots = self._values[value]
+            slots.discard(slot)
+            if not slots:
                 del self._values[value]
 
     def bits(self, value: str | None) -> int:
-        posting = None if value is None else self._values.get(value)
-        return self._any | posting.bits() if posting else self._any
+        slots = None if value is None else self._values.get(value)
+        return self._any | slots.bits() if slots else self._any
 
 
 def _listed(filter_: Filter) -> tuple[Iterable[str] | None, ...]:

@@ -19,7 +19,7 @@ from marketstream.core.market.model import BestPrice, Quote, Side, State, Status
 from marketstream.errors import LateQuoteError
 
 # Up to here a power of ten is exact as a float, and a rounded product of the two below is exact as well.
-_EXACT_PLACES = 22
+_EXACT_DIGITS = 22
 _EXACT_UNITS = 2.0**51
 
 # Middle, spread, spread in basis points.
@@ -53,7 +53,7 @@ class _Source:
         self.scheduled = math.inf
 
 
-class _Book:
+class _Symbol:
     """One symbol: its sources in the order they were first seen, and what was last said of it."""
 
     __slots__ = ("best", "last", "sources", "status", "symbol", "traded_ms", "volume")
@@ -103,13 +103,13 @@ class Aggregation:
     def __init__(self, stale_after: float = 30.0) -> None:
         self.late = 0
         self._stale_after = stale_after
-        self._books: dict[str, _Book] = {}
+        self._books: dict[str, _Symbol] = {}
         self._resting: dict[str, frozenset[str]] = {}
         self._transitions: list[Status] = []
         # (time, tie-breaker, book, source), once per speaking source. Quotes do not move an entry: it is
         # looked at when its time has come, and put back if the source has spoken since. So a source costs
         # the heap one visit per `stale_after`, however fast it ticks.
-        self._heap: list[tuple[float, int, _Book, _Source]] = []
+        self._heap: list[tuple[float, int, _Symbol, _Source]] = []
         self._pushed = 0
 
     def apply(
@@ -129,12 +129,12 @@ class Aggregation:
         Raises:
             LateQuoteError: The source has already sent a newer quote of this symbol; nothing was changed.
         """
-        book = self._books.get(quote.symbol)
-        if book is None:
-            book = self._books[quote.symbol] = _Book(quote.symbol)
-        source = book.sources.get(quote.source)
+        entry = self._books.get(quote.symbol)
+        if entry is None:
+            entry = self._books[quote.symbol] = _Symbol(quote.symbol)
+        source = entry.sources.get(quote.source)
         if source is None:
-            source = book.sources[quote.source] = _Source(quote)
+            source = entry.sources[quote.source] = _Source(quote)
         elif quote.at_ms < source.newest_ms:
             self.late += 1
             raise LateQuoteError(
@@ -148,12 +148,12 @@ class Aggregation:
         source.deadline = now + patience
         if source.deadline < source.scheduled:
             source.patience = min(source.patience, patience)
-            self._schedule(book, source, now)
-        if quote.last is not None and quote.at_ms >= book.traded_ms:
-            book.last, book.volume, book.traded_ms = quote.last, quote.volume, quote.at_ms
-        if book.status is None or book.status.state != "live":
-            self._enter(book, "live", quote.source, quote.at_ms)
-        return book.refresh()
+            self._schedule(entry, source, now)
+        if quote.last is not None and quote.at_ms >= entry.traded_ms:
+            entry.last, entry.volume, entry.traded_ms = quote.last, quote.volume, quote.at_ms
+        if entry.status is None or entry.status.state != "live":
+            self._enter(entry, "live", quote.source, quote.at_ms)
+        return entry.refresh()
 
     def expire(self, now: float, at_ms: int) -> list[BestPrice]:
         """Lets go of the sources that have been silent for as long as their feed allows.
@@ -166,16 +166,16 @@ class Aggregation:
             The best prices that changed. A symbol without any source left keeps its last one and is stale, or
             closed if that silence was to be expected.
         """
-        leavers: dict[str, tuple[_Book, _Source]] = {}
-        for book, source in self._silent(now):
+        leavers: dict[str, tuple[_Symbol, _Source]] = {}
+        for entry, source in self._silent(now):
             source.quote = None
-            leavers.pop(book.symbol, None)  # so that symbols stand in the order of their last leaver
-            leavers[book.symbol] = (book, source)
+            leavers.pop(entry.symbol, None)  # so that symbols stand in the order of their last leaver
+            leavers[entry.symbol] = (entry, source)
         changed = []
-        for book, source in leavers.values():
-            if book.speaking() and (best := book.refresh()) is not None:
+        for entry, source in leavers.values():
+            if entry.speaking() and (best := entry.refresh()) is not None:
                 changed.append(best)
-            self._enter(book, self._state(book), source.name, at_ms)
+            self._enter(entry, self._state(entry), source.name, at_ms)
         return changed
 
     def finish(self, feed: str, at_ms: int) -> None:
@@ -188,14 +188,14 @@ class Aggregation:
             feed: Name of the feed, as given to `apply`.
             at_ms: Epoch milliseconds that status changes are dated with.
         """
-        for book in self._books.values():
-            ended = [s for s in book.sources.values() if s.quote is not None and s.feed == feed]
+        for entry in self._books.values():
+            ended = [s for s in entry.sources.values() if s.quote is not None and s.feed == feed]
             for source in ended:
                 source.ended = True
                 source.deadline = math.inf
             if ended:
                 newest = max(ended, key=lambda source: source.newest_ms)
-                self._enter(book, self._state(book), newest.name, at_ms)
+                self._enter(entry, self._state(entry), newest.name, at_ms)
 
     def rest(self, feed: str, symbols: frozenset[str], at_ms: int) -> None:
         """Notes of which symbols a feed may be silent because their market is closed.
@@ -211,16 +211,16 @@ class Aggregation:
         changed = symbols ^ self._resting.get(feed, frozenset())
         self._resting[feed] = symbols
         for symbol in sorted(changed):
-            book = self._books.get(symbol)
-            if book is not None:
-                newest = max(book.sources.values(), key=lambda source: source.newest_ms)
-                self._enter(book, self._state(book), newest.name, at_ms)
+            entry = self._books.get(symbol)
+            if entry is not None:
+                newest = max(entry.sources.values(), key=lambda source: source.newest_ms)
+                self._enter(entry, self._state(entry), newest.name, at_ms)
 
     def unsay(self) -> None:
         """Forgets that it was said of symbols that they are live: it is said again with their next quote."""
-        for book in self._books.values():
-            if book.status is not None and book.status.state == "live":
-                book.status = None
+        for entry in self._books.values():
+            if entry.status is not None and entry.status.state == "live":
+                entry.status = None
 
     def drain_transitions(self) -> list[Status]:
         """The state changes since the last call, in the order in which they happened."""
@@ -229,48 +229,48 @@ class Aggregation:
 
     def state_of(self, symbol: str) -> Status | None:
         """The state of a symbol and since when; None when no source has ever quoted it."""
-        book = self._books.get(symbol)
-        return None if book is None else book.status
+        entry = self._books.get(symbol)
+        return None if entry is None else entry.status
 
     def price_of(self, symbol: str) -> BestPrice | None:
         """The best price last returned for a symbol, also when it is stale; None when there never was one."""
-        book = self._books.get(symbol)
-        return None if book is None else book.best
+        entry = self._books.get(symbol)
+        return None if entry is None else entry.best
 
-    def _schedule(self, book: _Book, source: _Source, now: float) -> None:
+    def _schedule(self, entry: _Symbol, source: _Source, now: float) -> None:
         # A source that is heard through a patient and an impatient feed in turn waits for the impatient one:
         # each cut of a longer wait would leave an entry behind in the heap.
         source.scheduled = min(source.deadline, now + source.patience)
         self._pushed += 1
-        heappush(self._heap, (source.scheduled, self._pushed, book, source))
+        heappush(self._heap, (source.scheduled, self._pushed, entry, source))
 
-    def _silent(self, now: float) -> list[tuple[_Book, _Source]]:
+    def _silent(self, now: float) -> list[tuple[_Symbol, _Source]]:
         """The sources whose deadline has passed, in the order in which it did; they leave the heap."""
-        silent: list[tuple[_Book, _Source]] = []
-        heard: list[tuple[_Book, _Source]] = []
+        silent: list[tuple[_Symbol, _Source]] = []
+        heard: list[tuple[_Symbol, _Source]] = []
         while self._heap and self._heap[0][0] <= now:
-            scheduled, _, book, source = heappop(self._heap)
+            scheduled, _, entry, source = heappop(self._heap)
             if scheduled == source.scheduled:  # else a shorter patience has put the source further ahead
                 source.scheduled = math.inf
-                (silent if source.deadline <= now else heard).append((book, source))
-        for book, source in heard:
+                (silent if source.deadline <= now else heard).append((entry, source))
+        for entry, source in heard:
             if source.deadline < math.inf:
-                self._schedule(book, source, now)
+                self._schedule(entry, source, now)
         return sorted(silent, key=lambda pair: pair[1].deadline)
 
-    def _state(self, book: _Book) -> State:
+    def _state(self, entry: _Symbol) -> State:
         """The state that follows from which sources still speak, and whether the others may be silent."""
-        speaking = book.speaking()
+        speaking = entry.speaking()
         if speaking:
             return "closed" if all(source.ended for source in speaking) else "live"
-        silent = book.sources.values()
-        expected = all(book.symbol in self._resting.get(source.feed, ()) for source in silent)
+        silent = entry.sources.values()
+        expected = all(entry.symbol in self._resting.get(source.feed, ()) for source in silent)
         return "closed" if expected else "stale"
 
-    def _enter(self, book: _Book, state: State, source: str, at_ms: int) -> None:
-        if book.status is None or book.status.state != state:
-            book.status = Status(book.symbol, state, source, at_ms)
-            self._transitions.append(book.status)
+    def _enter(self, entry: _Symbol, state: State, source: str, at_ms: int) -> None:
+        if entry.status is None or entry.status.state != state:
+            entry.status = Status(entry.symbol, state, source, at_ms)
+            self._transitions.append(entry.status)
 
 
 def _winners(sources: Iterable[_Source]) -> tuple[Quote | None, Quote | None]:
@@ -331,9 +331,9 @@ def _compute(bid: float, ask: float) -> _Figures:
     Both prices become whole numbers of the finest decimal in use. One decimal more then holds the middle
     without rounding, and each figure is rounded once: when it becomes a float.
     """
-    places = max(_decimals(bid), _decimals(ask))
-    scale = 10**places
-    low, high = _units(bid, places, scale), _units(ask, places, scale)
+    digits = max(_decimals(bid), _decimals(ask))
+    scale = 10**digits
+    low, high = _units(bid, digits, scale), _units(ask, digits, scale)
     mid = _ratio((low + high) * 5, scale * 10)
     spread = _ratio(high - low, scale)
     if mid is None or mid <= 0:
@@ -349,9 +349,9 @@ def _decimals(price: float) -> int:
     return max(0, (0 if fraction == "0" else len(fraction)) - int(exponent or 0))
 
 
-def _units(price: float, places: int, scale: int) -> int:
+def _units(price: float, digits: int, scale: int) -> int:
     """The price as it is printed, times the scale: always a whole number."""
-    if places <= _EXACT_PLACES:
+    if digits <= _EXACT_DIGITS:
         scaled = price * scale
         if -_EXACT_UNITS < scaled < _EXACT_UNITS:
             return round(scaled)

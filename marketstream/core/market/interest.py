@@ -13,7 +13,7 @@ LINGER = 5.0
 """Seconds that a symbol stays demanded after the last one let go of it."""
 
 
-class Holdings:
+class InterestCounts:
     """See the module; `len` and `in` are about the demanded symbols, as of the last call of `expire`.
 
     Args:

@@ -11,7 +11,7 @@ KNOWN_TTL = 7 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class CachePolicy:
     """One kind of answer.
 
     Attributes:
@@ -30,12 +30,12 @@ class Shelf:
         return self.ttl + self.fallback
 
 
-QUOTE = Shelf("quote", 60, QUOTE_FALLBACK)
-HISTORICAL = Shelf("historical", 3_600)
-PROFILE = Shelf("profile", 1_800)
-NEWS = Shelf("news", 900)
-SEARCH = Shelf("search", 900)
-INDICES = Shelf("market", 120)
-SENTIMENT = Shelf("market", 300)
-SECTORS = Shelf("market", 300)
-MOVERS = Shelf("market", 300)
+QUOTE = CachePolicy("quote", 60, QUOTE_FALLBACK)
+HISTORICAL = CachePolicy("historical", 3_600)
+PROFILE = CachePolicy("profile", 1_800)
+NEWS = CachePolicy("news", 900)
+SEARCH = CachePolicy("search", 900)
+INDICES = CachePolicy("market", 120)
+SENTIMENT = CachePolicy("market", 300)
+SECTORS = CachePolicy("market", 300)
+MOVERS = CachePolicy("market", 300)

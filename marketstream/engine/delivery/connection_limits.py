@@ -3,7 +3,7 @@
 from collections import Counter
 
 from marketstream.errors import ConnectionLimitError
-from marketstream.ports import Places
+from marketstream.ports import ConnectionLimits
 
 
 def limit_reached(limit: int) -> ConnectionLimitError:
@@ -11,7 +11,7 @@ def limit_reached(limit: int) -> ConnectionLimitError:
     return ConnectionLimitError(f"{limit} connections are open for this user")
 
 
-class LocalPlaces:
+class LocalConnectionLimits:
     """See `ports.Places`; answers at once. `len` is the number of users who have a place."""
 
     def __init__(self) -> None:
@@ -20,17 +20,17 @@ class LocalPlaces:
     def __len__(self) -> int:
         return len(self._taken)
 
-    def take(self, tenant: str, user: str, limit: int) -> None:
+    def acquire(self, tenant: str, user: str, limit: int) -> None:
         """Takes a place."""
         if self._taken[tenant, user] >= limit:
             raise limit_reached(limit)
         self._taken[tenant, user] += 1
 
-    def give(self, tenant: str, user: str) -> None:
+    def release(self, tenant: str, user: str) -> None:
         """Gives a place back."""
         self._taken[tenant, user] -= 1
         if self._taken[tenant, user] <= 0:
             del self._taken[tenant, user]
 
 
-_: type[Places] = LocalPlaces
+_: type[ConnectionLimits] = LocalConnectionLimits

@@ -47,7 +47,7 @@ from marketstream.engine.delivery.delay import DelayLine, DelayLines
 from marketstream.engine.delivery.quotes import Quotes
 from marketstream.engine.delivery.renewal import Answer, Renewal
 from marketstream.errors import ConnectionLimitError, MarketstreamError
-from marketstream.ports import Bus, Places
+from marketstream.ports import Bus, ConnectionLimits
 from marketstream.wire import messages
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class Execution:
         quotes: Answers `get_quote`.
     """
 
-    def __init__(self, *, node: "Node", bus: Bus, lines: DelayLines, places: Places) -> None:
+    def __init__(self, *, node: "Node", bus: Bus, lines: DelayLines, limits: ConnectionLimits) -> None:
         self._node = node
         self._bus = bus
         self._lines = lines
@@ -90,7 +90,7 @@ class Execution:
         self._renewal = Renewal(
             node=node,
             bus=bus,
-            places=places,
+            limits=limits,
             apply=lambda connection, session, effects, delay: self._apply(
                 connection, session, effects, delay=delay
             ),

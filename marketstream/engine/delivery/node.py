@@ -27,7 +27,7 @@ from marketstream.core.delivery.outbox import CONTROL_BYTES
 from marketstream.core.delivery.session import Session
 from marketstream.core.market.symbols import SymbolRegistry
 from marketstream.engine.delivery.connection import Call, Connection, Sink
-from marketstream.engine.delivery.connection_limits import LocalPlaces
+from marketstream.engine.delivery.connection_limits import LocalConnectionLimits
 from marketstream.engine.delivery.delay import DelayLines
 from marketstream.engine.delivery.execution import Execution
 from marketstream.engine.delivery.flusher import Flusher
@@ -36,10 +36,10 @@ from marketstream.engine.delivery.renewal import Answer
 from marketstream.engine.delivery.terms import Delivery
 from marketstream.engine.delivery.unadmitted import MAX_MESSAGE_BYTES, MAX_MESSAGES, MAX_WAITING, Unadmitted
 from marketstream.engine.delivery.waiting import Waiting
-from marketstream.engine.market.interest import Demand
+from marketstream.engine.market.interest import Interest
 from marketstream.engine.stats import Stats
 from marketstream.errors import UnavailableError
-from marketstream.ports import Bus, Clock, Places, Verifier
+from marketstream.ports import Bus, Clock, ConnectionLimits, Verifier
 from marketstream.wire import keys
 
 log = structlog.get_logger(__name__)
@@ -79,13 +79,13 @@ class Node:
         registry: SymbolRegistry,
         stats: Stats,
         delivery: Delivery,
-        places: Places | None = None,
+        limits: ConnectionLimits | None = None,
     ) -> None:
         self.clock = clock
         self.delivery = delivery
         self.stats = stats
         self._bus = bus
-        self.demand = Demand(clock=clock)
+        self.interest = Interest(clock=clock)
         self.hub: Hub[Connection] = Hub(self._opened, self._emptied)
         self.connections: dict[str, Connection] = {}
         self.unadmitted = Unadmitted(delivery.max_unadmitted)
@@ -93,11 +93,11 @@ class Node:
         self.spawn: Callable[[Coroutine[None, None, None]], object] = asyncio.ensure_future
         self.ending: set[object] = set()
         self.draining = False
-        self.on_admitted: Callable[[Connection], None] = _unheard
+        self.on_admitted: Callable[[Connection], None] = _ignore_connection
         self.on_renewed: Callable[[Connection, Principal], Sequence[str]] = _unchanged
-        self.on_left: Callable[[Connection], None] = _unheard
-        self.on_event_command: EventHandler = _unserved
-        self.on_work_command: WorkHandler = _unemployed
+        self.on_left: Callable[[Connection], None] = _ignore_connection
+        self.on_event_command: EventHandler = _reject_event_command
+        self.on_work_command: WorkHandler = _reject_work_command
         self.bus_lag_ms = 0.0
         self.flusher = Flusher(
             hub=self.hub,
@@ -108,9 +108,9 @@ class Node:
         )
         self._verifier = verifier
         self._registry = registry
-        self._places: Places = LocalPlaces() if places is None else places
+        self._limits: ConnectionLimits = LocalConnectionLimits() if limits is None else limits
         self.lines = DelayLines(on_held=bus.watch, on_dropped=bus.unwatch, max_bytes=delivery.delayed_bytes)
-        self._execution = Execution(node=self, bus=bus, lines=self.lines, places=self._places)
+        self._execution = Execution(node=self, bus=bus, lines=self.lines, limits=self._limits)
         bus.attach(self.receive)
 
     # Connections
@@ -151,7 +151,7 @@ class Node:
             ConnectionLimitError: The user holds as many connections as the plan allows; also when awaited.
         """
         limit = principal.plan.max_connections
-        waiting = self._places.take(principal.tenant, principal.user, limit) if limit else None
+        waiting = self._limits.acquire(principal.tenant, principal.user, limit) if limit else None
         if waiting is not None:
             return self._admit_later(connection, principal, waiting)
         self._let_in(connection, principal)
@@ -162,7 +162,7 @@ class Node:
     ) -> None:
         await waiting
         if connection.closed:
-            self._places.give(principal.tenant, principal.user)
+            self._limits.release(principal.tenant, principal.user)
         else:
             self._let_in(connection, principal)
 
@@ -244,7 +244,7 @@ class Node:
         self.stats.discarded += outbox.replaceable() + outbox.missed()
         outbox.clear()
         if connection.placed:
-            self._places.give(principal.tenant, principal.user)
+            self._limits.release(principal.tenant, principal.user)
         self.stats.connections[connection.transport] -= 1
         self.stats.closed[reason.code] += 1
         log.info(
@@ -345,10 +345,10 @@ class Node:
         elif not skip:
             count = self.hub.deliver(room, frame)
         else:
-            heard = [outbox for outbox in self.hub.members(room) if outbox.owner not in skip]
-            for outbox in heard:
+            received = [outbox for outbox in self.hub.members(room) if outbox.owner not in skip]
+            for outbox in received:
                 self.hub.offer(outbox, frame)
-            count = len(heard)
+            count = len(received)
         self.settle()
         return count
 
@@ -381,7 +381,7 @@ class Node:
             if (line := self.lines.of(rooms.delay_of(room))) is not None:
                 line.watch(name)
         if (symbol := rooms.demanded_by(room)) is not None:
-            self.demand.watch(symbol)
+            self.interest.watch(symbol)
 
     def _emptied(self, room: str) -> None:
         if (name := rooms.watched_by(room)) is not None:
@@ -389,7 +389,7 @@ class Node:
             if (line := self.lines.of(rooms.delay_of(room))) is not None:
                 line.unwatch(name, self.clock.now())
         if (symbol := rooms.demanded_by(room)) is not None:
-            self.demand.unwatch(symbol)
+            self.interest.unwatch(symbol)
 
     # Waiting for clients
 
@@ -426,15 +426,15 @@ def _room_of(frame: Frame) -> str:
     return rooms.channel_room(keys.subject(frame.key or ""))
 
 
-async def _unserved(_who: Principal, _command: EventCommand) -> EventReply:
+async def _reject_event_command(_who: Principal, _command: EventCommand) -> EventReply:
     raise UnavailableError("there are no event streams here")
 
 
-def _unemployed(_connection: Connection, _command: WorkCommand) -> WorkReply:
+def _reject_work_command(_connection: Connection, _command: WorkCommand) -> WorkReply:
     raise UnavailableError("there is no work of groups here")
 
 
-def _unheard(_connection: Connection) -> None:
+def _ignore_connection(_connection: Connection) -> None:
     """Nobody asked to be told."""
 
 

@@ -109,8 +109,8 @@ class Quotes:
         if not found:
             raise UnknownSymbolError(f"{symbol}: no price is known")
         # Who sees prices late must not learn from the volume what happens now.
-        provided = self.known(symbol) if line is None else None
-        quote = self._quote(loads(found[0].body), found[0].trade, provided)
+        answer = self.known(symbol) if line is None else None
+        quote = self._quote(loads(found[0].body), found[0].trade, answer)
         if (warning := _staleness(known)) is not None:
             quote |= {"status": "partial_data", "warning": warning}
         return dumps(quote)

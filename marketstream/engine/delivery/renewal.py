@@ -16,7 +16,7 @@ from marketstream.core.delivery.session import Session
 from marketstream.engine.delivery.connection import Connection
 from marketstream.engine.delivery.delay import STEP
 from marketstream.errors import MarketstreamError, NotEntitledError
-from marketstream.ports import Bus, Places
+from marketstream.ports import Bus, ConnectionLimits
 from marketstream.wire import messages
 
 if TYPE_CHECKING:
@@ -41,10 +41,12 @@ class Renewal:
         carry_out: Applies effects once the last values that they need are at hand.
     """
 
-    def __init__(self, *, node: "Node", bus: Bus, places: Places, apply: Apply, carry_out: CarryOut) -> None:
+    def __init__(
+        self, *, node: "Node", bus: Bus, limits: ConnectionLimits, apply: Apply, carry_out: CarryOut
+    ) -> None:
         self._node = node
         self._bus = bus
-        self._places = places
+        self._limits = limits
         self._apply = apply
         self._carry_out = carry_out
 
@@ -69,7 +71,7 @@ class Renewal:
             return self._verify_later(connection, session, found, answer)
         waiting = self._prepare(connection, session, found)
         if waiting is not None:
-            return self._place_later(connection, session, found, waiting, answer)
+            return self._acquire_later(connection, session, found, waiting, answer)
         return self._go_on(connection, session, found, answer)
 
     async def _verify_later(
@@ -78,11 +80,11 @@ class Renewal:
         principal = await found
         waiting = None if connection.closed else self._prepare(connection, session, principal)
         if waiting is not None:
-            await self._place_later(connection, session, principal, waiting, answer)
+            await self._acquire_later(connection, session, principal, waiting, answer)
         elif (rest := self._go_on(connection, session, principal, answer)) is not None:
             await rest
 
-    async def _place_later(
+    async def _acquire_later(
         self,
         connection: Connection,
         session: Session,
@@ -92,7 +94,7 @@ class Renewal:
     ) -> None:
         await waiting
         if connection.closed:
-            self._places.give(principal.tenant, principal.user)
+            self._limits.release(principal.tenant, principal.user)
         elif (rest := self._go_on(connection, session, principal, answer)) is not None:
             await rest
 
@@ -108,11 +110,11 @@ class Renewal:
         if connection.placed and after.max_connections >= before.max_connections:
             return None
         if connection.placed:
-            self._places.give(principal.tenant, principal.user)
+            self._limits.release(principal.tenant, principal.user)
             connection.placed = False
         if not after.max_connections:
             return None
-        return self._places.take(principal.tenant, principal.user, after.max_connections)
+        return self._limits.acquire(principal.tenant, principal.user, after.max_connections)
 
     def _go_on(
         self, connection: Connection, session: Session, principal: Principal, answer: Answer

@@ -13,10 +13,10 @@ from typing import cast
 
 from marketstream.core.delivery.entitlements import Principal
 from marketstream.core.delivery.frame import Frame
-from marketstream.core.events.event_queue import CAPACITY, LIMIT, WINDOW, Batch, Letter, Mailbox
+from marketstream.core.events.event_queue import CAPACITY, LIMIT, WINDOW, Batch, EventQueue, QueuedEvent
 from marketstream.engine.alarm import Alarm
 from marketstream.engine.delivery.connection import Connection
-from marketstream.engine.events.rendered import Posted
+from marketstream.engine.events.rendered import RenderedEvent
 from marketstream.engine.events.stats import EventStats
 from marketstream.ports import Clock
 from marketstream.wire.events import codec as wire
@@ -36,9 +36,9 @@ TURN = 500
 LEAST = 0.001
 """Seconds of the shortest wait: one that rings too early would only ring again."""
 
-Post = tuple[Connection, Posted]
+Post = tuple[Connection, RenderedEvent]
 
-_Shared = dict[tuple[tuple[Letter, ...], int], tuple[Frame, int]]
+_Shared = dict[tuple[tuple[QueuedEvent, ...], int], tuple[Frame, int]]
 """What was sent in one turn: letters and losses to their message, and how many got it."""
 
 
@@ -73,7 +73,7 @@ class Broadcaster:
         self._stats = stats
         self._limit = limit
         self._capacity = capacity
-        self._mailboxes: dict[Connection, Mailbox] = {}
+        self._mailboxes: dict[Connection, EventQueue] = {}
         # When to look at which connection, and how long it is left alone if it has taken nothing by then.
         self._due: list[tuple[float, int, Connection, float]] = []
         self._order = count()
@@ -93,21 +93,21 @@ class Broadcaster:
         """
         urgent: dict[int, Frame] = {}
         told = sent_ms = 0
-        for connection, letter in posts:
-            mailbox = self._mailboxes.get(connection)
-            if mailbox is None:
-                mailbox = Mailbox(self.window, self._limit, self._capacity, self._stats.tally)
-                self._mailboxes[connection] = mailbox
-            idle = mailbox.due is None
-            if mailbox.offer(letter, now):
-                frame = urgent.get(id(letter))
+        for connection, rendered in posts:
+            waiting = self._mailboxes.get(connection)
+            if waiting is None:
+                waiting = EventQueue(self.window, self._limit, self._capacity, self._stats.tally)
+                self._mailboxes[connection] = waiting
+            idle = waiting.due is None
+            if waiting.offer(rendered, now):
+                frame = urgent.get(id(rendered))
                 if frame is None:
-                    frame = urgent[id(letter)] = _frame((letter,), 0)
-                    sent_ms = letter.sent_ms
+                    frame = urgent[id(rendered)] = _frame((rendered,), 0)
+                    sent_ms = rendered.sent_ms
                 self._send(connection, frame)
                 told += 1
-            elif idle and mailbox.due is not None:
-                self._look(connection, mailbox.due)
+            elif idle and waiting.due is not None:
+                self._look(connection, waiting.due)
         if told:
             self._stats.delivered += told
             self._stats.delivery.observe(max(0, self._clock.wall_ms() - sent_ms), told)
@@ -116,15 +116,15 @@ class Broadcaster:
 
     def forget(self, connection: Connection) -> None:
         """Lets go of what waits for a connection that is gone."""
-        mailbox = self._mailboxes.pop(connection, None)
-        if mailbox is not None:
-            self._stats.abandoned += len(mailbox)
+        waiting = self._mailboxes.pop(connection, None)
+        if waiting is not None:
+            self._stats.abandoned += len(waiting)
 
     def rewrite(self, connection: Connection, who: Principal) -> None:
         """Writes what waits for a connection as it may see it now; it is told how much it may not."""
-        mailbox = self._mailboxes.get(connection)
-        if mailbox is not None:
-            mailbox.rewrite(lambda letter: cast("Posted", letter).of(who), self._clock.now())
+        waiting = self._mailboxes.get(connection)
+        if waiting is not None:
+            waiting.rewrite(lambda letter: cast("RenderedEvent", letter).of(who), self._clock.now())
 
     def stop(self) -> None:
         """Forgets what is scheduled."""
@@ -138,19 +138,19 @@ class Broadcaster:
             if not self._due or self._due[0][0] > now:
                 break
             _, _, connection, patience = heapq.heappop(self._due)
-            mailbox = self._mailboxes.get(connection)
-            if mailbox is None or mailbox.due is None or mailbox.due > now:
+            waiting = self._mailboxes.get(connection)
+            if waiting is None or waiting.due is None or waiting.due > now:
                 # It is gone, or there is another entry for it.
                 continue
             if connection.outbox.control:
                 self._look(connection, now + patience, min(patience * 2, RETRY_MOST))
                 continue
-            batch = mailbox.take(now)
+            batch = waiting.take(now)
             self._stats.expired += batch.expired
             if batch.events or batch.dropped:
                 self._hand_over(connection, batch, shared)
-            if mailbox.due is not None:
-                self._look(connection, mailbox.due)
+            if waiting.due is not None:
+                self._look(connection, waiting.due)
         self._note(shared, now)
         self._settle()
         self._arm()
@@ -163,13 +163,13 @@ class Broadcaster:
 
     def _note(self, shared: _Shared, now: float) -> None:
         stats, wall_ms = self._stats, self._clock.wall_ms()
-        for (letters, _), (_, copies) in shared.items():
+        for (events, _), (_, copies) in shared.items():
             stats.batches += copies
-            stats.delivered += len(letters) * copies
-            for letter in letters:
-                assert isinstance(letter, Posted)  # noqa: S101  # none other is ever offered
-                stats.queue.observe((now - letter.received_at) * 1000, copies)
-                stats.delivery.observe(max(0, wall_ms - letter.sent_ms), copies)
+            stats.delivered += len(events) * copies
+            for event in events:
+                assert isinstance(event, RenderedEvent)  # noqa: S101  # none other is ever offered
+                stats.queue.observe((now - event.received_at) * 1000, copies)
+                stats.delivery.observe(max(0, wall_ms - event.sent_ms), copies)
 
     def _look(self, connection: Connection, at: float, patience: float = RETRY) -> None:
         heapq.heappush(self._due, (at, next(self._order), connection, patience))
@@ -179,5 +179,5 @@ class Broadcaster:
             self._alarm.set(self._due[0][0])
 
 
-def _frame(letters: Sequence[Letter], dropped: int) -> Frame:
-    return Frame(EVENTS, wire.render_batch([letter.body for letter in letters], dropped))
+def _frame(events: Sequence[QueuedEvent], dropped: int) -> Frame:
+    return Frame(EVENTS, wire.render_batch([event.body for event in events], dropped))

@@ -23,15 +23,15 @@ from marketstream.errors import BusError, InvalidMessageError
 from marketstream.ports import Clock, Relay
 from marketstream.wire.events import work as wire
 from marketstream.wire.events.between_processes import Market, Message, render_message
-from marketstream.wire.events.work import All, Done, Give, Hello, Here, Join, Leave, Place, Report, Roll
+from marketstream.wire.events.work import Address, All, Done, Give, Hello, Here, Join, Leave, Report, Resync
 
 log = structlog.get_logger(__name__)
 
 LOOK = 1.0
 """Seconds between two looks at which processes have died."""
 
-ROLL = 5.0
-"""Seconds that a roll is open."""
+RESYNC = 5.0
+"""Seconds that a resync is open."""
 
 IN_HAND = 100
 """Events that one member may have in hand: so much finds room in its connection however large they are."""
@@ -78,10 +78,10 @@ class Coordinator:
         self._dead = dead
         self._stats = stats
         self._active = False
-        self._rolls = count(1)
+        self._resyncs = count(1)
         self._suspects: set[str] = set()
         self._reset()
-        reports.listen(self._heard)
+        reports.listen(self._receive)
 
     @property
     def waiting(self) -> int:
@@ -100,10 +100,10 @@ class Coordinator:
         self._reset()
         self._active = True
         try:
-            self._call_roll()
+            self._start_resync()
             while True:
                 await asyncio.sleep(LOOK)
-                await self._bury()
+                await self._remove_dead()
                 if not self._is_open:
                     self._given.clear()
         finally:
@@ -125,45 +125,45 @@ class Coordinator:
         self._groups = {
             name: Group(IN_HAND, WAITING, shared=rule.shared) for name, rule in self._rules.items()
         }
-        self._places: dict[str, set[Place]] = {}
+        self._members: dict[str, set[Address]] = {}
         self._markets: dict[tuple[str, _Key], Market] = {}
-        # Who has answered the roll, and what was given out while it is open: no answer can know of that.
-        self._roll = 0
+        # Who has answered the resync, and what was given out while it is open: no answer can know of that.
+        self._resync = 0
         self._open_until = float("-inf")
-        self._answered: dict[str, set[Place]] = {}
-        self._given: set[tuple[Place, _Key]] = set()
+        self._answered: dict[str, set[Address]] = {}
+        self._given: set[tuple[Address, _Key]] = set()
 
     @property
     def _is_open(self) -> bool:
         return self._clock.now() < self._open_until
 
-    def _call_roll(self) -> None:
-        self._roll = next(self._rolls)
-        self._open_until = self._clock.now() + ROLL
+    def _start_resync(self) -> None:
+        self._resync = next(self._resyncs)
+        self._open_until = self._clock.now() + RESYNC
         self._answered.clear()
         self._given.clear()
-        self._orders.send(wire.render_order(Roll(self._roll)))
+        self._orders.send(wire.render_order(Resync(self._resync)))
 
-    async def _bury(self) -> None:
+    async def _remove_dead(self) -> None:
         """Lets go of the members of processes that are dead, and still were when looked at again.
 
         One that has just lost Redis seems dead until it is back, and its workers are at work all the time.
         """
         try:
-            dead = set(await self._dead(list(self._places)))
+            dead = set(await self._dead(list(self._members)))
         except BusError as error:
             log.debug("event_work_unwatched", error=str(error))
             return
         certain, self._suspects = dead & self._suspects, dead
         for node in certain:
-            gone = list(self._places.get(node, ()))
+            gone = list(self._members.get(node, ()))
             log.warning("event_workers_lost", node=node, members=len(gone))
-            for place in gone:
-                self._leave(place)
+            for address in gone:
+                self._leave(address)
 
     # What is heard
 
-    def _heard(self, data: bytes) -> None:
+    def _receive(self, data: bytes) -> None:
         if not self._active:
             return
         try:
@@ -176,65 +176,65 @@ class Coordinator:
     def _take(self, report: Report) -> None:
         match report:
             case Hello():
-                self._call_roll()
-            case All(node, roll):
-                if roll == self._roll:
-                    self._close_roll(node)
-            case Here(place, roll, events):
-                if roll == self._roll and place.group in self._groups:
-                    self._answered.setdefault(place.node, set()).add(place)
-                    self._meet(place, events)
-            case Join(place) if place.group in self._groups:
-                # After a roll was called it may come twice.
-                self._answered.setdefault(place.node, set()).add(place)
-                self._meet(place, ())
-            case Leave(place):
-                self._leave(place)
-            case Done(place, event) if place.group in self._groups:
-                group = self._groups[place.group]
-                member = _member(place)
-                self._carry_out(place.group, group.ack(member, event, self._clock.wall_ms()))
-                for key in ((place.tenant, event), (None, event)):
-                    self._forget(place.group, key)
+                self._start_resync()
+            case All(node, resync):
+                if resync == self._resync:
+                    self._end_resync(node)
+            case Here(address, resync, events):
+                if resync == self._resync and address.group in self._groups:
+                    self._answered.setdefault(address.node, set()).add(address)
+                    self._meet(address, events)
+            case Join(address) if address.group in self._groups:
+                # After a resync was called it may come twice.
+                self._answered.setdefault(address.node, set()).add(address)
+                self._meet(address, ())
+            case Leave(address):
+                self._leave(address)
+            case Done(address, event) if address.group in self._groups:
+                group = self._groups[address.group]
+                member = _member(address)
+                self._carry_out(address.group, group.ack(member, event, self._clock.wall_ms()))
+                for key in ((address.tenant, event), (None, event)):
+                    self._forget(address.group, key)
             case _:
                 log.debug("event_group_unknown", report=type(report).__name__)
 
-    def _close_roll(self, node: str) -> None:
+    def _end_resync(self, node: str) -> None:
         answered = self._answered.pop(node, set())
-        for place in list(self._places.get(node, ())):
-            if place not in answered:
-                self._leave(place)
+        for address in list(self._members.get(node, ())):
+            if address not in answered:
+                self._leave(address)
 
-    def _meet(self, place: Place, events: Sequence[Event]) -> None:
-        self._places.setdefault(place.node, set()).add(place)
-        group, member, at_ms = self._groups[place.group], _member(place), self._clock.wall_ms()
+    def _meet(self, address: Address, events: Sequence[Event]) -> None:
+        self._members.setdefault(address.node, set()).add(address)
+        group, member, at_ms = self._groups[address.group], _member(address), self._clock.wall_ms()
         had = {(event.tenant, event.id) for event in events}
-        thought = group.in_hand(member) if self._is_open else ()
-        lost = {key for key in thought if key not in had and (place, key) not in self._given}
-        self._carry_out(place.group, group.adopt(member, events, at_ms))
+        thought = group.in_flight(member) if self._is_open else ()
+        lost = {key for key in thought if key not in had and (address, key) not in self._given}
+        self._carry_out(address.group, group.restore(member, events, at_ms))
         if lost:
-            self._carry_out(place.group, group.retract(member, lost, at_ms))
+            self._carry_out(address.group, group.retract(member, lost, at_ms))
 
-    def _leave(self, place: Place) -> None:
-        places = self._places.get(place.node, set())
-        places.discard(place)
-        if not places:
-            self._places.pop(place.node, None)
-        if place.group in self._groups:
-            outcome = self._groups[place.group].leave(_member(place), self._clock.wall_ms())
-            self._carry_out(place.group, outcome)
+    def _leave(self, address: Address) -> None:
+        addresses = self._members.get(address.node, set())
+        addresses.discard(address)
+        if not addresses:
+            self._members.pop(address.node, None)
+        if address.group in self._groups:
+            outcome = self._groups[address.group].leave(_member(address), self._clock.wall_ms())
+            self._carry_out(address.group, outcome)
 
     # What follows
 
     def _carry_out(self, group: str, outcome: Outcome) -> None:
         work, at_ms = self._stats.work, self._clock.wall_ms()
         for given in outcome.deliveries:
-            place = _place(group, given.member)
+            address = _address(group, given.member)
             key = given.event.tenant, given.event.id
             if self._is_open:
-                self._given.add((place, key))
+                self._given.add((address, key))
             message = render_message(given.event, at_ms, self._markets.get((group, key)))
-            self._orders.send(wire.render_order(Give(place, given.again, message)))
+            self._orders.send(wire.render_order(Give(address, given.again, message)))
             work["again" if given.again else "given"] += 1
         for name, events in (("dropped", outcome.dropped), ("expired", outcome.expired)):
             work[name] += len(events)
@@ -249,11 +249,11 @@ class Coordinator:
             self._markets.pop((group, key), None)
 
 
-def _member(place: Place) -> Member:
-    return place.tenant, f"{place.node} {place.connection}"
+def _member(address: Address) -> Member:
+    return address.tenant, f"{address.node} {address.connection}"
 
 
-def _place(group: str, member: Member) -> Place:
+def _address(group: str, member: Member) -> Address:
     tenant, where = member
     node, _, connection = where.partition(" ")
-    return Place(node, group, tenant, connection)
+    return Address(node, group, tenant, connection)

@@ -42,17 +42,17 @@ class EventStore(Protocol):
         ...
 
 
-Posting = tuple[str | None, str, bytes]
+Outgoing = tuple[str | None, str, bytes]
 """Tenant and id of an event, and the message that it travels as."""
 
 
-class EventRoad(Protocol):
+class EventChannel(Protocol):
     """Carries events to every process, each id of a tenant once in five minutes, and never twice to one.
 
     What one process has sent arrives in order, except where the road is one of several, as in a cluster.
     """
 
-    async def send(self, postings: Sequence[Posting]) -> list[bool]:
+    async def send(self, postings: Sequence[Outgoing]) -> list[bool]:
         """Sends events to every process, this one too, except those that were sent before.
 
         Returns:

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from marketstream.core.events.event import Event
 from marketstream.core.events.router import Router
-from marketstream.engine.events.ports import EventRoad, Posting
+from marketstream.engine.events.ports import EventChannel, Outgoing
 from marketstream.engine.events.stats import EventStats
 from marketstream.errors import BusError, InvalidMessageError, UnavailableError
 from marketstream.ports import Clock
@@ -33,22 +33,22 @@ def new_id() -> str:
     return secrets.token_hex(12)
 
 
-class EventDesk:
+class EventPublisher:
     """See the module.
 
     Args:
         clock: Time.
-        road: Carries events to every process, this one too.
+        channel: Carries events to every process, this one too.
         router: Knows which events are sent with how the market stands.
         look: Says how it stands.
         stats: Counters to keep.
     """
 
     def __init__(
-        self, *, clock: Clock, road: EventRoad, router: Router, look: Look, stats: EventStats
+        self, *, clock: Clock, channel: EventChannel, router: Router, look: Look, stats: EventStats
     ) -> None:
         self._clock = clock
-        self._road = road
+        self._channel = channel
         self._router = router
         self._look = look
         self._stats = stats
@@ -106,22 +106,22 @@ class EventDesk:
             BusError: It may have been sent or not; it may be taken again.
         """
         event = wire.parse_event(loads(data), self._clock.wall_ms(), lambda: f"entry-{entry_id.decode()}")
-        (is_first,) = await self._road.send([await self._posting(event)])
+        (is_first,) = await self._channel.send([await self._outgoing(event)])
         outcome = "accepted" if is_first else "repeated"
         self._stats.taken[outcome] += 1
         return outcome
 
     async def _send(self, events: list[Event]) -> int:
-        postings = [await self._posting(event) for event in events]
+        postings = [await self._outgoing(event) for event in events]
         try:
-            sent = await self._road.send(postings)
+            sent = await self._channel.send(postings)
         except BusError as error:
             raise UnavailableError("events cannot travel now; send them again") from error
         self._stats.taken["accepted"] += sum(sent)
         self._stats.taken["repeated"] += len(sent) - sum(sent)
         return sum(sent)
 
-    async def _posting(self, event: Event) -> Posting:
+    async def _outgoing(self, event: Event) -> Outgoing:
         enriched = event.symbol is not None and self._router.rule_of(event).enrich
         market = await self._look(event) if enriched else None
         return event.tenant, event.id, render_message(event, self._clock.wall_ms(), market)

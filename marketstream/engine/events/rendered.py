@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from marketstream.core.delivery.entitlements import Plan, Principal
-from marketstream.core.events.event_queue import Letter
+from marketstream.core.events.event_queue import QueuedEvent
 from marketstream.core.events.rule import Rule
 from marketstream.wire.events import codec as wire
 from marketstream.wire.events.between_processes import Message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Posted(Letter):
+class RenderedEvent(QueuedEvent):
     """A letter that knows when it set out.
 
     Attributes:
@@ -23,15 +23,15 @@ class Posted(Letter):
 
     received_at: float
     sent_ms: int
-    letters: "Letters" = field(compare=False, repr=False)
+    source: "RenderedEvents" = field(compare=False, repr=False)
     names: tuple[str, ...] = field(compare=False)
 
-    def of(self, who: Principal) -> "Posted | None":
+    def of(self, who: Principal) -> "RenderedEvent | None":
         """The same event as somebody else may see it; None: not at all."""
-        return self.letters.of(who, self.names)
+        return self.source.of(who, self.names)
 
 
-class Letters:
+class RenderedEvents:
     """The letters of one event.
 
     Args:
@@ -47,9 +47,9 @@ class Letters:
         self._received_at = received_at
         self._expires_at = expires_at
         self._bodies: dict[tuple[str, bool], bytes] = {}
-        self._letters: dict[tuple[str, bool, tuple[str, ...]], Posted] = {}
+        self._by_plan: dict[tuple[str, bool, tuple[str, ...]], RenderedEvent] = {}
 
-    def of(self, who: Principal, names: Sequence[str]) -> Posted | None:
+    def of(self, who: Principal, names: Sequence[str]) -> RenderedEvent | None:
         """The letter for a user; None for one who hears of no symbol that plan or token do not cover.
 
         Args:
@@ -61,23 +61,23 @@ class Letters:
             return None
         # A plan that drops nothing is like any other such plan.
         key = (plan.name if plan.name in self._drop else "", plan.delay > 0, tuple(names))
-        letter = self._letters.get(key)
-        if letter is None:
+        rendered = self._by_plan.get(key)
+        if rendered is None:
             body = self.body(plan)
             if names:
                 body = wire.render_matched(body, names)
             priority = self._message.event.priority
-            letter = Posted(
+            rendered = RenderedEvent(
                 body,
                 priority,
                 self._expires_at,
                 received_at=self._received_at,
                 sent_ms=self._message.sent_ms,
-                letters=self,
+                source=self,
                 names=key[2],
             )
-            self._letters[key] = letter
-        return letter
+            self._by_plan[key] = rendered
+        return rendered
 
     def body(self, plan: Plan) -> bytes:
         """The event as a plan may see it."""

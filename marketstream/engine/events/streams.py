@@ -34,11 +34,11 @@ from marketstream.engine.delivery.connection import Connection
 from marketstream.engine.delivery.node import Node
 from marketstream.engine.events.broadcaster import Broadcaster, Post
 from marketstream.engine.events.coordinator import Coordinator, Dead, nobody
-from marketstream.engine.events.ports import EventRoad, EventStore
-from marketstream.engine.events.publisher import EventDesk
-from marketstream.engine.events.rendered import Letters
+from marketstream.engine.events.ports import EventChannel, EventStore
+from marketstream.engine.events.publisher import EventPublisher
+from marketstream.engine.events.rendered import RenderedEvents
 from marketstream.engine.events.stats import EventStats
-from marketstream.engine.events.subscription_store import Book
+from marketstream.engine.events.subscription_store import SubscriptionStore
 from marketstream.engine.events.workers import PER_TENANT, Workers, groups_of
 from marketstream.errors import BusError, ConfigurationError, InvalidMessageError, UnavailableError
 from marketstream.ports import Bus, Relay
@@ -63,7 +63,7 @@ class Roads:
         dead: Knows which processes are no more.
     """
 
-    events: EventRoad
+    events: EventChannel
     reports: Relay
     orders: Relay
     news: Relay | None = None
@@ -113,9 +113,9 @@ class EventStreams:
             clock=bus.clock, send=node.send, settle=node.settle, stats=self.stats, window=window
         )
         # The task group comes later.
-        self._book = Book(store=store, router=self.router, spawn=lambda work: node.spawn(work))  # noqa: PLW0108
-        self.desk = EventDesk(
-            clock=bus.clock, road=roads.events, router=self.router, look=self._look, stats=self.stats
+        self._store = SubscriptionStore(store=store, router=self.router, spawn=lambda work: node.spawn(work))  # noqa: PLW0108
+        self.publisher = EventPublisher(
+            clock=bus.clock, channel=roads.events, router=self.router, look=self._look, stats=self.stats
         )
         self._groups = groups = groups_of(rules)
         self.workers = Workers(
@@ -137,7 +137,7 @@ class EventStreams:
         )
         roads.events.listen(self.receive)
         if roads.news is not None:
-            roads.news.listen(self._heard_news)
+            roads.news.listen(self._take_news)
         node.on_admitted = self.enter
         node.on_renewed = self.renew
         node.on_left = self.leave
@@ -159,12 +159,12 @@ class EventStreams:
     @property
     def unread(self) -> int:
         """Users whose subscriptions are not known yet."""
-        return self._book.unread
+        return self._store.unread
 
     @property
     def blind(self) -> bool:
         """Whether subscriptions cannot be read at the moment."""
-        return self._book.fails
+        return self._store.fails
 
     def now(self) -> float:
         """Monotonic seconds."""
@@ -183,7 +183,7 @@ class EventStreams:
         present = self._users.get(user)
         if present is None:
             self._users[user] = [connection]
-            self._book.open(user)
+            self._store.open(user)
         elif connection not in present:
             present.append(connection)
         self._rank(user)
@@ -232,7 +232,7 @@ class EventStreams:
             self._rank(user)
             return
         del self._users[user]
-        self._book.close(user)
+        self._store.close(user)
         self.router.leave(user)
 
     def _rank(self, user: User) -> None:
@@ -262,13 +262,13 @@ class EventStreams:
             UnavailableError: It could not be written, or may not have been.
         """
         user = _user(principal)
-        await _reached(self._book.subscribe(user, name, filter_))
+        await _reached(self._store.subscribe(user, name, filter_))
         self._tell(user)
 
     async def unsubscribe(self, principal: Principal, name: str) -> bool:
         """Lets a subscription of a user go, and says whether there was one; raises as `subscribe`."""
         user = _user(principal)
-        found = await _reached(self._book.unsubscribe(user, name))
+        found = await _reached(self._store.unsubscribe(user, name))
         self._tell(user)
         return found
 
@@ -278,20 +278,20 @@ class EventStreams:
         Raises:
             UnavailableError: They could not be read.
         """
-        return await _reached(self._book.list(_user(principal)))
+        return await _reached(self._store.list(_user(principal)))
 
     def look_again(self) -> None:
         """Asks for everything anew, because changes may have been missed."""
-        self._book.everything_changed()
+        self._store.everything_changed()
         self.workers.say_hello()
 
     def _tell(self, user: User) -> None:
         if self._news is not None:
             self._news.send(render_user(user))
 
-    def _heard_news(self, message: bytes) -> None:
+    def _take_news(self, message: bytes) -> None:
         try:
-            self._book.changed(parse_user(message))
+            self._store.changed(parse_user(message))
         except InvalidMessageError as error:
             log.warning("event_message_refused", error=str(error))
 
@@ -316,8 +316,8 @@ class EventStreams:
         if route.rule.strategy == "load_balanced":
             self.coordinator.assign(message, route.rule.group or "")
             return
-        letters = Letters(message, route.rule, received_at=now, expires_at=expires_at)
-        self.broadcaster.offer(self._posts(route, letters), now)
+        events = RenderedEvents(message, route.rule, received_at=now, expires_at=expires_at)
+        self.broadcaster.offer(self._posts(route, events), now)
 
     def _route(self, event: Event, now: float) -> Route:
         route = self.router.route(event, now)
@@ -328,15 +328,15 @@ class EventStreams:
         self.stats.routed[route.rule.name] += 1
         return route
 
-    def _posts(self, route: Route, letters: Letters) -> Iterator[Post]:
+    def _posts(self, route: Route, events: RenderedEvents) -> Iterator[Post]:
         for user, names in route.recipients:
             for connection in self._users.get(user, ()):
                 session = connection.session
                 if session is None:
                     continue
-                letter = letters.of(session.principal, names)
-                if letter is not None:
-                    yield connection, letter
+                event = events.of(session.principal, names)
+                if event is not None:
+                    yield connection, event
 
     async def _look(self, event: Event) -> Market:
         """How the symbol of an event stands, as everybody may know who gets it."""

@@ -34,7 +34,7 @@ PAGE = 100
 Spawn = Callable[[Coroutine[None, None, None]], object]
 
 
-class Book:
+class SubscriptionStore:
     """See the module.
 
     Args:
@@ -95,7 +95,7 @@ class Book:
             raise SubscriptionLimitError(f"{name}: at most {MAX_NAMES} event subscriptions")
         if user in self._present:
             self._router.subscribe(user, name, filter_)
-            self._mistrust(user)
+            self._read_again(user)
 
     async def unsubscribe(self, user: User, name: str) -> bool:
         """Lets a subscription go.
@@ -108,7 +108,7 @@ class Book:
         """
         found = await self._store.remove(user, name)
         self._router.unsubscribe(user, name)
-        self._mistrust(user)
+        self._read_again(user)
         return found
 
     async def list(self, user: User) -> Mapping[str, Filter]:
@@ -120,7 +120,7 @@ class Book:
         (found,) = await self._store.load([user])
         return dict(sorted(_read(user, found).items()))
 
-    def _mistrust(self, user: User) -> None:
+    def _read_again(self, user: User) -> None:
         """What is being read may be from before a change that was made here."""
         if user in self._unread:
             self._look(user)

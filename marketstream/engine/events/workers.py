@@ -1,8 +1,8 @@
-"""The members of worker groups that are connected to this process, and what each has in hand.
+"""The members of worker groups that are connected to this process, and what each has in in_flight.
 
 A member is a connection that has joined a group; it gets each event alone, as one of `events`, and says when
 it is done. Who hands out the work is told of every change, and of everything again when it asks. What a
-member has in hand is remembered here until it is done: whoever hands out the work next can rely on it.
+member has in in_flight is remembered here until it is done: whoever hands out the work next can rely on it.
 """
 
 from collections import deque
@@ -28,14 +28,14 @@ from marketstream.core.events.rule import Rule
 from marketstream.engine.delivery.connection import Connection
 from marketstream.engine.delivery.node import Node
 from marketstream.engine.events.broadcaster import EVENTS
-from marketstream.engine.events.rendered import Letters
+from marketstream.engine.events.rendered import RenderedEvents
 from marketstream.engine.events.stats import EventStats
 from marketstream.errors import InvalidMessageError, NotEntitledError, SubscriptionLimitError
 from marketstream.ports import Relay
 from marketstream.wire.events import codec
 from marketstream.wire.events import work as wire
 from marketstream.wire.events.between_processes import parse_message
-from marketstream.wire.events.work import All, Done, Give, Hello, Here, Join, Leave, Place, Report, Roll
+from marketstream.wire.events.work import Address, All, Done, Give, Hello, Here, Join, Leave, Report, Resync
 
 log = structlog.get_logger(__name__)
 
@@ -46,7 +46,7 @@ PER_TENANT = 100
 """Those that one tenant may have of them: it cannot keep the others out."""
 
 REMEMBERED = 10.0
-"""Seconds for which it is remembered what a member had in hand: until then somebody hands out work again."""
+"""Seconds for which it is remembered what a member had in flight: until then work may be handed out again."""
 
 _Key = tuple[str | None, str]
 
@@ -81,16 +81,16 @@ class Workers:
         self._rules = rules
         self._reports = reports
         self._stats = stats
-        self._hands: dict[Connection, dict[str, dict[_Key, Event]]] = {}
-        # Members that left with work in hand a moment ago, and until when that is remembered.
-        self._left: deque[tuple[float, Place, tuple[Event, ...]]] = deque(maxlen=MAX_MEMBERS)
-        orders.listen(self._heard)
+        self._in_flight: dict[Connection, dict[str, dict[_Key, Event]]] = {}
+        # Members that left with work in in_flight a moment ago, and until when that is remembered.
+        self._left: deque[tuple[float, Address, tuple[Event, ...]]] = deque(maxlen=MAX_MEMBERS)
+        orders.listen(self._receive)
         node.on_work_command = self.execute
 
     @property
     def members(self) -> int:
         """Memberships here."""
-        return sum(map(len, self._hands.values()))
+        return sum(map(len, self._in_flight.values()))
 
     def execute(self, connection: Connection, command: WorkCommand) -> WorkReply:
         """Carries out what a client asks about its work.
@@ -123,13 +123,13 @@ class Workers:
         """
         if connection.session is None or _may_work(connection.session.principal):
             return []
-        ended = [f"{group}: not entitled" for group in self._hands.get(connection, ())]
+        ended = [f"{group}: not entitled" for group in self._in_flight.get(connection, ())]
         self.end(connection)
         return ended
 
     def end(self, connection: Connection) -> None:
-        """Ends all memberships of a connection; what it has in hand goes to others."""
-        for group in list(self._hands.get(connection, ())):
+        """Ends all memberships of a connection; what it has in in_flight goes to others."""
+        for group in list(self._in_flight.get(connection, ())):
             self._leave(connection, group)
 
     def say_hello(self) -> None:
@@ -140,93 +140,93 @@ class Workers:
     def _join(self, connection: Connection, who: Principal, group: str) -> None:
         if not _may_work(who):
             raise NotEntitledError("work of a group needs a token and a plan that cover every symbol")
-        if group in self._hands.get(connection, ()):
+        if group in self._in_flight.get(connection, ()):
             return
         if self._members_of(who.tenant) >= self._per_tenant:
             text = f"{group}: at most {self._per_tenant} workers of a tenant at one server"
             raise SubscriptionLimitError(text)
         if self.members >= MAX_MEMBERS:
             raise SubscriptionLimitError(f"{group}: at most {MAX_MEMBERS} workers of one server")
-        self._hands.setdefault(connection, {})[group] = {}
-        self._report(Join(self._place(connection, group)))
+        self._in_flight.setdefault(connection, {})[group] = {}
+        self._report(Join(self._address(connection, group)))
 
     def _members_of(self, tenant: str) -> int:
         return sum(
             len(groups)
-            for connection, groups in self._hands.items()
+            for connection, groups in self._in_flight.items()
             if connection.session is not None and connection.session.principal.tenant == tenant
         )
 
     def _leave(self, connection: Connection, group: str) -> None:
-        groups = self._hands.get(connection, {})
-        hand = groups.pop(group, None)
-        if hand is None:
+        groups = self._in_flight.get(connection, {})
+        in_flight = groups.pop(group, None)
+        if in_flight is None:
             return
         if not groups:
-            del self._hands[connection]
-        place = self._place(connection, group)
-        if hand:
-            self._left.append((self._node.clock.now() + REMEMBERED, place, tuple(hand.values())))
-        self._report(Leave(place))
+            del self._in_flight[connection]
+        address = self._address(connection, group)
+        if in_flight:
+            self._left.append((self._node.clock.now() + REMEMBERED, address, tuple(in_flight.values())))
+        self._report(Leave(address))
 
     def _ack(self, connection: Connection, ident: str) -> None:
         """One id may stand for an event of the tenant and for one that is for all: its own comes first."""
-        for group, hand in self._hands.get(connection, {}).items():
-            key = next((key for key in (_key(connection, ident), (None, ident)) if key in hand), None)
+        for group, in_flight in self._in_flight.get(connection, {}).items():
+            key = next((key for key in (_key(connection, ident), (None, ident)) if key in in_flight), None)
             if key is not None:
-                del hand[key]
+                del in_flight[key]
                 self._stats.work["done"] += 1
-                self._report(Done(self._place(connection, group), ident))
+                self._report(Done(self._address(connection, group), ident))
                 return
 
     # What is heard
 
-    def _heard(self, data: bytes) -> None:
+    def _receive(self, data: bytes) -> None:
         try:
             order = wire.parse_order(data)
-            if isinstance(order, Roll):
-                self._answer(order.roll)
-            elif order.place.node == self._name:
+            if isinstance(order, Resync):
+                self._answer(order.resync)
+            elif order.address.node == self._name:
                 self._take(order)
         except InvalidMessageError as error:
             log.warning("event_message_refused", error=str(error))
 
-    def _answer(self, roll: int) -> None:
-        hands = [(connection, *each) for connection, of in self._hands.items() for each in of.items()]
-        for connection, group, hand in hands:
-            if group in self._hands.get(connection, ()):
-                self._report(Here(self._place(connection, group), roll, tuple(hand.values())))
+    def _answer(self, resync: int) -> None:
+        hands = [(connection, *each) for connection, of in self._in_flight.items() for each in of.items()]
+        for connection, group, in_flight in hands:
+            if group in self._in_flight.get(connection, ()):
+                self._report(Here(self._address(connection, group), resync, tuple(in_flight.values())))
         now = self._node.clock.now()
-        for until, place, tasks in list(self._left):
+        for until, address, tasks in list(self._left):
             if until > now:
                 # There may have been nobody to hear that it left.
-                self._report(Here(place, roll, tasks))
-                self._report(Leave(place))
-        self._report(All(self._name, roll))
+                self._report(Here(address, resync, tasks))
+                self._report(Leave(address))
+        self._report(All(self._name, resync))
 
     def _take(self, order: Give) -> None:
-        place, message = order.place, parse_message(order.message)
-        connection = self._node.connections.get(place.connection)
-        hand = self._hands.get(connection, {}).get(place.group) if connection else None
-        if connection is None or hand is None or connection.session is None:
+        address, message = order.address, parse_message(order.message)
+        connection = self._node.connections.get(address.connection)
+        in_flight = self._in_flight.get(connection, {}).get(address.group) if connection else None
+        if connection is None or in_flight is None or connection.session is None:
             # It has left meanwhile: nobody else may be waiting for that word any more.
-            self._report(Leave(place))
+            self._report(Leave(address))
             return
         event = message.event
-        hand[event.tenant, event.id] = event
-        letters = Letters(
-            message, self._rules[place.group], received_at=self._node.clock.now(), expires_at=float("inf")
+        in_flight[event.tenant, event.id] = event
+        events = RenderedEvents(
+            message, self._rules[address.group], received_at=self._node.clock.now(), expires_at=float("inf")
         )
         body = wire.render_task(
-            letters.body(connection.session.principal.plan), place.group, again=order.again
+            events.body(connection.session.principal.plan), address.group, again=order.again
         )
         self._node.send(connection, Frame(EVENTS, codec.render_batch([body])))
         self._stats.delivered += 1
         self._node.settle()
 
-    def _place(self, connection: Connection, group: str) -> Place:
+    def _address(self, connection: Connection, group: str) -> Address:
         assert connection.session is not None  # noqa: S101  # nobody joins without
-        return Place(self._name, group, connection.session.principal.tenant, connection.id)
+        return Address(self._name, group, connection.session.principal.tenant, connection.id)
 
     def _report(self, report: Report) -> None:
         self._reports.send(wire.render_report(report))

@@ -11,9 +11,9 @@ from typing import Any
 from marketstream.core.jobs.schedule import HOUR, daily, every
 from marketstream.core.query.overview import MOVEMENTS
 from marketstream.engine.jobs.scheduler import Job
-from marketstream.engine.market.interest import Demand
+from marketstream.engine.market.interest import Interest
 from marketstream.engine.query.overview import Overview
-from marketstream.engine.query.service import Provided, Provision
+from marketstream.engine.query.service import Answer, QueryService
 from marketstream.errors import AllProvidersFailedError, UnknownSymbolError
 from marketstream.ports import Bus, Clock
 from marketstream.wire import messages
@@ -31,7 +31,7 @@ Show = Callable[[str, Any], object]
 """Makes of a channel's name and what was found the data that listeners get."""
 
 
-class Duties:
+class JobActions:
     """See the module.
 
     Args:
@@ -48,18 +48,18 @@ class Duties:
     def __init__(
         self,
         *,
-        provision: Provision,
+        queries: QueryService,
         overview: Overview,
-        demand: Demand,
+        interest: Interest,
         bus: Bus,
         clock: Clock,
         popular: Sequence[str],
         show: Show,
         clean_up: Sequence[Callable[[], object]] = (),
     ) -> None:
-        self._provision = provision
+        self._queries = queries
         self._overview = overview
-        self._demand = demand
+        self._interest = interest
         self._bus = bus
         self._clock = clock
         self._popular = tuple(popular)
@@ -85,17 +85,17 @@ class Duties:
 
     async def quotes(self) -> None:
         """Renews the quotes of what is popular, and of what is watched as far as there is room."""
-        wanted = [*self._popular, *sorted(self._demand.current())]
+        wanted = [*self._popular, *sorted(self._interest.current())]
         now = self._clock.now()
         self._unknown = {symbol: until for symbol, until in self._unknown.items() if until > now}
         chosen = [symbol for symbol in dict.fromkeys(wanted) if symbol not in self._unknown][:MOST]
-        await self._ask(chosen, lambda symbol: self._provision.quote(symbol, renew=True))
+        await self._ask(chosen, lambda symbol: self._queries.quote(symbol, renew=True))
 
     async def warm_cache(self) -> None:
         """Sees to it that what is asked of popular symbols is at hand."""
-        await self._ask(self._popular, self._provision.quote)
-        await self._ask(self._popular, self._provision.profile)
-        await self._ask(self._popular, lambda symbol: self._provision.historical(symbol, PERIOD, INTERVAL))
+        await self._ask(self._popular, self._queries.quote)
+        await self._ask(self._popular, self._queries.profile)
+        await self._ask(self._popular, lambda symbol: self._queries.historical(symbol, PERIOD, INTERVAL))
 
     async def indices(self) -> None:
         """Works the indices out anew, and tells listeners."""
@@ -123,7 +123,7 @@ class Duties:
         data = self._show(channel, found)
         self._bus.publish([messages.channel_update(channel, data, self._clock.wall_ms())])
 
-    async def _ask(self, symbols: Iterable[str], ask: Callable[[str], Awaitable[Provided[Any]]]) -> None:
+    async def _ask(self, symbols: Iterable[str], ask: Callable[[str], Awaitable[Answer[Any]]]) -> None:
         """Asks about symbols.
 
         Raises:

@@ -51,21 +51,21 @@ class Aggregator:
         self._stale_after = stale_after
         self._public = Aggregation(stale_after)
         self._private: dict[str, Aggregation] = {}
-        self._orphans: dict[tuple[str | None, str], float] = {}
+        self._inherited: dict[tuple[str | None, str], float] = {}
         self._stated: frozenset[str] = frozenset()
         self._lacking: set[str] = set()
 
-    def adopt(self, heritage: Iterable[Frame]) -> None:
+    def restore(self, last_values: Iterable[Frame]) -> None:
         """Begins anew where somebody else ended: what was live there is given its time to be quoted here.
 
         Args:
-            heritage: The newest frame of every key and tenant; what was known before is forgotten.
+            last_values: The newest frame of every key and tenant; what was known before is forgotten.
         """
         self._public = Aggregation(self._stale_after)
         self._private.clear()
         patience = self._clock.now() + self._stale_after
-        states = [frame for frame in heritage if frame.event == messages.STATUS]
-        self._orphans = {
+        states = [frame for frame in last_values if frame.event == messages.STATUS]
+        self._inherited = {
             (frame.tenant, frame.symbol): patience for frame in states if messages.is_live(frame)
         }
         # Live or not, what is said of them stands until they are quoted, or buried.
@@ -116,16 +116,16 @@ class Aggregator:
         self._publish(self._public, self._public.expire(now, at_ms), None)
         for tenant, aggregation in self._private.items():
             self._publish(aggregation, aggregation.expire(now, at_ms), tenant)
-        if self._orphans:
-            self._bury(now, at_ms)
+        if self._inherited:
+            self._expire_inherited(now, at_ms)
 
-    def _bury(self, now: float, at_ms: int) -> None:
+    def _expire_inherited(self, now: float, at_ms: int) -> None:
         """Says of what was live somewhere else, and is quoted by nobody here, that it is stale."""
-        for (tenant, symbol), deadline in list(self._orphans.items()):
+        for (tenant, symbol), deadline in list(self._inherited.items()):
             aggregation = self._public if tenant is None else self._private.get(tenant)
             quoted = aggregation is not None and aggregation.price_of(symbol) is not None
             if quoted or now >= deadline:
-                del self._orphans[tenant, symbol]
+                del self._inherited[tenant, symbol]
             if not quoted and now >= deadline:
                 self._publisher.announce([Status(symbol, "stale", None, at_ms)], tenant)
 
@@ -208,9 +208,9 @@ class FeedSink:
         """See `ports.QuoteSink.ready`."""
         await self._node.caught_up()
 
-    async def demand(self, known: frozenset[str]) -> frozenset[str]:
+    async def interest(self, known: frozenset[str]) -> frozenset[str]:
         """See `ports.QuoteSink.demand`."""
-        return await self._node.demand.differs(known)
+        return await self._node.interest.differs(known)
 
     def alive(self) -> None:
         """See `ports.QuoteSink.alive`."""

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 
 import structlog
 
-from marketstream.core.market.interest import LINGER, Holdings
+from marketstream.core.market.interest import LINGER, InterestCounts
 from marketstream.ports import Clock
 
 log = structlog.get_logger(__name__)
@@ -22,7 +22,7 @@ _HERE = ""
 """The holder that is this process; others have names."""
 
 
-class Demand:
+class Interest:
     """See the module; `len` is the number of demanded symbols.
 
     Args:
@@ -41,10 +41,10 @@ class Demand:
         linger: float = LINGER,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self.on_local: Callable[[str], None] = _unheard
+        self.on_local: Callable[[str], None] = _ignore
         self._clock = clock
         self._sleep = sleep
-        self._holdings = Holdings(linger)
+        self._counts = InterestCounts(linger)
         # Live clients of a symbol and those of each delay are rooms of their own.
         self._rooms: dict[str, int] = {}
         self._changed = asyncio.Event()
@@ -52,8 +52,8 @@ class Demand:
         self._known_changes = 0
 
     def __len__(self) -> int:
-        self._holdings.expire(self._clock.now())
-        return len(self._holdings)
+        self._counts.expire(self._clock.now())
+        return len(self._counts)
 
     def current(self) -> frozenset[str]:
         """Every symbol that is demanded, here or elsewhere, by what is known here."""
@@ -86,20 +86,20 @@ class Demand:
     def change(self, holder: str, added: Iterable[str], dropped: Iterable[str]) -> None:
         """Notes what a holder watches now, and what it does not watch any more."""
         now = self._clock.now()
-        self._holdings.hold(holder, added)
-        self._holdings.release(holder, dropped, now)
+        self._counts.hold(holder, added)
+        self._counts.release(holder, dropped, now)
         self._note(now)
 
     def replace(self, holder: str, symbols: Iterable[str]) -> None:
         """Notes that a holder watches these symbols and no others."""
         now = self._clock.now()
-        self._holdings.replace(holder, symbols, now)
+        self._counts.replace(holder, symbols, now)
         self._note(now)
 
     def forget(self, holder: str) -> None:
         """Notes that a holder is gone."""
         now = self._clock.now()
-        self._holdings.forget(holder, now)
+        self._counts.forget(holder, now)
         self._note(now)
 
     # Feeds
@@ -114,16 +114,16 @@ class Demand:
             await self._next_change()
 
     def _current(self) -> frozenset[str]:
-        self._holdings.expire(self._clock.now())
-        if self._known_changes != self._holdings.changes:
-            self._known_changes = self._holdings.changes
-            self._symbols = self._holdings.symbols()
+        self._counts.expire(self._clock.now())
+        if self._known_changes != self._counts.changes:
+            self._known_changes = self._counts.changes
+            self._symbols = self._counts.symbols()
             log.debug("demand_changed", symbols=len(self._symbols))
         return self._symbols
 
     async def _next_change(self) -> None:
         """Returns when something was told, or a symbol that nobody holds has been waited for long enough."""
-        ends_at = self._holdings.ends_at
+        ends_at = self._counts.ends_at
         try:
             async with asyncio.timeout(None if ends_at is None else ends_at - self._clock.now()):
                 await self._changed.wait()
@@ -132,10 +132,10 @@ class Demand:
 
     def _note(self, now: float) -> None:
         # Also while no feed asks: what was let go must not pile up.
-        self._holdings.expire(now)
+        self._counts.expire(now)
         self._changed.set()
         self._changed.clear()
 
 
-def _unheard(_symbol: str) -> None:
+def _ignore(_symbol: str) -> None:
     """Nobody else needs to know."""

@@ -14,7 +14,7 @@ from marketstream.engine.market.supervisor import Supervisor
 from marketstream.ports import Feed
 
 
-class Market:
+class Leader:
     """See the module.
 
     Args:
@@ -42,14 +42,14 @@ class Market:
         """Has something else done meanwhile, until it is cancelled."""
         self._works.append(run)
 
-    async def serve(self, heritage: Sequence[Frame]) -> None:
+    async def serve(self, last_values: Sequence[Frame]) -> None:
         """Does the duty until cancelled.
 
         Args:
-            heritage: The newest frame of every key and tenant.
+            last_values: The newest frame of every key and tenant.
         """
-        self._publisher.adopt(heritage)
-        self._aggregator.adopt(heritage)
+        self._publisher.restore(last_values)
+        self._aggregator.restore(last_values)
         try:
             async with asyncio.TaskGroup() as tasks:
                 for name, make in self._feeds:
@@ -60,6 +60,6 @@ class Market:
                 await asyncio.Event().wait()
         finally:
             # Whose turn it is now knows better.
-            self._publisher.adopt(())
-            self._aggregator.adopt(())
+            self._publisher.restore(())
+            self._aggregator.restore(())
             self._supervisor.stand_by()

@@ -13,7 +13,7 @@ from marketstream.engine.market.ahead import Ahead
 from marketstream.engine.market.publisher import Publisher
 from marketstream.engine.stats import Stats
 from marketstream.errors import FutureTimeError, RequestError, UnavailableError
-from marketstream.ports import Clock, Intake
+from marketstream.ports import Clock, LeaderForwarder
 from marketstream.wire import publication
 from marketstream.wire.json import dumps
 from marketstream.wire.publication import Publication
@@ -24,7 +24,7 @@ SLICE = 200
 """Items that are judged in one turn of the loop: ten thousand at once would hold everybody up."""
 
 
-class Desk:
+class PublicationHandler:
     """Takes publications in this process.
 
     Args:
@@ -117,4 +117,4 @@ class Desk:
         return None
 
 
-_: type[Intake] = Desk
+_: type[LeaderForwarder] = PublicationHandler

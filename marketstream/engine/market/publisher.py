@@ -28,15 +28,15 @@ class Publisher:
         self._newest: dict[str, int] = {}
         self._private: dict[str, dict[str, int]] = {}
 
-    def adopt(self, heritage: Iterable[Frame]) -> None:
+    def restore(self, last_values: Iterable[Frame]) -> None:
         """Goes on where somebody else ended: no time goes back behind what was published there.
 
         Args:
-            heritage: The newest frame of every key and tenant; what was known before is forgotten.
+            last_values: The newest frame of every key and tenant; what was known before is forgotten.
         """
         self._newest.clear()
         self._private.clear()
-        for frame in heritage:
+        for frame in last_values:
             if frame.event != messages.PRICE:
                 continue
             if frame.tenant is None:

@@ -117,14 +117,14 @@ class Inquiry:
         while isinstance(step, Ask):
             if step.delay:
                 await self._sleep(step.delay)
-            began, place = self._clock.now(), (step.provider, key)
+            began, at = self._clock.now(), (step.provider, key)
             try:
-                if self._lacking.get(place, -math.inf) > began:
+                if self._lacking.get(at, -math.inf) > began:
                     raise UnknownSymbolError(about)  # noqa: TRY301  # as it would say itself
                 value = await self._limited(ask(able[step.provider]), step)
             except Exception as error:  # noqa: BLE001  # no fault of a provider may keep the next from being asked
                 if isinstance(error, UnknownSymbolError):
-                    self._lacking[place] = max(self._lacking.get(place, 0.0), began + UNKNOWN_TTL)
+                    self._lacking[at] = max(self._lacking.get(at, 0.0), began + UNKNOWN_TTL)
                 elif isinstance(error, ProviderShareError):
                     spent.append(error)
                 step = self._failed(failover, kind, step, error, self._clock.now() - began)

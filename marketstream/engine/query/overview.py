@@ -8,11 +8,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from marketstream.core.query.cache_policy import INDICES, MOVERS, SECTORS, SENTIMENT, Shelf
+from marketstream.core.query.cache_policy import INDICES, MOVERS, SECTORS, SENTIMENT, CachePolicy
 from marketstream.core.query.model import ProviderQuote
 from marketstream.core.query.overview import Listed, Movement, movers
 from marketstream.core.query.sentiment import Sentiment, sentiment
-from marketstream.engine.query.service import FAILED, Provided, Provision, Question
+from marketstream.engine.query.service import FAILED, Answer, QueryService, Question
 from marketstream.errors import AllProvidersFailedError, MarketstreamError, UnknownSymbolError
 from marketstream.ports import Clock
 from marketstream.wire import answers as wire
@@ -38,19 +38,19 @@ class Overview:
     def __init__(
         self,
         *,
-        provision: Provision,
+        queries: QueryService,
         clock: Clock,
         popular: Sequence[str],
         indices: Sequence[Named],
         sectors: Sequence[Named],
     ) -> None:
-        self._provision = provision
+        self._queries = queries
         self._clock = clock
         self._popular = tuple(popular)
         self._indices = tuple(indices)
         self._sectors = tuple(sectors)
 
-    async def indices(self, *, renew: bool = False) -> Provided[tuple[Listed, ...]]:
+    async def indices(self, *, renew: bool = False) -> Answer[tuple[Listed, ...]]:
         """The indices, in the order of the configuration.
 
         Args:
@@ -61,11 +61,11 @@ class Overview:
         """
         return await self._listed("indices", INDICES, self._indices, renew=renew)
 
-    async def sectors(self, *, renew: bool = False) -> Provided[tuple[Listed, ...]]:
+    async def sectors(self, *, renew: bool = False) -> Answer[tuple[Listed, ...]]:
         """What stands for each sector, in the order of the configuration; raises as `indices`."""
         return await self._listed("sectors", SECTORS, self._sectors, renew=renew)
 
-    async def movers(self, movement: Movement, *, renew: bool = False) -> Provided[tuple[ProviderQuote, ...]]:
+    async def movers(self, movement: Movement, *, renew: bool = False) -> Answer[tuple[ProviderQuote, ...]]:
         """Who moved most of the popular symbols; raises as `indices`."""
         return await self._view(
             keys.market("movers", movement),
@@ -76,47 +76,47 @@ class Overview:
             renew=renew,
         )
 
-    async def sentiment(self, *, renew: bool = False) -> Provided[Sentiment]:
+    async def sentiment(self, *, renew: bool = False) -> Answer[Sentiment]:
         """The mood of the popular symbols; raises as `indices`."""
         return await self._view(
             keys.market("sentiment"), SENTIMENT, self._popular, _mood, wire.read_sentiment, renew=renew
         )
 
     async def _listed(
-        self, name: str, shelf: Shelf, named: Sequence[Named], *, renew: bool
-    ) -> Provided[tuple[Listed, ...]]:
+        self, name: str, policy: CachePolicy, named: Sequence[Named], *, renew: bool
+    ) -> Answer[tuple[Listed, ...]]:
         names = dict(named)
 
         def make(quotes: Sequence[ProviderQuote]) -> tuple[Listed, ...]:
             return tuple(Listed(names[quote.symbol], quote) for quote in quotes)
 
-        return await self._view(keys.market(name), shelf, list(names), make, wire.read_listed, renew=renew)
+        return await self._view(keys.market(name), policy, list(names), make, wire.read_listed, renew=renew)
 
     async def _view(
         self,
         key: str,
-        shelf: Shelf,
+        policy: CachePolicy,
         symbols: Sequence[str],
         make: Callable[[Sequence[ProviderQuote]], T],
         read: Callable[[Any], T],
         *,
         renew: bool,
-    ) -> Provided[T]:
-        async def find() -> Provided[T]:
+    ) -> Answer[T]:
+        async def find() -> Answer[T]:
             return await self._collect(symbols, make)
 
-        return await self._provision.answer(Question(key, key, shelf, find, read), renew=renew)
+        return await self._queries.answer(Question(key, key, policy, find, read), renew=renew)
 
     async def _collect(
         self, symbols: Sequence[str], make: Callable[[Sequence[ProviderQuote]], T]
-    ) -> Provided[T]:
+    ) -> Answer[T]:
         found = await asyncio.gather(*map(self._quote, symbols))
-        quotes = [each for each in found if isinstance(each, Provided)]
+        quotes = [each for each in found if isinstance(each, Answer)]
         failures = [each for each in found if isinstance(each, AllProvidersFailedError)]
         if not quotes:
             raise failures[0] if failures else AllProvidersFailedError("no symbol of this view is known")
         warnings = [quote.warning for quote in quotes if quote.warning]
-        return Provided(
+        return Answer(
             make([quote.value for quote in quotes]),
             "+".join(dict.fromkeys(quote.source for quote in quotes)),
             self._clock.wall_ms(),
@@ -124,9 +124,9 @@ class Overview:
             warnings[0] if warnings else FAILED if failures else None,
         )
 
-    async def _quote(self, symbol: str) -> Provided[ProviderQuote] | MarketstreamError:
+    async def _quote(self, symbol: str) -> Answer[ProviderQuote] | MarketstreamError:
         try:
-            return await self._provision.quote(symbol)
+            return await self._queries.quote(symbol)
         except (UnknownSymbolError, AllProvidersFailedError) as error:
             return error
 

@@ -14,10 +14,18 @@ import structlog
 
 from marketstream.core.delivery.entitlements import Principal
 from marketstream.core.memo import Memo
-from marketstream.core.query.cache_policy import HISTORICAL, NEWS, PROFILE, QUOTE, SEARCH, UNKNOWN_TTL, Shelf
+from marketstream.core.query.cache_policy import (
+    HISTORICAL,
+    NEWS,
+    PROFILE,
+    QUOTE,
+    SEARCH,
+    UNKNOWN_TTL,
+    CachePolicy,
+)
 from marketstream.core.query.model import Article, History, Match, Profile, ProviderQuote
 from marketstream.engine.query.inquiry import Inquiry
-from marketstream.engine.query.single_flight import Flights, Spawn
+from marketstream.engine.query.single_flight import SingleFlight, Spawn
 from marketstream.engine.stats import ReadStats
 from marketstream.errors import AllProvidersFailedError, ShareSpentError, UnknownSymbolError
 from marketstream.ports import Cache, Clock, Provider
@@ -44,7 +52,7 @@ PARTIAL_TTL = 15.0
 
 
 @dataclass(frozen=True, slots=True)
-class Provided(Generic[T]):
+class Answer(Generic[T]):
     """An answer and how good it is.
 
     Attributes:
@@ -81,13 +89,13 @@ class Question(Generic[T]):
 
     key: str
     about: str
-    shelf: Shelf
-    find: Callable[[], Awaitable[Provided[T]]]
+    policy: CachePolicy
+    find: Callable[[], Awaitable[Answer[T]]]
     read: Callable[[Any], T]
     user: tuple[str, str] | None = None
 
 
-class Provision:
+class QueryService:
     """See the module.
 
     Args:
@@ -126,12 +134,12 @@ class Provision:
             sleep=sleep,
             listed=listed,
         )
-        self._flights: Flights[Provided[Any]] = Flights(spawn)
-        self._known: Memo[str, Provided[ProviderQuote]] = Memo(MOST_KNOWN)
+        self._in_flight: SingleFlight[Answer[Any]] = SingleFlight(spawn)
+        self._known: Memo[str, Answer[ProviderQuote]] = Memo(MOST_KNOWN)
 
     async def quote(
         self, symbol: str, *, renew: bool = False, who: Principal | None = None
-    ) -> Provided[ProviderQuote]:
+    ) -> Answer[ProviderQuote]:
         """The price of a symbol.
 
         Args:
@@ -162,7 +170,7 @@ class Provision:
             return None
         return found.value
 
-    def _held(self, symbol: str) -> Provided[ProviderQuote] | None:
+    def _held(self, symbol: str) -> Answer[ProviderQuote] | None:
         """The quote that was remembered before, if the cache has the same bytes at hand still.
 
         Most questions are about few symbols: their bytes are read once.
@@ -177,7 +185,7 @@ class Provision:
 
     async def historical(
         self, symbol: str, period: str, interval: str, who: Principal | None = None
-    ) -> Provided[History]:
+    ) -> Answer[History]:
         """Candles of a symbol; raises as `quote`."""
 
         async def ask(provider: Provider) -> History:
@@ -186,7 +194,7 @@ class Provision:
         key = keys.historical(symbol, period, interval)
         return await self._ask(key, symbol, HISTORICAL, ask, wire.read_history, who=who)
 
-    async def profile(self, symbol: str, who: Principal | None = None) -> Provided[Profile]:
+    async def profile(self, symbol: str, who: Principal | None = None) -> Answer[Profile]:
         """Who is behind a symbol; raises as `quote`."""
 
         async def ask(provider: Provider) -> Profile:
@@ -196,7 +204,7 @@ class Provision:
 
     async def news(
         self, symbol: str, limit: int, who: Principal | None = None
-    ) -> Provided[tuple[Article, ...]]:
+    ) -> Answer[tuple[Article, ...]]:
         """News about a symbol, newest first; raises as `quote`."""
 
         async def ask(provider: Provider) -> tuple[Article, ...]:
@@ -204,9 +212,7 @@ class Provision:
 
         return await self._ask(keys.news(symbol, limit), symbol, NEWS, ask, wire.read_articles, who=who)
 
-    async def search(
-        self, query: str, limit: int, who: Principal | None = None
-    ) -> Provided[tuple[Match, ...]]:
+    async def search(self, query: str, limit: int, who: Principal | None = None) -> Answer[tuple[Match, ...]]:
         """Symbols that fit some words; raises `AllProvidersFailedError` as `quote`."""
 
         async def ask(provider: Provider) -> tuple[Match, ...]:
@@ -214,7 +220,7 @@ class Provision:
 
         return await self._ask(keys.search(query, limit), query, SEARCH, ask, wire.read_matches, who=who)
 
-    async def answer(self, question: Question[T], *, renew: bool = False) -> Provided[T]:
+    async def answer(self, question: Question[T], *, renew: bool = False) -> Answer[T]:
         """The answer to any question: remembered, found, or what is left of an older one.
 
         Args:
@@ -234,7 +240,7 @@ class Provision:
             return remembered
         for _ in range(PATIENCE):
             try:
-                return await self._flights.join(question.key, lambda: self._answer(question))
+                return await self._in_flight.do(question.key, lambda: self._answer(question))
             except ShareSpentError as error:
                 if error.user == question.user:
                     raise
@@ -243,7 +249,7 @@ class Provision:
 
     def close(self) -> None:
         """Ends what is being asked: a process that is going down waits for no provider."""
-        self._flights.cancel()
+        self._in_flight.cancel()
 
     # The way of a question
 
@@ -251,46 +257,46 @@ class Provision:
         self,
         key: str,
         about: str,
-        shelf: Shelf,
+        policy: CachePolicy,
         ask: Callable[[Provider], Coroutine[None, None, T]],
         read: Callable[[Any], T],
         *,
         renew: bool = False,
         who: Principal | None = None,
-    ) -> Provided[T]:
-        async def find() -> Provided[T]:
-            value, source, tries = await self._inquiry.find(shelf.kind, key, about, ask, who)
-            return Provided(value, source, self._clock.wall_ms(), tries)
+    ) -> Answer[T]:
+        async def find() -> Answer[T]:
+            value, source, tries = await self._inquiry.find(policy.kind, key, about, ask, who)
+            return Answer(value, source, self._clock.wall_ms(), tries)
 
         user = None if who is None else (who.tenant, who.user)
-        return await self.answer(Question(key, about, shelf, find, read, user), renew=renew)
+        return await self.answer(Question(key, about, policy, find, read, user), renew=renew)
 
-    async def _answer(self, question: Question[T]) -> Provided[T]:
+    async def _answer(self, question: Question[T]) -> Answer[T]:
         """What is remembered; who is just renewing it is waited for only when nothing is."""
         remembered = await self._recall(question)
         return await self._find_once(question) if remembered is None else remembered
 
-    async def _find_once(self, question: Question[T]) -> Provided[T]:
-        return await self._flights.join(f"find {question.key}", lambda: self._renew(question))
+    async def _find_once(self, question: Question[T]) -> Answer[T]:
+        return await self._in_flight.do(f"find {question.key}", lambda: self._renew(question))
 
-    async def _renew(self, question: Question[T]) -> Provided[T]:
+    async def _renew(self, question: Question[T]) -> Answer[T]:
         try:
             found = await question.find()
         except UnknownSymbolError:
             await self.cache.put([(question.key, wire.UNKNOWN, UNKNOWN_TTL)])
             raise _nobody_knows(question) from None
         except AllProvidersFailedError as failure:
-            return await self._stand_in(question, failure)
+            return await self._fallback(question, failure)
         return await self._keep(question, found)
 
-    async def _recall(self, question: Question[T]) -> Provided[T] | None:
+    async def _recall(self, question: Question[T]) -> Answer[T] | None:
         body = await self.cache.get(question.key)
         remembered = None if body is None else self._read(question, body)
         if remembered is None:
             self.stats.cache["miss"] += 1
         return remembered
 
-    def _read(self, question: Question[T], body: bytes) -> Provided[T] | None:
+    def _read(self, question: Question[T], body: bytes) -> Answer[T] | None:
         """What was remembered; None when it is of no use.
 
         Raises:
@@ -304,25 +310,25 @@ class Provision:
             return None
         self.stats.cache["hit"] += 1
         ttl = _ttl(question, stored.warning)
-        return Provided(stored.value, stored.source, stored.at_ms, 0, stored.warning, ttl, body)
+        return Answer(stored.value, stored.source, stored.at_ms, 0, stored.warning, ttl, body)
 
-    async def _keep(self, question: Question[T], found: Provided[T]) -> Provided[T]:
+    async def _keep(self, question: Question[T], found: Answer[T]) -> Answer[T]:
         body = wire.pack(Stored(found.value, found.source, found.at_ms, found.warning))
         ttl = _ttl(question, found.warning)
         entries = [(question.key, body, ttl)]
         if found.warning is None:
-            entries.append((keys.fallback(question.key), body, question.shelf.kept))
+            entries.append((keys.fallback(question.key), body, question.policy.kept))
         await self.cache.put(entries)
-        return Provided(found.value, found.source, found.at_ms, found.attempts, found.warning, ttl, body)
+        return Answer(found.value, found.source, found.at_ms, found.attempts, found.warning, ttl, body)
 
-    async def _stand_in(self, question: Question[T], failure: AllProvidersFailedError) -> Provided[T]:
+    async def _fallback(self, question: Question[T], failure: AllProvidersFailedError) -> Answer[T]:
         body = await self.cache.get(keys.fallback(question.key))
         stored = None if body is None else wire.unpack(body, question.read)
         if stored is None:
             raise failure
         self.stats.cache["fallback"] += 1
         warning = TIMEOUT if failure.timed_out else FAILED
-        return Provided(stored.value, CACHE, stored.at_ms, len(failure.attempts), warning)
+        return Answer(stored.value, CACHE, stored.at_ms, len(failure.attempts), warning)
 
 
 def _nobody_knows(question: Question[Any]) -> UnknownSymbolError:
@@ -330,4 +336,4 @@ def _nobody_knows(question: Question[Any]) -> UnknownSymbolError:
 
 
 def _ttl(question: Question[Any], warning: str | None) -> float:
-    return question.shelf.ttl if warning is None else PARTIAL_TTL
+    return question.policy.ttl if warning is None else PARTIAL_TTL

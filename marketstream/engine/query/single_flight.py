@@ -16,7 +16,7 @@ Spawn = Callable[[Coroutine[None, None, None]], object]
 """Starts a task that somebody else owns."""
 
 
-class Flights(Generic[T]):
+class SingleFlight(Generic[T]):
     """See the module; `len(flights)` is how many questions are being worked on.
 
     Args:
@@ -25,13 +25,13 @@ class Flights(Generic[T]):
 
     def __init__(self, spawn: Spawn) -> None:
         self._spawn = spawn
-        self._flights: dict[str, asyncio.Future[T | Exception]] = {}
+        self._calls: dict[str, asyncio.Future[T | Exception]] = {}
         self._tasks: set[asyncio.Task[object]] = set()
 
     def __len__(self) -> int:
-        return len(self._flights)
+        return len(self._calls)
 
-    async def join(self, key: str, work: Callable[[], Coroutine[None, None, T]]) -> T:
+    async def do(self, key: str, work: Callable[[], Coroutine[None, None, T]]) -> T:
         """The answer to a question.
 
         Args:
@@ -41,10 +41,10 @@ class Flights(Generic[T]):
         Raises:
             Exception: What the work raised, the same for all who wait.
         """
-        flight = self._flights.get(key)
-        if flight is None:
-            flight = self._start(key, work)
-        found = await asyncio.shield(flight)
+        call = self._calls.get(key)
+        if call is None:
+            call = self._start(key, work)
+        found = await asyncio.shield(call)
         if isinstance(found, Exception):
             # Each of a thousand who wait would add its own steps to the one trace.
             raise found.with_traceback(None)
@@ -58,20 +58,20 @@ class Flights(Generic[T]):
     def _start(
         self, key: str, work: Callable[[], Coroutine[None, None, T]]
     ) -> "asyncio.Future[T | Exception]":
-        flight: asyncio.Future[T | Exception] = asyncio.get_running_loop().create_future()
-        flying = self._fly(key, flight, work)
-        self._flights[key] = flight
+        call: asyncio.Future[T | Exception] = asyncio.get_running_loop().create_future()
+        flying = self._run(key, call, work)
+        self._calls[key] = call
         try:
             self._spawn(flying)
         except RuntimeError as error:
             # The task group of a process that is going down takes nothing new.
             flying.close()
-            self._flights.pop(key, None)
+            self._calls.pop(key, None)
             raise UnavailableError("the server is going down") from error
-        return flight
+        return call
 
-    async def _fly(
-        self, key: str, flight: "asyncio.Future[T | Exception]", work: Callable[[], Coroutine[None, None, T]]
+    async def _run(
+        self, key: str, call: "asyncio.Future[T | Exception]", work: Callable[[], Coroutine[None, None, T]]
     ) -> None:
         found: T | Exception
         task = asyncio.current_task()
@@ -80,11 +80,11 @@ class Flights(Generic[T]):
         try:
             found = await work()
         except asyncio.CancelledError:
-            flight.cancel()
+            call.cancel()
             raise
         except Exception as error:  # noqa: BLE001  # it is for those who wait; the owner of the task must live
             found = error
         finally:
             self._tasks.discard(task)
-            del self._flights[key]
-        flight.set_result(found)
+            del self._calls[key]
+        call.set_result(found)

@@ -12,7 +12,7 @@ from marketstream.errors import InvalidMessageError, MarketstreamError, NotEntit
 from marketstream.transports.answer import failure
 from marketstream.transports.body import read
 from marketstream.transports.rest.guard import Guard
-from marketstream.transports.rest.rate_limiter import Meter
+from marketstream.transports.rest.rate_limiter import UserRateLimiter
 from marketstream.transports.rest.reply import Body, reply, write
 from marketstream.transports.rest.schema import Shape
 from marketstream.wire.json import loads
@@ -40,9 +40,9 @@ class Endpoint:
         registry: Symbols of this server.
     """
 
-    def __init__(self, *, guard: Guard, meter: Meter, registry: SymbolRegistry) -> None:
+    def __init__(self, *, guard: Guard, limiter: UserRateLimiter, registry: SymbolRegistry) -> None:
         self._guard = guard
-        self._meter = meter
+        self._limiter = limiter
         self._registry = registry
 
     def wrap(
@@ -52,7 +52,7 @@ class Endpoint:
 
         async def handle(request: web.Request) -> web.StreamResponse:
             who = await self._guard.require(request, *scopes)
-            headers, refusal = self._meter.spend(who)
+            headers, refusal = self._limiter.spend(who)
             try:
                 if refusal is not None:
                     raise refusal

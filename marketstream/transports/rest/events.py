@@ -207,7 +207,7 @@ class Events:
         await self._guard.require(request, PUBLISH)
         given = await body.read(request)
         with self._guard.waiting.hold(COPIES * len(given)):
-            taken = await self._streams.desk.take(given)
+            taken = await self._streams.publisher.take(given)
         return web.Response(body=taken, content_type="application/json")
 
     async def list(self, request: web.Request, who: Principal) -> Answered:  # noqa: ARG002  # as of every endpoint

@@ -9,7 +9,7 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import Field
 
-from marketstream.ports import Intake
+from marketstream.ports import LeaderForwarder
 from marketstream.transports import body
 from marketstream.transports.rest.guard import Guard
 from marketstream.transports.rest.openapi import Operation
@@ -92,9 +92,9 @@ class Publishing:
         intake: Judges what they say.
     """
 
-    def __init__(self, *, guard: Guard, intake: Intake) -> None:
+    def __init__(self, *, guard: Guard, forwarder: LeaderForwarder) -> None:
         self._guard = guard
-        self._intake = intake
+        self._forwarder = forwarder
 
     def operations(self) -> list[Operation]:
         """The endpoint."""
@@ -116,5 +116,5 @@ class Publishing:
         await self._guard.require(request, SCOPE)
         given = await body.read(request)
         with self._guard.waiting.hold(COPIES * len(given)):
-            taken = await self._intake.submit(given)
+            taken = await self._forwarder.submit(given)
         return web.Response(body=taken, content_type="application/json")

@@ -22,7 +22,7 @@ Headers = dict[str, str]
 _User = tuple[str, str]
 
 
-class Meter:
+class UserRateLimiter:
     """See the module.
 
     Args:

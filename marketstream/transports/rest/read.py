@@ -19,7 +19,7 @@ from marketstream.core.query.model import Candle, ProviderQuote
 from marketstream.core.query.overview import MOVEMENTS, Listed
 from marketstream.engine.delivery.node import Node
 from marketstream.engine.query.overview import Overview
-from marketstream.engine.query.service import FAILED, Provided, Provision
+from marketstream.engine.query.service import FAILED, Answer, QueryService
 from marketstream.errors import (
     AllProvidersFailedError,
     InvalidMessageError,
@@ -54,13 +54,13 @@ class Reading:
     """
 
     def __init__(
-        self, *, endpoint: Endpoint, node: Node, provision: Provision, overview: Overview, time: Clock
+        self, *, endpoint: Endpoint, node: Node, queries: QueryService, overview: Overview, time: Clock
     ) -> None:
         self._time = time
         self._endpoint = endpoint
         self._node = node
         self._clock = node.clock
-        self._provision = provision
+        self._queries = queries
         self._overview = overview
         self._bodies: Memo[bytes, Body] = Memo(MOST_BODIES)
 
@@ -118,9 +118,7 @@ class Reading:
             *(_or_failure(self._overview.movers(movement)) for movement in MOVEMENTS),
         )
         whole = _combined(found)
-        indices, sectors, mood, *lists = (
-            each.value if isinstance(each, Provided) else None for each in found
-        )
+        indices, sectors, mood, *lists = (each.value if isinstance(each, Answer) else None for each in found)
         answer = schema.OverviewAnswer(
             indices=None if indices is None else schema.named(_seen(indices, who)),
             sectors=None if sectors is None else schema.named(_seen(sectors, who)),
@@ -174,11 +172,11 @@ class Reading:
         symbol = self._endpoint.symbol(request, who)
         if who.plan.delay > 0:
             return await self._delayed(symbol, who), 0
-        found = await self._provision.quote(symbol, who=who)
+        found = await self._queries.quote(symbol, who=who)
         age = self._age(found)
         return aged(self._written(found), age, found.attempts), _max_age(found, age)
 
-    def _written(self, found: Provided[ProviderQuote]) -> Body:
+    def _written(self, found: Answer[ProviderQuote]) -> Body:
         """A quote in JSON; the same bytes of the cache are written once."""
         body = self._bodies.get(found.body)
         if body is None:
@@ -194,7 +192,7 @@ class Reading:
         if too_fine(query.period, query.interval):
             text = f"interval: {query.interval} is too fine for a period of {query.period}"
             raise InvalidMessageError(text, path="interval")
-        found = await self._provision.historical(symbol, query.period, query.interval, who)
+        found = await self._queries.historical(symbol, query.period, query.interval, who)
         candles: Sequence[Candle] = found.value.candles
         if who.plan.delay > 0:
             candles = ended(candles, query.interval, self._seen_by(who))
@@ -209,7 +207,7 @@ class Reading:
 
     async def profile(self, request: web.Request, who: Principal) -> Answered:
         """Who is behind a symbol."""
-        found = await self._provision.profile(self._endpoint.symbol(request, who), who)
+        found = await self._queries.profile(self._endpoint.symbol(request, who), who)
         given = {name: getattr(found.value, name) for name in schema.ProfileBody.model_fields}
         if who.plan.delay > 0:
             # It is the price of now, times a number that everybody knows.
@@ -219,7 +217,7 @@ class Reading:
     async def news(self, request: web.Request, who: Principal) -> Answered:
         """News about a symbol."""
         symbol = self._endpoint.symbol(request, who)
-        found = await self._provision.news(symbol, read_query(request, schema.NewsQuery).limit, who)
+        found = await self._queries.news(symbol, read_query(request, schema.NewsQuery).limit, who)
         until_ms = self._seen_by(who)
         articles = [schema.article(article) for article in found.value if article.published_ms <= until_ms]
         answer = schema.NewsAnswer(symbol=symbol, articles=articles, **self._origin(found))
@@ -230,14 +228,14 @@ class Reading:
     async def search(self, request: web.Request, who: Principal) -> Answered:
         """Symbols that fit some words."""
         body = await read_body(request, schema.SearchBody)
-        found = await self._provision.search(body.query, body.limit, who)
+        found = await self._queries.search(body.query, body.limit, who)
         results = [schema.match(match) for match in found.value]
         answer = schema.SearchAnswer(query=body.query, results=results, **self._origin(found))
         return answer, self._max_age(found)
 
     async def providers(self, request: web.Request, who: Principal) -> Answered:  # noqa: ARG002  # as all of them
         """Who is asked."""
-        attempts = self._provision.stats.attempts
+        attempts = self._queries.stats.attempts
         rows = [
             schema.ProviderBody(
                 name=provider.name,
@@ -250,7 +248,7 @@ class Reading:
                     if name == provider.name and outcome != "ok"
                 ),
             )
-            for provider in self._provision.providers
+            for provider in self._queries.providers
         ]
         return schema.ProvidersAnswer(providers=rows), 0
 
@@ -266,7 +264,7 @@ class Reading:
         delay = who.plan.delay
         return self._time.wall_ms() - delay * 1000 if delay > 0 else float("inf")
 
-    def _origin(self, found: Provided[Any]) -> dict[str, Any]:
+    def _origin(self, found: Answer[Any]) -> dict[str, Any]:
         return {
             "data_source": found.source,
             "status": "ok" if found.warning is None else "partial_data",
@@ -276,14 +274,14 @@ class Reading:
             "warning": found.warning,
         }
 
-    def _age(self, found: Provided[Any]) -> float:
+    def _age(self, found: Answer[Any]) -> float:
         return round(max(0.0, (self._clock.wall_ms() - found.at_ms) / 1000), 3)
 
-    def _max_age(self, found: Provided[Any]) -> int:
+    def _max_age(self, found: Answer[Any]) -> int:
         return _max_age(found, self._age(found))
 
 
-def _max_age(found: Provided[Any], age: float) -> int:
+def _max_age(found: Answer[Any], age: float) -> int:
     return 0 if found.warning is not None else max(0, int(found.fresh_for - age))
 
 
@@ -301,27 +299,27 @@ def _seen(listed: Iterable[Listed], who: Principal) -> list[Listed]:
     return [each for each in listed if who.allows_symbol(each.quote.symbol)]
 
 
-async def _or_failure(part: Awaitable[Provided[Any]]) -> Provided[Any] | MarketstreamError:
+async def _or_failure(part: Awaitable[Answer[Any]]) -> Answer[Any] | MarketstreamError:
     try:
         return await part
     except AllProvidersFailedError as failure:
         return failure
 
 
-def _combined(found: Sequence[Provided[Any] | MarketstreamError]) -> Provided[None]:
+def _combined(found: Sequence[Answer[Any] | MarketstreamError]) -> Answer[None]:
     """The origin of an answer of several parts: as old and as bad as the worst of them.
 
     Raises:
         AllProvidersFailedError: There is no part at all.
     """
-    parts = [each for each in found if isinstance(each, Provided)]
+    parts = [each for each in found if isinstance(each, Answer)]
     failures = [each for each in found if isinstance(each, MarketstreamError)]
     if not parts:
         raise failures[0]
     warnings = [part.warning for part in parts if part.warning]
     sources = dict.fromkeys(name for part in parts for name in part.source.split("+"))
     oldest = min(parts, key=lambda part: part.at_ms)
-    return Provided(
+    return Answer(
         None,
         "+".join(sources),
         oldest.at_ms,

@@ -16,7 +16,7 @@ import engineio
 from aiohttp import web
 
 from marketstream.core.delivery import closing
-from marketstream.core.delivery.bucket import MessageMeter
+from marketstream.core.delivery.bucket import MessageRate
 from marketstream.core.delivery.closing import CloseReason
 from marketstream.core.delivery.frame import Frame
 from marketstream.engine.delivery.connection import Connection
@@ -70,7 +70,7 @@ class EngineSocket:
     """
 
     __slots__ = (
-        "_meter",
+        "_rate",
         "_server",
         "_sessions",
         "closed",
@@ -91,7 +91,7 @@ class EngineSocket:
         self.probing = False
         self.posting = False
         self._server = server
-        self._meter = MessageMeter(server.node.delivery.max_messages)
+        self._rate = MessageRate(server.node.delivery.max_messages)
         self._sessions: dict[str, Any] | None = None
 
     @property
@@ -123,7 +123,7 @@ class EngineSocket:
 
     def floods(self) -> bool:
         """Count a packet that came by a POST; a websocket counts its frames itself."""
-        return self._meter.exceeded(self._server.node.clock.now())
+        return self._rate.exceeded(self._server.node.clock.now())
 
     def receive(self, packet: str) -> bool:
         """Take one Engine.IO packet of the client; what is none ends it.

@@ -193,7 +193,7 @@ class HubManager(socketio.AsyncManager):  # type: ignore[misc]  # python-socketi
     def relay_through(self, relay: Relay) -> None:
         """Speaks to other processes, and listens to them, from now on."""
         self._relay = relay
-        relay.listen(self.hear)
+        relay.listen(self.receive)
 
     def _tell(self, method: str, namespace: str, **about: Any) -> bool:  # noqa: ANN401  # fields of a message
         """Tells every other process; False when there is none to tell."""
@@ -203,7 +203,7 @@ class HubManager(socketio.AsyncManager):  # type: ignore[misc]  # python-socketi
         self._relay.send(relays.render(message))
         return True
 
-    def hear(self, data: bytes) -> None:
+    def receive(self, data: bytes) -> None:
         """Does what another process says; what cannot be done is logged."""
         try:
             message = relays.parse(data)

@@ -14,7 +14,7 @@ from marketstream.wire.json import dumps, loads
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Address:
     """Where a member of a group is.
 
     Attributes:
@@ -34,21 +34,21 @@ class Place:
 class Join:
     """A member has come."""
 
-    place: Place
+    address: Address
 
 
 @dataclass(frozen=True, slots=True)
 class Leave:
     """A member has gone, or never was one."""
 
-    place: Place
+    address: Address
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
     """A member has done an event."""
 
-    place: Place
+    address: Address
     event: str
 
 
@@ -56,8 +56,8 @@ class Done:
 class Here:
     """A member is there, and has some events in hand; said when a roll is called."""
 
-    place: Place
-    roll: int
+    address: Address
+    resync: int
     events: tuple[Event, ...]
 
 
@@ -66,7 +66,7 @@ class All:
     """These were all members of a process."""
 
     node: str
-    roll: int
+    resync: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,39 +77,39 @@ class Hello:
 
 
 @dataclass(frozen=True, slots=True)
-class Roll:
+class Resync:
     """Everybody is to say which members there are."""
 
-    roll: int
+    resync: int
 
 
 @dataclass(frozen=True, slots=True)
 class Give:
     """A member is to do an event, which `message` holds as `wire.event_message` writes it."""
 
-    place: Place
+    address: Address
     again: bool
     message: bytes
 
 
 Report = Join | Leave | Done | Here | All | Hello
-Order = Roll | Give
+Order = Resync | Give
 
 
 def render_report(report: Report) -> bytes:
     """A word to the process that hands out work."""
     match report:
-        case Join(place):
-            return dumps(["join", *_place(place)])
-        case Leave(place):
-            return dumps(["leave", *_place(place)])
-        case Done(place, event):
-            return dumps(["done", *_place(place), event])
-        case Here(place, roll, held):
+        case Join(address):
+            return dumps(["join", *_parts(address)])
+        case Leave(address):
+            return dumps(["leave", *_parts(address)])
+        case Done(address, event):
+            return dumps(["done", *_parts(address), event])
+        case Here(address, resync, held):
             listed = b",".join(map(codec.render_event, held))
-            return dumps(["here", *_place(place), roll]) + b"\n[" + listed + b"]"
-        case All(node, roll):
-            return dumps(["all", node, roll])
+            return dumps(["here", *_parts(address), resync]) + b"\n[" + listed + b"]"
+        case All(node, resync):
+            return dumps(["all", node, resync])
         case Hello(node):
             return dumps(["hello", node])
 
@@ -126,16 +126,16 @@ def parse_report(data: bytes, at_ms: int) -> Report:
     """
     head, _, rest = data.partition(b"\n")
     match loads(head):
-        case ["join", *place] if _is_place(place):
-            return Join(Place(*place))
-        case ["leave", *place] if _is_place(place):
-            return Leave(Place(*place))
-        case ["done", *place, str(event)] if _is_place(place):
-            return Done(Place(*place), event)
-        case ["here", *place, int(roll)] if _is_place(place):
-            return Here(Place(*place), roll, _events(rest, at_ms))
-        case ["all", str(node), int(roll)]:
-            return All(node, roll)
+        case ["join", *address] if _is_address(address):
+            return Join(Address(*address))
+        case ["leave", *address] if _is_address(address):
+            return Leave(Address(*address))
+        case ["done", *address, str(event)] if _is_address(address):
+            return Done(Address(*address), event)
+        case ["here", *address, int(resync)] if _is_address(address):
+            return Here(Address(*address), resync, _events(rest, at_ms))
+        case ["all", str(node), int(resync)]:
+            return All(node, resync)
         case ["hello", str(node)]:
             return Hello(node)
         case _:
@@ -145,10 +145,10 @@ def parse_report(data: bytes, at_ms: int) -> Report:
 def render_order(order: Order) -> bytes:
     """A word of the process that hands out work."""
     match order:
-        case Roll(roll):
-            return dumps(["roll", roll])
-        case Give(place, again, message):
-            return dumps(["give", *_place(place), again]) + b"\n" + message
+        case Resync(resync):
+            return dumps(["roll", resync])
+        case Give(address, again, message):
+            return dumps(["give", *_parts(address), again]) + b"\n" + message
 
 
 def parse_order(data: bytes) -> Order:
@@ -159,10 +159,10 @@ def parse_order(data: bytes) -> Order:
     """
     head, _, rest = data.partition(b"\n")
     match loads(head):
-        case ["roll", int(roll)]:
-            return Roll(roll)
-        case ["give", *place, bool(again)] if _is_place(place):
-            return Give(Place(*place), again, rest)
+        case ["roll", int(resync)]:
+            return Resync(resync)
+        case ["give", *address, bool(again)] if _is_address(address):
+            return Give(Address(*address), again, rest)
         case _:
             raise InvalidMessageError("this is no word about the work of a group")
 
@@ -179,12 +179,12 @@ def render_task(body: bytes, group: str, *, again: bool) -> bytes:
     return body[:-1] + said
 
 
-def _place(place: Place) -> Sequence[str]:
-    return place.node, place.group, place.tenant, place.connection
+def _parts(address: Address) -> Sequence[str]:
+    return address.node, address.group, address.tenant, address.connection
 
 
-def _is_place(value: Sequence[object]) -> bool:
-    return len(value) == len(Place.__slots__) and all(isinstance(part, str) for part in value)
+def _is_address(value: Sequence[object]) -> bool:
+    return len(value) == len(Address.__slots__) and all(isinstance(part, str) for part in value)
 
 
 def _events(data: bytes, at_ms: int) -> tuple[Event, ...]:

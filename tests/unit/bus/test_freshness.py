@@ -6,7 +6,7 @@ import pytest
 
 from marketstream.bus.client import Client
 from marketstream.bus.freshness import Freshness
-from marketstream.bus.last_values import Mirror
+from marketstream.bus.last_values import LastValues
 from marketstream.bus.pulse import PulseWatch
 from marketstream.core.delivery.frame import Frame
 from marketstream.core.market.model import Status
@@ -22,7 +22,7 @@ class Told:
     def __init__(self) -> None:
         clock = FakeClock()
         self.pulse = PulseWatch(cast("Client", None), clock, 1, 1.0)
-        self.mirror = Mirror()
+        self.mirror = LastValues()
         self.mirror.watch("A")
         self.freshness = Freshness(self.mirror, self.pulse, clock, lambda _name: 0)
         self.said: list[str] = []

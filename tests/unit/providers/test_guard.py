@@ -16,8 +16,8 @@ from marketstream.errors import (
     ProviderUnavailableError,
     UnknownSymbolError,
 )
-from marketstream.providers.budget import MemoryBudget
 from marketstream.providers.guard import QUIET, Guard
+from marketstream.providers.quota import MemoryProviderQuota
 from tests.support.clock import FakeClock
 
 
@@ -36,7 +36,7 @@ class Gate:
         self.guard = Guard(
             name="fmp",
             timeout=timeout,
-            budget=MemoryBudget({"fmp": Allowance(per_minute, 0)}, clock=self.clock),
+            quota=MemoryProviderQuota({"fmp": Allowance(per_minute, 0)}, clock=self.clock),
             breaker=Breaker(failures=failures, pause=10),
             clock=self.clock,
             observe=lambda name, ms: self.took.append((name, ms)),

@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestServer
 
 from marketstream.errors import ConfigurationError, InvalidMessageError, MarketstreamError
 from marketstream.publish import Tally, parse_line, publish
-from marketstream.publish.direct import PATH, DirectRoad
+from marketstream.publish.direct import PATH, DirectChannel
 from tests.support.eventually import eventually
 from tests.support.program import clean_environment
 
@@ -56,7 +56,7 @@ class Receiver:
         said: list[str] = []
         writing = asyncio.create_task(asyncio.to_thread(_write, into, text))
         try:
-            tally = await asyncio.to_thread(publish, DirectRoad(url or self.url, TOKEN), out, said.append)
+            tally = await asyncio.to_thread(publish, DirectChannel(url or self.url, TOKEN), out, said.append)
         finally:
             os.close(out)
             with suppress(BrokenPipeError):
@@ -124,7 +124,7 @@ async def test_large_lines_travel_in_smaller_batches(receiver: Receiver) -> None
 async def test_a_line_does_not_wait_for_the_end_of_the_pipe(receiver: Receiver) -> None:
     out, into = os.pipe()
     publishing = asyncio.create_task(
-        asyncio.to_thread(publish, DirectRoad(receiver.url, TOKEN), out, lambda _text: None)
+        asyncio.to_thread(publish, DirectChannel(receiver.url, TOKEN), out, lambda _text: None)
     )
     for count in (1, 2):
         os.write(into, QUOTE + b"\n" + QUOTE[:9])
@@ -215,13 +215,13 @@ async def test_an_address_may_have_a_path_before_the_route(receiver: Receiver) -
 )
 def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(ConfigurationError):
-        DirectRoad(url, TOKEN)
+        DirectChannel(url, TOKEN)
 
 
 @pytest.mark.parametrize("token", ["a\nb", "é"])
 def test_what_is_no_token_is_refused_and_not_shown(token: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
-        DirectRoad("http://127.0.0.1:1", token)
+        DirectChannel("http://127.0.0.1:1", token)
     assert token not in str(refused.value)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from marketstream.errors import MarketstreamError
 from marketstream.publish import Tally, publish
-from marketstream.publish.relayed import RelayedRoad
+from marketstream.publish.relayed import RelayedChannel
 from marketstream.wire import forwarded, keys
 from tests.support.eventually import scaled, wait_until
 from tests.support.program import clean_environment
@@ -40,7 +40,7 @@ class Owner:
         self.rejects: list[dict[str, Any]] = []
         self._client = valkey.client()
         self._inbox = self._client.pubsub()  # type: ignore[no-untyped-call]  # redis-py's types are not complete
-        self._inbox.subscribe(keys.INTAKE)
+        self._inbox.subscribe(keys.FORWARD)
         assert self._inbox.get_message(timeout=scaled(5)) is not None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._work)
@@ -109,7 +109,7 @@ def run(
     """
     said: list[str] = []
     with piped(text) as out:
-        road = RelayedRoad(valkey.url, patience=scaled(patience), answer_seconds=scaled(answer_seconds))
+        road = RelayedChannel(valkey.url, patience=scaled(patience), answer_seconds=scaled(answer_seconds))
         return publish(road, out, said.append), said
 
 
@@ -197,12 +197,12 @@ def test_a_redis_that_is_not_there_ends_it_at_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"redis://127.0.0.1:{taken.getsockname()[1]}/0"
     with piped(QUOTE) as out, pytest.raises(MarketstreamError, match=r"through Redis: .*refused"):
-        publish(RelayedRoad(url, patience=600), out, print)
+        publish(RelayedChannel(url, patience=600), out, print)
 
 
 def test_a_redis_that_is_restarted_between_two_batches_is_found_again() -> None:
     with running_valkey() as valkey:
-        road = RelayedRoad(valkey.url, patience=scaled(10), answer_seconds=scaled(0.1))
+        road = RelayedChannel(valkey.url, patience=scaled(10), answer_seconds=scaled(0.1))
         said: list[str] = []
         out, into = os.pipe()
         ended: list[Tally] = []

@@ -20,7 +20,7 @@ from marketstream.core.delivery.entitlements import Plan, Principal, compile_glo
 from marketstream.core.market.model import BestPrice, Side, Status
 from marketstream.core.market.symbols import SymbolRegistry
 from marketstream.engine.market.ahead import Ahead
-from marketstream.engine.market.publication_handler import Desk
+from marketstream.engine.market.publication_handler import PublicationHandler
 from marketstream.errors import AuthFailedError
 from marketstream.transports.credentials import Credentials
 from marketstream.transports.origin import OriginPolicy
@@ -292,7 +292,7 @@ async def http() -> AsyncIterator[TestClient[web.Request, web.Application]]:
     bench = Bench()
     bench.tokens.known["good"] = WHO
     app = web.Application()
-    desk = Desk(
+    desk = PublicationHandler(
         registry=SymbolRegistry("open"),
         aggregator=bench.aggregator,
         publisher=bench.publisher,
@@ -301,7 +301,8 @@ async def http() -> AsyncIterator[TestClient[web.Request, web.Application]]:
         stats=bench.stats,
     )
     publishing = Publishing(
-        guard=Guard(verifier=bench.tokens, credentials=Credentials(), waiting=bench.node.waiting), intake=desk
+        guard=Guard(verifier=bench.tokens, credentials=Credentials(), waiting=bench.node.waiting),
+        forwarder=desk,
     )
     reference.attach(app, publishing.operations())
     async with answered(app, OriginPolicy([])) as client:
@@ -408,7 +409,7 @@ async def test_a_run_of_a_job_is_answered_as_it_was_recorded() -> None:
 async def test_events_are_answered_as_it_was_recorded() -> None:
     bench = EventBench()
     body = (GOLDEN / "http/events_request.json").read_bytes()
-    assert await bench.streams.desk.take(body) == (GOLDEN / "http/events_response.json").read_bytes()
+    assert await bench.streams.publisher.take(body) == (GOLDEN / "http/events_response.json").read_bytes()
     bench.close()
 
 

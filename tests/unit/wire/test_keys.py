@@ -22,20 +22,20 @@ def test_a_key_is_about_its_symbol_or_channel(key: str, name: str) -> None:
 
 def test_what_belongs_to_one_shard_is_kept_together_by_a_cluster() -> None:
     assert all("{7}" in name(7) for name in (keys.frames_channel, keys.last_values, keys.shard_cursor))
-    assert "{7}" in keys.canary_channel("me", 7)
+    assert "{7}" in keys.probe_channel("me", 7)
 
 
 def test_the_road_of_a_channel_is_read_from_its_name() -> None:
     assert keys.channel_shard(keys.frames_channel(12)) == 12
-    assert keys.channel_shard(keys.canary_channel("me", 3)) == 3
-    assert [keys.channel_shard(name) for name in (keys.RELAY, keys.canary_channel("me"), "x{3}:")] == [
+    assert keys.channel_shard(keys.probe_channel("me", 3)) == 3
+    assert [keys.channel_shard(name) for name in (keys.RELAY, keys.probe_channel("me"), "x{3}:")] == [
         None
     ] * 3
 
 
 def test_no_two_users_share_their_places_and_none_can_be_read_or_is_long() -> None:
     users = [("a", "b c"), ("a b", "c"), ("", "a b c"), ("a", "b"), ("\ud800", "x" * 10_000)]
-    names = {keys.user_places(*user) for user in users}
+    names = {keys.user_connections(*user) for user in users}
     assert len(names) == len(users)
     assert max(map(len, names)) < 60
 

@@ -3,7 +3,7 @@ from itertools import accumulate
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marketstream.core.delivery.bucket import MessageMeter, TokenBucket
+from marketstream.core.delivery.bucket import MessageRate, TokenBucket
 
 CAPACITIES = st.integers(1, 20)
 REFILLS = st.sampled_from([0.1, 0.3, 1, 7, 10, 1000])
@@ -73,7 +73,7 @@ def test_a_meter_never_blames_who_stays_within_the_limit_and_always_who_sends_tw
     limit: int, start: float, steps: list[float]
 ) -> None:
     """Windows last a second at least, so a stretch shorter than one touches two of them at most."""
-    meter = MessageMeter(limit)
+    meter = MessageRate(limit)
     times = list(accumulate(steps, initial=start))
     blamed = [meter.exceeded(now) for now in times]
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from marketstream.core.events.event import Priority
-from marketstream.core.events.event_queue import EMPTY, Letter, Mailbox
+from marketstream.core.events.event_queue import EMPTY, EventQueue, QueuedEvent
 
 LIMIT, CAPACITY = 5, 8
 # Binary fractions, so that sums of them are exact and ends of windows are met.
@@ -20,7 +20,7 @@ class MailboxMachine(RuleBasedStateMachine):
         super().__init__()
         self.now = 100.0
         self.number = 0
-        self.waiting: dict[int, Letter] = {}
+        self.waiting: dict[int, QueuedEvent] = {}
         self.told: Counter[str] = Counter()
         self.sent: set[int] = set()
         self.times: list[float] = []
@@ -30,7 +30,7 @@ class MailboxMachine(RuleBasedStateMachine):
     def open(self, window: float) -> None:
         """A mailbox of a new user."""
         self.window = window
-        self.box = Mailbox(window, LIMIT, CAPACITY)
+        self.box = EventQueue(window, LIMIT, CAPACITY)
 
     @rule(
         priority=st.sampled_from(Priority),
@@ -41,7 +41,7 @@ class MailboxMachine(RuleBasedStateMachine):
         """Events come."""
         for _ in range(count):
             self.number += 1
-            letter = Letter(b"%d" % self.number, priority, self.now + lasts)
+            letter = QueuedEvent(b"%d" % self.number, priority, self.now + lasts)
             at_once = self.box.offer(letter, self.now)
             assert at_once == (priority is Priority.CRITICAL and lasts > 0)
             if at_once:
@@ -51,7 +51,7 @@ class MailboxMachine(RuleBasedStateMachine):
             else:
                 self.admit(letter)
 
-    def admit(self, letter: Letter) -> None:
+    def admit(self, letter: QueuedEvent) -> None:
         """The model: if there is no room, the lowest and oldest goes."""
         self.waiting[self.number] = letter
         if len(self.waiting) > CAPACITY:
@@ -137,7 +137,7 @@ def test_nothing_is_reordered_within_a_priority_or_delivered_twice(
     window: float, bursts: list[tuple[float, Priority, int]]
 ) -> None:
     """Taken when due until nothing is left; no second exceeds the limit, rounded times included."""
-    box, now, number = Mailbox(window, LIMIT, 10_000), 1_000.1, 0
+    box, now, number = EventQueue(window, LIMIT, 10_000), 1_000.1, 0
     seen: defaultdict[Priority, list[int]] = defaultdict(list)
     times: list[float] = []
 
@@ -153,7 +153,7 @@ def test_nothing_is_reordered_within_a_priority_or_delivered_twice(
         take_until(now)
         for _ in range(count):
             number += 1
-            if box.offer(Letter(b"%d" % number, priority), now):
+            if box.offer(QueuedEvent(b"%d" % number, priority), now):
                 seen[priority].append(number)
     take_until(math.inf)
     assert all(numbers == sorted(numbers) for numbers in seen.values())

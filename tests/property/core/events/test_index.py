@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from marketstream.core.events.bitset import Posting, pack, pick
+from marketstream.core.events.bitset import BitSet, pack, pick
 from marketstream.core.events.event import Event, User
 from marketstream.core.events.filter import Filter
 from marketstream.core.events.index import Index
@@ -96,7 +96,7 @@ def test_many_subscriptions_say_what_asking_each_would_say(
 @given(st.lists(st.tuples(st.integers(0, 4_000), st.booleans())))
 def test_a_posting_holds_what_was_put_in_however_far_apart(steps: list[tuple[int, bool]]) -> None:
     """It changes its form as it grows and shrinks; what is in it does not."""
-    posting, held = Posting(), set()
+    posting, held = BitSet(), set()
     for slot, dense in steps:
         for each in range(slot, slot + 40) if dense else [slot]:
             if each in held:

@@ -1,7 +1,7 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from marketstream.core.market.interest import Holdings
+from marketstream.core.market.interest import InterestCounts
 
 HOLDERS = st.sampled_from(["a", "b", "c"])
 SYMBOLS = st.frozensets(st.sampled_from(["U", "V", "W", "X"]))
@@ -13,7 +13,7 @@ class DemandMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.holdings = Holdings(LINGER)
+        self.holdings = InterestCounts(LINGER)
         self.now = 100.0
         self.held: set[tuple[str, str]] = set()
         self.left: dict[str, float] = {}

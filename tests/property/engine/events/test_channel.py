@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketstream.core.events.event import Event
-from marketstream.core.events.event_queue import Letter, Mailbox, Tally
+from marketstream.core.events.event_queue import EventQueue, QueuedEvent, Tally
 from marketstream.core.events.group import Group
 from marketstream.errors import InvalidMessageError
 from marketstream.wire.events import work
@@ -21,7 +21,7 @@ from tests.support.builders import HOSTILE, JSON
 from tests.support.events import AT_MS, EVENTS, event
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
-PLACES = st.builds(work.Place, TEXT, TEXT, TEXT, TEXT)
+PLACES = st.builds(work.Address, TEXT, TEXT, TEXT, TEXT)
 MARKETS = st.none() | st.builds(
     Market,
     st.none() | st.just(b'{"symbol":"AAPL","midPrice":1.5}'),
@@ -36,7 +36,7 @@ REPORTS = st.one_of(
     st.builds(work.Hello, TEXT),
 )
 ORDERS = st.one_of(
-    st.builds(work.Roll, st.integers(0, 2**31)),
+    st.builds(work.Resync, st.integers(0, 2**31)),
     st.builds(work.Give, PLACES, st.booleans(), st.binary(max_size=40)),
 )
 NOISE = st.one_of(
@@ -91,11 +91,11 @@ def test_a_tally_counts_by_priority_what_mailboxes_count_together(
     offered: list[tuple[Event, float]], capacity: int, limit: int
 ) -> None:
     tally = Tally()
-    boxes = [Mailbox(0.1, limit, capacity, tally) for _ in range(2)]
+    boxes = [EventQueue(0.1, limit, capacity, tally) for _ in range(2)]
     now = 0.0
     for number, (each, step) in enumerate(offered):
         box = boxes[number % 2]
-        box.offer(Letter(b"", each.priority), now)
+        box.offer(QueuedEvent(b"", each.priority), now)
         now += step
         box.take(now)
         assert sum(tally.dropped) == sum(box.dropped for box in boxes)
@@ -109,13 +109,13 @@ def test_whoever_takes_a_group_over_gives_out_nothing_that_somebody_has_in_hand(
 ) -> None:
     group, one, two = Group(), ("acme", "one"), ("acme", "two")
     held = {name: event(name) for name in in_hand}
-    assert group.adopt(one, list(held.values()), AT_MS).deliveries == []
-    assert group.adopt(two, list(held.values()), AT_MS).deliveries == []
-    assert group.in_hand(one) == {(None, name) for name in held}
-    assert group.in_hand(two) == frozenset()
+    assert group.restore(one, list(held.values()), AT_MS).deliveries == []
+    assert group.restore(two, list(held.values()), AT_MS).deliveries == []
+    assert group.in_flight(one) == {(None, name) for name in held}
+    assert group.in_flight(two) == frozenset()
     again = group.retract(one, [(None, name) for name in lost], AT_MS)
     assert {(each.event.id, each.again) for each in again.deliveries} == {
         (name, True) for name in lost if name in held
     }
     assert group.pending == len(held)
-    assert group.in_hand(one) | group.in_hand(two) == {(None, name) for name in held}
+    assert group.in_flight(one) | group.in_flight(two) == {(None, name) for name in held}

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from marketstream.core.delivery.bucket import MessageMeter, TokenBucket
+from marketstream.core.delivery.bucket import MessageRate, TokenBucket
 
 
 def test_a_bucket_starts_full_and_grants_its_capacity_in_one_burst() -> None:
@@ -59,17 +59,17 @@ def test_a_bucket_that_would_grant_nothing_is_refused(capacity: float, refill: f
 
 def test_buckets_and_meters_carry_no_dictionary_as_every_connection_owns_one() -> None:
     assert not hasattr(TokenBucket(1, 1), "__dict__")
-    assert not hasattr(MessageMeter(), "__dict__")
+    assert not hasattr(MessageRate(), "__dict__")
 
 
 def test_a_thousand_messages_a_second_are_allowed_and_one_more_is_not() -> None:
-    meter = MessageMeter()
+    meter = MessageRate()
     assert not any(meter.exceeded(7.0 + n / 1001) for n in range(1000))
     assert meter.exceeded(7.999)
 
 
 def test_a_meter_counts_anew_in_each_second() -> None:
-    meter = MessageMeter(limit=2)
+    meter = MessageRate(limit=2)
     assert [meter.exceeded(at) for at in (0.0, 0.5, 0.9, 1.0, 1.1, 1.2)] == [
         False,
         False,
@@ -81,10 +81,10 @@ def test_a_meter_counts_anew_in_each_second() -> None:
 
 
 def test_a_window_opens_with_the_first_message_after_a_pause() -> None:
-    meter = MessageMeter(limit=2)
+    meter = MessageRate(limit=2)
     assert [meter.exceeded(at) for at in (0.0, 1.9, 2.1, 2.8, 2.9)] == [False, False, False, True, False]
 
 
 def test_a_clock_that_goes_back_does_not_open_a_new_window() -> None:
-    meter = MessageMeter(limit=2)
+    meter = MessageRate(limit=2)
     assert [meter.exceeded(at) for at in (5.0, 5.1, 1.0)] == [False, False, True]

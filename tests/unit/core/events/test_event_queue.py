@@ -1,23 +1,23 @@
 import pytest
 
 from marketstream.core.events.event import Priority
-from marketstream.core.events.event_queue import EMPTY, Letter, Mailbox
+from marketstream.core.events.event_queue import EMPTY, EventQueue, QueuedEvent
 from marketstream.core.events.queue import PriorityQueue
 
 LOW, MEDIUM, HIGH, CRITICAL = Priority
 
 
-def letters(count: int, priority: Priority = MEDIUM, since: int = 0) -> list[Letter]:
-    return [Letter(b"%d" % number, priority) for number in range(since, since + count)]
+def letters(count: int, priority: Priority = MEDIUM, since: int = 0) -> list[QueuedEvent]:
+    return [QueuedEvent(b"%d" % number, priority) for number in range(since, since + count)]
 
 
-def put(box: Mailbox, some: list[Letter], now: float) -> None:
+def put(box: EventQueue, some: list[QueuedEvent], now: float) -> None:
     for letter in some:
         assert not box.offer(letter, now)
 
 
 def test_what_comes_within_a_window_goes_out_in_one_batch() -> None:
-    box = Mailbox(window=0.1)
+    box = EventQueue(window=0.1)
     first, second = letters(2)
     assert box.due is None
     assert not box.offer(first, 5.0)
@@ -29,22 +29,22 @@ def test_what_comes_within_a_window_goes_out_in_one_batch() -> None:
 
 
 def test_without_a_window_everything_is_due_at_once() -> None:
-    box = Mailbox(window=0)
+    box = EventQueue(window=0)
     put(box, letters(1), 5.0)
     assert box.due == 5.0
     assert len(box.take(5.0).events) == 1
 
 
 def test_higher_priorities_come_first_and_order_is_kept_within_one() -> None:
-    box = Mailbox()
-    low, high, medium, high_too = (Letter(b"", priority) for priority in (LOW, HIGH, MEDIUM, HIGH))
+    box = EventQueue()
+    low, high, medium, high_too = (QueuedEvent(b"", priority) for priority in (LOW, HIGH, MEDIUM, HIGH))
     put(box, [low, high, medium, high_too], 0.0)
     batch = box.take(1.0).events
     assert [id(letter) for letter in batch] == [id(letter) for letter in (high, high_too, medium, low)]
 
 
 def test_a_hundred_go_out_in_a_second_and_the_rest_waits() -> None:
-    box = Mailbox()
+    box = EventQueue()
     put(box, letters(250), 0.0)
     batch = box.take(0.1)
     assert (len(batch.events), batch.limited, batch.dropped) == (100, 150, 0)
@@ -57,7 +57,7 @@ def test_a_hundred_go_out_in_a_second_and_the_rest_waits() -> None:
 
 def test_room_comes_back_as_what_was_sent_grows_old() -> None:
     """A sliding second, not one that begins anew."""
-    box = Mailbox(window=0.25, limit=4)
+    box = EventQueue(window=0.25, limit=4)
     put(box, letters(3), 0.0)
     assert len(box.take(0.25).events) == 3
     put(box, letters(3), 0.75)
@@ -67,7 +67,7 @@ def test_room_comes_back_as_what_was_sent_grows_old() -> None:
 
 
 def test_room_that_comes_back_within_a_window_does_not_shorten_it() -> None:
-    box = Mailbox(window=0.25, limit=1)
+    box = EventQueue(window=0.25, limit=1)
     put(box, letters(1), 0.0)
     box.take(0.25)
     put(box, letters(1), 1.125)
@@ -75,18 +75,18 @@ def test_room_that_comes_back_within_a_window_does_not_shorten_it() -> None:
 
 
 def test_critical_events_know_no_window_no_limit_and_no_queue() -> None:
-    box = Mailbox(limit=1, capacity=1)
+    box = EventQueue(limit=1, capacity=1)
     put(box, letters(1), 0.0)
-    assert all(box.offer(Letter(b"!", CRITICAL), 0.0) for _ in range(500))
+    assert all(box.offer(QueuedEvent(b"!", CRITICAL), 0.0) for _ in range(500))
     assert (box.sent, len(box)) == (500, 1)
     assert len(box.take(0.1).events) == 1
 
 
 def test_when_there_is_no_room_the_lowest_and_oldest_goes_and_is_told() -> None:
-    box = Mailbox(capacity=3)
-    put(box, [Letter(b"h", HIGH), Letter(b"l1", LOW), Letter(b"l2", LOW)], 0.0)
-    put(box, [Letter(b"m", MEDIUM), Letter(b"h2", HIGH)], 0.0)
-    put(box, [Letter(b"l3", LOW)], 0.0)
+    box = EventQueue(capacity=3)
+    put(box, [QueuedEvent(b"h", HIGH), QueuedEvent(b"l1", LOW), QueuedEvent(b"l2", LOW)], 0.0)
+    put(box, [QueuedEvent(b"m", MEDIUM), QueuedEvent(b"h2", HIGH)], 0.0)
+    put(box, [QueuedEvent(b"l3", LOW)], 0.0)
     batch = box.take(0.1)
     assert [letter.body for letter in batch.events] == [b"h", b"h2", b"m"]
     assert (batch.dropped, box.dropped) == (3, 3)
@@ -95,33 +95,33 @@ def test_when_there_is_no_room_the_lowest_and_oldest_goes_and_is_told() -> None:
 
 
 def test_what_is_of_no_use_any_more_is_not_sent_and_takes_no_room() -> None:
-    box = Mailbox(limit=1, capacity=2)
-    put(box, [Letter(b"old", HIGH, 0.05), Letter(b"new", LOW, 0.2)], 0.0)
+    box = EventQueue(limit=1, capacity=2)
+    put(box, [QueuedEvent(b"old", HIGH, 0.05), QueuedEvent(b"new", LOW, 0.2)], 0.0)
     batch = box.take(0.1)
     assert [letter.body for letter in batch.events] == [b"new"]
     assert (batch.expired, batch.limited) == (1, 0)
-    assert not box.offer(Letter(b"late", CRITICAL, 1.0), 1.0)
-    assert not box.offer(Letter(b"late", LOW, 1.0), 1.0)
+    assert not box.offer(QueuedEvent(b"late", CRITICAL, 1.0), 1.0)
+    assert not box.offer(QueuedEvent(b"late", LOW, 1.0), 1.0)
     assert (box.expired, len(box), box.due) == (3, 0, None)
 
 
 def test_an_expired_letter_that_makes_room_is_not_told_as_dropped() -> None:
-    box = Mailbox(capacity=1)
-    put(box, [Letter(b"old", LOW, 0.05)], 0.0)
+    box = EventQueue(capacity=1)
+    put(box, [QueuedEvent(b"old", LOW, 0.05)], 0.0)
     put(box, letters(1), 0.06)
     batch = box.take(0.1)
     assert (batch.dropped, batch.expired) == (0, 1)
 
 
 def test_a_batch_may_have_nothing_but_a_loss_to_tell() -> None:
-    box = Mailbox(capacity=1)
-    put(box, [Letter(b"a", LOW), Letter(b"b", HIGH, 0.05)], 0.0)
+    box = EventQueue(capacity=1)
+    put(box, [QueuedEvent(b"a", LOW), QueuedEvent(b"b", HIGH, 0.05)], 0.0)
     batch = box.take(0.1)
     assert (batch.events, batch.dropped, batch.expired) == ((), 1, 1)
 
 
 def test_waiting_again_for_the_limit_is_not_counted_again() -> None:
-    box = Mailbox(window=0, limit=1)
+    box = EventQueue(window=0, limit=1)
     put(box, letters(3), 0.0)
     assert [box.take(now).limited for now in (0.0, 1.0, 2.0)] == [2, 0, 0]
     assert box.limited == 2
@@ -130,7 +130,7 @@ def test_waiting_again_for_the_limit_is_not_counted_again() -> None:
 @pytest.mark.parametrize(("limit", "capacity"), [(0, 1), (1, 0)])
 def test_a_mailbox_that_could_let_nothing_through_is_refused(limit: int, capacity: int) -> None:
     with pytest.raises(ValueError, match="lets nothing through"):
-        Mailbox(limit=limit, capacity=capacity)
+        EventQueue(limit=limit, capacity=capacity)
 
 
 def test_a_line_shows_what_it_would_give() -> None:

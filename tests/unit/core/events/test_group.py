@@ -168,7 +168,7 @@ def test_what_comes_before_any_member_waits_for_the_first_tenant_that_has_one() 
 def test_a_copy_that_a_member_says_to_have_is_its_tenants() -> None:
     made = copies(EVE)
     assign(made, event("1"))
-    assert made.adopt(ANN, [event("1")], AT_MS) == Outcome()
+    assert made.restore(ANN, [event("1")], AT_MS) == Outcome()
     assert made.pending == 2
     made.leave(ANN, AT_MS)
     assert (made.waiting, made.pending) == (1, 1)

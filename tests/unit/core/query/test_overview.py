@@ -14,7 +14,7 @@ POPULAR = ("A", "B", "C")
 
 def overview(reader: Reader) -> Overview:
     return Overview(
-        provision=reader.provision,
+        queries=reader.provision,
         clock=reader.clock,
         popular=POPULAR,
         indices=[("^X", "Index X"), ("^Y", "Index Y")],

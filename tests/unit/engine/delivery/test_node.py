@@ -32,7 +32,7 @@ from marketstream.errors import (
 from marketstream.wire import messages, sse
 from tests.support.builders import AT_MS, HOUR_MS, Bench, Client, best_price, principal
 from tests.support.eventually import eventually, scaled
-from tests.support.places import SlowPlaces
+from tests.support.limits import SlowLimits
 from tests.support.recording import RecordingTransport
 
 DELAYED = Plan("delayed", delay=10)
@@ -396,12 +396,12 @@ async def settled() -> None:
 
 
 async def test_who_waits_for_a_place_is_in_no_room_until_it_is_there() -> None:
-    bench = Bench(places=SlowPlaces())
+    bench = Bench(limits=SlowLimits())
     who = principal(plan=Plan("p", max_connections=1))
     first, second = bench.open(), bench.open()
     waiting = [bench.node.admit(client.connection, who) or settled() for client in (first, second)]
     assert len(bench.node.hub) == 0
-    bench.places.release.set()
+    bench.limits.asked.set()
     await waiting[0]
     assert first.connection.session is not None
     with pytest.raises(ConnectionLimitError):
@@ -411,22 +411,22 @@ async def test_who_waits_for_a_place_is_in_no_room_until_it_is_there() -> None:
 
 async def test_a_place_that_comes_too_late_is_given_back() -> None:
     """The client left while others were asked."""
-    bench = Bench(places=SlowPlaces())
+    bench = Bench(limits=SlowLimits())
     client = bench.open()
     waiting = bench.node.admit(client.connection, principal(plan=Plan("p", max_connections=1)))
     bench.node.leave(client.connection, closing.CLIENT_LEFT)
-    bench.places.release.set()
+    bench.limits.asked.set()
     await (waiting or settled())
     assert client.connection.session is None
-    assert (len(bench.places), len(bench.node.hub), bench.stats.opened.total()) == (0, 0, 0)
+    assert (len(bench.limits), len(bench.node.hub), bench.stats.opened.total()) == (0, 0, 0)
 
 
 async def test_a_plan_without_a_limit_costs_no_place() -> None:
-    bench = Bench(places=SlowPlaces())
+    bench = Bench(limits=SlowLimits())
     client = bench.open()
     assert bench.node.admit(client.connection, principal(plan=Plan("p", max_connections=0))) is None
     bench.node.leave(client.connection, closing.CLIENT_LEFT)
-    assert len(bench.places) == 0
+    assert len(bench.limits) == 0
 
 
 async def test_leaving_cleans_everything(bench: Bench) -> None:
@@ -442,8 +442,8 @@ async def test_leaving_cleans_everything(bench: Bench) -> None:
         bench.node.leave(client.connection, closing.CLIENT_LEFT)
     assert len(bench.node.hub) == 0
     assert bench.node.connections == {}
-    assert len(bench.places) == 0
-    assert list(bench.node.demand.local) == []
+    assert len(bench.limits) == 0
+    assert list(bench.node.interest.local) == []
     assert +bench.stats.connections == {}
     assert bench.stats.closed == {"client_left": 2}
 
@@ -551,12 +551,12 @@ async def test_what_clients_watch_is_demanded_live_or_delayed_and_nothing_else(b
     live.subscribe("A", "B", channels=("indices",))
     delayed.subscribe("B", "C")
     bench.node.enter(live.connection, "symbol:not a symbol")
-    assert await bench.node.demand.differs(frozenset()) == {"A", "B", "C"}
+    assert await bench.node.interest.differs(frozenset()) == {"A", "B", "C"}
     bench.node.leave(live.connection, closing.CLIENT_LEFT)
-    assert set(bench.node.demand.local) == {"B", "C"}
-    assert len(bench.node.demand) == 3
+    assert set(bench.node.interest.local) == {"B", "C"}
+    assert len(bench.node.interest) == 3
     bench.clock.advance(5)
-    assert await bench.node.demand.differs(frozenset("ABC")) == {"B", "C"}
+    assert await bench.node.interest.differs(frozenset("ABC")) == {"B", "C"}
 
 
 async def test_a_tape_waits_for_a_client_of_every_value_but_not_for_ever(bench: Bench) -> None:

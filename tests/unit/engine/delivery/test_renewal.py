@@ -11,7 +11,7 @@ from marketstream.core.delivery.entitlements import Plan, Principal
 from marketstream.errors import ConnectionLimitError, NotEntitledError, RateLimitedError
 from tests.support.builders import AT_MS, Bench, Client, principal
 from tests.support.eventually import eventually
-from tests.support.places import SlowPlaces
+from tests.support.limits import SlowLimits
 from tests.support.recording import RecordingTransport
 
 DELAYED = Plan("delayed", delay=10)
@@ -195,7 +195,7 @@ async def test_a_plan_with_fewer_connections_ends_those_that_are_too_many(bench:
     with pytest.raises(ConnectionLimitError):
         bench.client(_one(bench))
     bench.node.leave(second.connection, closing.CLIENT_LEFT)
-    assert len(bench.places) == 0
+    assert len(bench.limits) == 0
     assert isinstance(bench.client(_one(bench)), Client)
 
 
@@ -207,17 +207,17 @@ async def test_a_plan_that_begins_to_count_connections_counts_those_that_are_the
 
 
 async def test_a_place_that_must_be_waited_for_is_given_back_by_one_who_left(bench: Bench) -> None:
-    places = SlowPlaces()
-    slow = Bench(places=places)
+    limits = SlowLimits()
+    slow = Bench(limits=limits)
     slow.tokens.known["one"] = _one(bench)
     client = slow.client(principal(plan=Plan("free")))
     answers: list[Any] = []
     waiting = slow.node.execute(client.connection, Authenticate("one"), answers.append)
     assert waiting is not None
     slow.node.leave(client.connection, closing.CLIENT_LEFT)
-    places.release.set()
+    limits.asked.set()
     await waiting
-    await eventually(lambda: len(places) == 0, what="no place taken")
+    await eventually(lambda: len(limits) == 0, what="no place taken")
     slow.node.flusher.stop()
 
 

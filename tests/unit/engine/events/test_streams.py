@@ -392,7 +392,7 @@ async def test_an_id_counts_for_its_tenant_and_for_five_minutes(bench: EventBenc
 
 async def test_an_entry_without_an_id_is_known_by_that_of_the_entry(bench: EventBench) -> None:
     data = b'{"type":"alert","name":"news"}'
-    assert [await bench.streams.desk.take_entry(data, entry) for entry in (b"1-0", b"1-0", b"1-1")] == [
+    assert [await bench.streams.publisher.take_entry(data, entry) for entry in (b"1-0", b"1-0", b"1-1")] == [
         "accepted",
         "repeated",
         "accepted",

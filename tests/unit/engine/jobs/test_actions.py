@@ -7,8 +7,8 @@ import pytest
 
 from marketstream.bus.memory import MemoryBus
 from marketstream.core.delivery.frame import Frame
-from marketstream.engine.jobs.actions import MOST, Duties
-from marketstream.engine.market.interest import Demand
+from marketstream.engine.jobs.actions import MOST, JobActions
+from marketstream.engine.market.interest import Interest
 from marketstream.engine.query.overview import Overview
 from marketstream.errors import AllProvidersFailedError
 from marketstream.transports.rest.views import show
@@ -27,21 +27,21 @@ class World:
 
     def __init__(self, popular: Sequence[str] = POPULAR) -> None:
         self.reader = Reader("yahoo")
-        self.demand = Demand(clock=self.reader.clock)
+        self.demand = Interest(clock=self.reader.clock)
         self.told: list[tuple[str, dict[str, Any]]] = []
         bus = MemoryBus(clock=self.reader.clock)
         bus.attach(self._hear)
         self.overview = Overview(
-            provision=self.reader.provision,
+            queries=self.reader.provision,
             clock=self.reader.clock,
             popular=popular,
             indices=[("^GSPC", "S&P 500")],
             sectors=[("XLK", "Technology")],
         )
-        self.duties = Duties(
-            provision=self.reader.provision,
+        self.duties = JobActions(
+            queries=self.reader.provision,
             overview=self.overview,
-            demand=self.demand,
+            interest=self.demand,
             bus=bus,
             clock=self.reader.clock,
             popular=popular,

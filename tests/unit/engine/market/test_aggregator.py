@@ -98,7 +98,7 @@ async def test_a_feed_sees_demand_and_is_seen_to_speak(bench: Bench, client: Cli
     sink = FeedSink(
         name="tape", aggregator=bench.aggregator, node=bench.node, on_quotes=lambda: spoken.append(True)
     )
-    assert await sink.demand(frozenset()) == {"A", "B"}
+    assert await sink.interest(frozenset()) == {"A", "B"}
     sink.offer([quote("A")])
     await sink.ready()
     assert (spoken, client.prices()) == ([True], [1])
@@ -114,7 +114,7 @@ async def test_what_was_live_somewhere_else_is_stale_unless_it_is_quoted_here(be
     client = bench.client()
     client.subscribe("A", "B", "C", "D")
     stale = messages.status(Status("C", "stale", None, AT_MS))
-    bench.aggregator.adopt([live("A"), live("B"), stale, messages.price(best_price("D"))])
+    bench.aggregator.restore([live("A"), live("B"), stale, messages.price(best_price("D"))])
     bench.clock.advance(29)
     bench.aggregator.expire()
     bench.aggregator.offer([quote("B")], "feed")
@@ -131,7 +131,7 @@ async def test_a_tenants_symbol_that_was_live_somewhere_else_is_stale_for_that_t
     ours, theirs = bench.client(), bench.client(principal(tenant="rival"))
     for client in (ours, theirs):
         client.subscribe("A")
-    bench.aggregator.adopt([live("A", "acme")])
+    bench.aggregator.restore([live("A", "acme")])
     bench.clock.advance(30)
     bench.aggregator.expire()
     bench.flush()
@@ -157,7 +157,7 @@ async def test_what_a_feed_cannot_have_and_nobody_quotes_is_stale_and_said_once(
 
 
 async def test_what_is_known_to_be_stale_is_not_said_again_by_who_takes_over(bench: Bench) -> None:
-    bench.aggregator.adopt([messages.status(Status("A", "stale", None, AT_MS))])
+    bench.aggregator.restore([messages.status(Status("A", "stale", None, AT_MS))])
     bench.aggregator.lack({"A", "B"})
     assert bench.stats.published == 1
 

@@ -8,7 +8,7 @@ import structlog
 
 from marketstream.core.market.symbols import SymbolRegistry
 from marketstream.engine.market.ahead import MAX_AHEAD, SAY_EVERY, Ahead
-from marketstream.engine.market.publication_handler import Desk
+from marketstream.engine.market.publication_handler import PublicationHandler
 from marketstream.engine.market.stream_entries import PriceEntries
 from marketstream.errors import FutureTimeError
 from tests.support.builders import AT_MS, Bench, quote
@@ -27,8 +27,8 @@ def ahead_of(bench: Bench) -> Ahead:
     return Ahead(clock=bench.clock, stats=bench.stats)
 
 
-def desk(bench: Bench) -> Desk:
-    return Desk(
+def desk(bench: Bench) -> PublicationHandler:
+    return PublicationHandler(
         registry=SymbolRegistry("open"),
         aggregator=bench.aggregator,
         publisher=bench.publisher,

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from marketstream.core.market.interest import Holdings
+from marketstream.core.market.interest import InterestCounts
 from marketstream.engine.market import interest as module
-from marketstream.engine.market.interest import Demand
+from marketstream.engine.market.interest import Interest
 from marketstream.observability.clock import SystemClock
 from tests.support.clock import FakeClock
 from tests.support.eventually import scaled
@@ -17,7 +17,7 @@ NOTHING: frozenset[str] = frozenset()
 class Follower:
     """A feed that does nothing but keep to the demand."""
 
-    def __init__(self, demand: Demand) -> None:
+    def __init__(self, demand: Interest) -> None:
         self.seen: list[frozenset[str]] = []
         self._demand = demand
         self._task = asyncio.create_task(self._run())
@@ -63,7 +63,7 @@ def clock() -> FakeClock:
 
 
 def test_a_symbol_is_demanded_while_anyone_holds_it_and_five_seconds_more() -> None:
-    holdings = Holdings()
+    holdings = InterestCounts()
     holdings.hold("a", ["X"])
     holdings.hold("b", ["X"])
     holdings.release("a", ["X"], 10)
@@ -77,7 +77,7 @@ def test_a_symbol_is_demanded_while_anyone_holds_it_and_five_seconds_more() -> N
 
 
 def test_who_comes_back_in_time_changes_nothing() -> None:
-    holdings = Holdings()
+    holdings = InterestCounts()
     holdings.hold("a", ["X"])
     changes = holdings.changes
     holdings.release("a", ["X"], 10)
@@ -87,7 +87,7 @@ def test_who_comes_back_in_time_changes_nothing() -> None:
 
 
 def test_a_holder_may_say_all_that_it_holds() -> None:
-    holdings = Holdings(linger=0)
+    holdings = InterestCounts(linger=0)
     holdings.hold("a", ["X", "Y"])
     holdings.replace("a", ["Y", "Z"], 1)
     holdings.expire(1)
@@ -95,7 +95,7 @@ def test_a_holder_may_say_all_that_it_holds() -> None:
 
 
 def test_nothing_is_left_of_those_who_are_gone() -> None:
-    holdings = Holdings()
+    holdings = InterestCounts()
     for number in range(100):
         holdings.hold(f"n{number}", ["X", f"S{number}"])
         holdings.hold(f"n{number}", [])
@@ -106,7 +106,7 @@ def test_nothing_is_left_of_those_who_are_gone() -> None:
 
 
 async def test_a_feed_hears_of_what_is_watched_here_and_elsewhere(clock: FakeClock) -> None:
-    demand = Demand(clock=clock)
+    demand = Interest(clock=clock)
     demand.watch("A")
     demand.change("other", ["B"], [])
     demand.replace("third", ["A", "C"])
@@ -118,7 +118,7 @@ async def test_a_feed_hears_of_what_is_watched_here_and_elsewhere(clock: FakeClo
 
 
 async def test_a_feed_waits_until_something_differs_from_what_it_knows(clock: FakeClock) -> None:
-    demand = Demand(clock=clock)
+    demand = Interest(clock=clock)
     demand.watch("A")
     waiting = asyncio.create_task(demand.differs(frozenset("A")))
     demand.watch("A")
@@ -133,7 +133,7 @@ async def test_a_feed_waits_until_something_differs_from_what_it_knows(clock: Fa
 
 async def test_ten_thousand_subscribes_wake_a_feed_once(clock: FakeClock) -> None:
     pause = Pause()
-    demand = Demand(clock=clock, sleep=pause)
+    demand = Interest(clock=clock, sleep=pause)
     feed = Follower(demand)
     await pause.turn()
     for number in range(10_000):
@@ -152,7 +152,7 @@ async def test_ten_thousand_subscribes_wake_a_feed_once(clock: FakeClock) -> Non
 
 async def test_a_feed_that_asks_again_at_once_is_not_answered_for_every_change(clock: FakeClock) -> None:
     pause = Pause()
-    demand = Demand(clock=clock, sleep=pause)
+    demand = Interest(clock=clock, sleep=pause)
     demand.watch("A")
     feed = Follower(demand)
     await pause.turn()
@@ -166,7 +166,7 @@ async def test_a_feed_that_asks_again_at_once_is_not_answered_for_every_change(c
 
 
 async def test_a_feed_is_told_when_a_symbol_has_lingered_without_anything_else_happening() -> None:
-    demand = Demand(clock=SystemClock(), linger=0.01)
+    demand = Interest(clock=SystemClock(), linger=0.01)
     demand.watch("A")
     demand.watch("B")
     known = await demand.differs(NOTHING)
@@ -176,7 +176,7 @@ async def test_a_feed_is_told_when_a_symbol_has_lingered_without_anything_else_h
 
 
 async def test_every_feed_hears_of_a_change(clock: FakeClock) -> None:
-    demand = Demand(clock=clock)
+    demand = Interest(clock=clock)
     waiting = [asyncio.create_task(demand.differs(NOTHING)) for _ in range(3)]
     await asyncio.sleep(module.SETTLE * 2)
     demand.watch("A")
@@ -186,7 +186,7 @@ async def test_every_feed_hears_of_a_change(clock: FakeClock) -> None:
 
 @pytest.mark.parametrize("again", [True, False])
 async def test_the_first_room_of_a_symbol_and_the_last_one_are_told(clock: FakeClock, again: bool) -> None:  # noqa: FBT001  # drawn
-    demand, told = Demand(clock=clock), list[str]()
+    demand, told = Interest(clock=clock), list[str]()
     demand.on_local = told.append
     demand.watch("A")
     if again:
@@ -199,9 +199,9 @@ async def test_the_first_room_of_a_symbol_and_the_last_one_are_told(clock: FakeC
 
 
 async def test_what_was_let_go_does_not_pile_up_where_no_feed_asks(clock: FakeClock) -> None:
-    demand = Demand(clock=clock)
+    demand = Interest(clock=clock)
     for number in range(100):
         demand.watch(f"S{number}")
         demand.unwatch(f"S{number}")
         clock.advance(1)
-    assert len(demand._holdings) <= 6
+    assert len(demand._counts) <= 6

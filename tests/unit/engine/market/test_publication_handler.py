@@ -5,14 +5,14 @@ import json
 
 from marketstream.core.market.symbols import SymbolRegistry
 from marketstream.engine.market.ahead import Ahead
-from marketstream.engine.market.publication_handler import SLICE, Desk
+from marketstream.engine.market.publication_handler import SLICE, PublicationHandler
 from tests.support.builders import Bench
 
 
 async def test_a_large_publication_holds_nobody_up() -> None:
     """Ten thousand items at once would be a fifth of a second in which nobody gets a price."""
     bench = Bench()
-    desk = Desk(
+    desk = PublicationHandler(
         registry=SymbolRegistry("open"),
         aggregator=bench.aggregator,
         publisher=bench.publisher,

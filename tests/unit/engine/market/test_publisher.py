@@ -92,7 +92,7 @@ async def test_a_batch_travels_as_one_and_an_empty_one_does_not_travel(bench: Be
 async def test_who_goes_on_for_somebody_else_lets_no_time_go_back(bench: Bench) -> None:
     """Not the public's, and not a tenant's; what it knew itself is forgotten."""
     bench.publisher.publish_one(best_price("OWN", 1, 90))
-    bench.publisher.adopt(
+    bench.publisher.restore(
         [
             messages.price(best_price("A", 1, 50)),
             messages.price(best_price("A", 2, 60), "acme"),

@@ -6,7 +6,7 @@ from structlog.testing import capture_logs
 from marketstream.cache.memory import MemoryCache
 from marketstream.core.query.cache_policy import FALLBACK, PROFILE, QUOTE, QUOTE_FALLBACK, UNKNOWN_TTL
 from marketstream.core.query.model import ProviderQuote
-from marketstream.engine.query.service import FAILED, TIMEOUT, Provided
+from marketstream.engine.query.service import FAILED, TIMEOUT, Answer
 from marketstream.errors import (
     AllProvidersFailedError,
     ProviderDataError,
@@ -201,7 +201,7 @@ def over(cache: type[MemoryCache]) -> Reader:
     return reader
 
 
-async def renewing(reader: Reader) -> "asyncio.Task[Provided[ProviderQuote]]":
+async def renewing(reader: Reader) -> "asyncio.Task[Answer[ProviderQuote]]":
     """Somebody whom a provider lets wait for an answer to AAPL."""
     reader.script("yahoo", 1.0)
     task = asyncio.ensure_future(reader.provision.quote("AAPL", renew=True))

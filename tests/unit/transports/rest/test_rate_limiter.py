@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from marketstream.transports.rest.rate_limiter import Meter
+from marketstream.transports.rest.rate_limiter import UserRateLimiter
 from tests.support.builders import PRO, principal
 from tests.support.clock import FakeClock
 
@@ -11,7 +11,7 @@ SMALL = replace(PRO, rate_capacity=2, rate_refill=0.5)
 
 def test_what_is_left_is_told_with_every_call() -> None:
     clock = FakeClock()
-    meter = Meter(clock=clock)
+    meter = UserRateLimiter(clock=clock)
     who = principal(plan=SMALL)
     told = [meter.spend(who) for _ in range(3)]
     assert [headers["RateLimit-Remaining"] for headers, _ in told] == ["1", "0", "0"]
@@ -23,7 +23,7 @@ def test_what_is_left_is_told_with_every_call() -> None:
 
 def test_one_who_waits_as_long_as_told_is_let_in() -> None:
     clock = FakeClock()
-    meter = Meter(clock=clock)
+    meter = UserRateLimiter(clock=clock)
     who = principal(plan=SMALL)
     refusal = None
     while refusal is None:
@@ -33,7 +33,7 @@ def test_one_who_waits_as_long_as_told_is_let_in() -> None:
 
 
 def test_users_beyond_its_memory_are_forgotten_the_quietest_first() -> None:
-    meter = Meter(clock=FakeClock(), most_users=2)
+    meter = UserRateLimiter(clock=FakeClock(), most_users=2)
     first, second, third = (principal(name, plan=SMALL) for name in ("u1", "u2", "u3"))
     for who in (first, second, first, third):
         meter.spend(who)
@@ -44,14 +44,14 @@ def test_users_beyond_its_memory_are_forgotten_the_quietest_first() -> None:
 
 @pytest.mark.parametrize("other", [principal("u2", plan=SMALL), principal("u1", "umbrella", SMALL)])
 def test_nobody_uses_up_the_allowance_of_another(other: object) -> None:
-    meter = Meter(clock=FakeClock())
+    meter = UserRateLimiter(clock=FakeClock())
     for _ in range(3):
         meter.spend(principal("u1", plan=SMALL))
     assert meter.spend(other)[1] is None  # type: ignore[arg-type]  # of the list above
 
 
 def test_a_user_with_tokens_of_two_plans_has_one_allowance() -> None:
-    meter, large = Meter(clock=FakeClock()), replace(SMALL, rate_capacity=4)
+    meter, large = UserRateLimiter(clock=FakeClock()), replace(SMALL, rate_capacity=4)
     assert [meter.spend(principal(plan=large))[1] is None for _ in range(5)] == [True] * 4 + [False]
     for plan in (SMALL, large, SMALL, large):
         assert meter.spend(principal(plan=plan))[1] is not None

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from marketstream.bus.memory import MemoryEventRoad, MemoryEventStore
+from marketstream.bus.memory import MemoryEventChannel, MemoryEventStore
 from marketstream.core.delivery.closing import CLIENT_LEFT
 from marketstream.core.delivery.commands import (
     AckEvent,
@@ -111,7 +111,7 @@ class Cluster:
     async def publish(self, *names: str, **fields: Any) -> None:
         """Publishes events of these ids; the last process does."""
         listed = [{"id": name, "type": "work", "name": "w", **fields} for name in names]
-        await self.streams[-1].desk.take(dumps(listed))
+        await self.streams[-1].publisher.take(dumps(listed))
         self.flush()
 
     def flush(self) -> None:
@@ -145,7 +145,7 @@ class Cluster:
             bench.node.flusher.stop()
 
 
-class _Road(MemoryEventRoad):
+class _Road(MemoryEventChannel):
     """Carries events to all processes of a cluster."""
 
     def __init__(self, channel: Channel, bench: Bench) -> None:
@@ -293,7 +293,7 @@ async def test_what_was_said_while_nobody_could_be_heard_is_made_good_by_a_roll(
 async def test_what_a_member_was_given_and_never_got_is_given_again(cluster: Cluster) -> None:
     one = cluster.worker(0)
     async with cluster.led_by(1):
-        cluster.benches[0].clock.advance(coordinator.ROLL)
+        cluster.benches[0].clock.advance(coordinator.RESYNC)
         cluster.orders.broken = True
         await cluster.publish("a")
         cluster.orders.broken = False
@@ -425,8 +425,10 @@ async def test_nonsense_is_passed_over(cluster: Cluster) -> None:
         ):
             cluster.reports.send(message)
             cluster.orders.send(message)
-        cluster.reports.send(wire.render_report(wire.Join(wire.Place("n", "nobody", "t", "c"))))
-        cluster.orders.send(wire.render_order(wire.Give(wire.Place("node0", "crew", "t", "c"), False, b"?")))
+        cluster.reports.send(wire.render_report(wire.Join(wire.Address("n", "nobody", "t", "c"))))
+        cluster.orders.send(
+            wire.render_order(wire.Give(wire.Address("node0", "crew", "t", "c"), False, b"?"))
+        )
         await cluster.publish("a")
         assert cluster.streams[0].coordinator.waiting == 1
 

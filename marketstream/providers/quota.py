@@ -4,10 +4,10 @@ from collections.abc import Mapping
 
 from marketstream.core.query.quota import SERVER, Allowance, Asker, Quotas, shares
 from marketstream.errors import ProviderShareError
-from marketstream.ports import Budget, Clock
+from marketstream.ports import Clock, ProviderQuota
 
 
-class MemoryBudget:
+class MemoryProviderQuota:
     """See `ports.Budget`; it forgets everything when the process ends.
 
     Args:
@@ -35,4 +35,4 @@ class MemoryBudget:
         self._quotas.spend(provider, self._clock.now(), seconds)
 
 
-_: type[Budget] = MemoryBudget
+_: type[ProviderQuota] = MemoryProviderQuota
