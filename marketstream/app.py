@@ -132,7 +132,12 @@ class Server:
             ahead=ahead,
             stale_after=settings.feeds.stale_after,
         )
-        self._supervisor = Supervisor(aggregator=self.aggregator, node=self.node, clock=self._clock)
+        self._supervisor = Supervisor(
+            aggregator=self.aggregator,
+            interest=self.node.interest,
+            caught_up=self.node.caught_up,
+            clock=self._clock,
+        )
         self._market = Leader(
             aggregator=self.aggregator, publisher=self.publisher, supervisor=self._supervisor
         )
@@ -191,7 +196,7 @@ class Server:
             listener = self._listen(runner)
             async with asyncio.TaskGroup() as tasks:
                 self.node.spawn = tasks.create_task
-                own = [tasks.create_task(Heartbeat(node=self.node, aggregator=self.aggregator).run())]
+                own = [tasks.create_task(Heartbeat(node=self.node, expire=self.aggregator.expire).run())]
                 own += [tasks.create_task(self._verifier.run()), tasks.create_task(self._reload.run())]
                 own.append(tasks.create_task(self._bus.run()))
                 present = [tasks.create_task(self._gossip.run())] if self._gossip else []

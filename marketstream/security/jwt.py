@@ -14,7 +14,8 @@ from typing import Any
 import jwt
 from cachetools import LRUCache
 
-from marketstream.core.delivery.entitlements import Plan, Principal, compile_globs
+from marketstream.core.delivery.entitlements import Plan, Principal
+from marketstream.core.glob import compile_globs
 from marketstream.errors import AuthFailedError, ConfigurationError, TokenExpiredError
 from marketstream.ports import Clock, Verifier
 from marketstream.security.jwks import KeySet

@@ -579,7 +579,11 @@ class Care:
         self.bench = Bench()
         self.slept: list[float] = []
         self.supervisor = Supervisor(
-            aggregator=self.bench.aggregator, node=self.bench.node, clock=self.bench.clock, sleep=self._sleep
+            aggregator=self.bench.aggregator,
+            interest=self.bench.node.interest,
+            caught_up=self.bench.node.caught_up,
+            clock=self.bench.clock,
+            sleep=self._sleep,
         )
         self._clock = PatientClock()
         self.feed = AlpacaFeed(

@@ -344,7 +344,13 @@ async def test_the_supervisor_connects_again_after_longer_and_longer_waits(strea
 
     clock = AlarmClock(wall_ms=AT_MS)
     feed = YahooFeed(url=streamer.url, clock=clock, sleep=clock.sleep)
-    supervisor = Supervisor(aggregator=bench.aggregator, node=bench.node, clock=bench.clock, sleep=sleep)
+    supervisor = Supervisor(
+        aggregator=bench.aggregator,
+        interest=bench.node.interest,
+        caught_up=bench.node.caught_up,
+        clock=bench.clock,
+        sleep=sleep,
+    )
     streamer.refuses = True
     task = asyncio.ensure_future(supervisor.run(feed, supervisor.register(feed)))
     await streamer.until_asked("A")
@@ -366,7 +372,12 @@ async def test_a_symbol_whose_market_is_closed_is_closed_and_not_stale(streamer:
     client = bench.client()
     client.subscribe("AAPL", "BTC/USD")
     feed = YahooFeed(url=streamer.url, clock=clock, sleep=clock.sleep)
-    supervisor = Supervisor(aggregator=bench.aggregator, node=bench.node, clock=bench.clock)
+    supervisor = Supervisor(
+        aggregator=bench.aggregator,
+        interest=bench.node.interest,
+        caught_up=bench.node.caught_up,
+        clock=bench.clock,
+    )
     task = asyncio.ensure_future(supervisor.run(feed, supervisor.register(feed)))
     await streamer.until_asked("AAPL", "BTC-USD")
     await streamer.push(frame("AAPL", market_hours=2, **SHARE), frame("BTC-USD"))

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from marketstream.bus.memory import MemoryBus
 from marketstream.core.delivery.commands import Authenticate, Reply, Subscribe, Unsubscribe
-from marketstream.core.delivery.entitlements import Mode, Plan, Principal, compile_globs
+from marketstream.core.delivery.entitlements import Mode, Plan, Principal
+from marketstream.core.glob import compile_globs
 from marketstream.core.market.model import BestPrice, Quote, Side
 from marketstream.core.market.symbols import SymbolRegistry
 from marketstream.engine.delivery.connection import Connection
@@ -207,7 +208,7 @@ class Bench:
             stats=self.stats,
             ahead=Ahead(clock=self.clock, stats=self.stats),
         )
-        self.heartbeat = Heartbeat(node=self.node, aggregator=self.aggregator)
+        self.heartbeat = Heartbeat(node=self.node, expire=self.aggregator.expire)
         self._count = 0
 
     def open(self, sink: RecordingTransport | None = None, transport: str = "websocket") -> Client:

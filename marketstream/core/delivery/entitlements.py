@@ -1,20 +1,15 @@
 """Who a client is and what its plan lets it see: plans are data, this only reads them."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from fnmatch import translate
 from typing import Literal
+
+from marketstream.core.glob import compile_globs
 
 Mode = Literal["latest", "every"]
 
 PRICED = frozenset({"indices", "sectors", "movers"})
 """Channels that show prices as they are now; nobody keeps old ones of them."""
-
-
-def compile_globs(globs: Iterable[str]) -> re.Pattern[str]:
-    """One pattern that matches what any of the globs matches; no glob at all matches nothing."""
-    return re.compile("|".join(translate(glob) for glob in globs) or r"(?!)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from typing import Literal, get_args
 
-from marketstream.core.delivery.entitlements import compile_globs
+from marketstream.core.glob import compile_globs
 from marketstream.errors import ConfigurationError
 
 SymbolMode = Literal["open", "listed"]

@@ -5,12 +5,12 @@ microsecond per connection, so ten thousand idle clients cost less than one perc
 """
 
 import asyncio
+from collections.abc import Callable
 
 from marketstream.core.delivery import closing
 from marketstream.engine import memory
 from marketstream.engine.delivery.connection import Connection
 from marketstream.engine.delivery.node import Node
-from marketstream.engine.market.aggregator import Aggregator
 from marketstream.errors import TokenExpiredError
 from marketstream.wire import messages
 
@@ -18,11 +18,16 @@ STEP = 1.0
 
 
 class Heartbeat:
-    """The periodic duties of a node."""
+    """The periodic duties of a node.
 
-    def __init__(self, *, node: Node, aggregator: Aggregator) -> None:
+    Args:
+        node: Whose connections.
+        expire: Ends what has been silent for too long, before the round is written to clients.
+    """
+
+    def __init__(self, *, node: Node, expire: Callable[[], None]) -> None:
         self._node = node
-        self._aggregator = aggregator
+        self._expire = expire
         self._delivered = 0
 
     async def run(self) -> None:
@@ -50,7 +55,7 @@ class Heartbeat:
                     node.hub.offer(connection.outbox, greeting)
             if now >= connection.expires_at - node.delivery.token_warning and not connection.warned:
                 self._warn(connection, now)
-        self._aggregator.expire()
+        self._expire()
         node.release_delayed()
         node.settle()
         if node.unadmitted.ebbed() or node.waiting.ebbed():

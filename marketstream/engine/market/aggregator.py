@@ -3,19 +3,21 @@
 There is one aggregation for everybody, and one for each tenant that brings quotes of its own.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 
 from marketstream.core.delivery.frame import Frame
 from marketstream.core.market.aggregate import Aggregation
 from marketstream.core.market.model import BestPrice, Quote, Status
-from marketstream.engine.delivery.node import Node
 from marketstream.engine.market.ahead import Ahead
+from marketstream.engine.market.interest import Interest
 from marketstream.engine.market.publisher import Publisher
 from marketstream.engine.stats import Stats
 from marketstream.errors import LateQuoteError
 from marketstream.ports import Clock, QuoteSink
 from marketstream.wire import messages
+
+CaughtUp = Callable[[], Awaitable[None]]
 
 MAX_TENANTS = 1_000
 """Tenants with quotes of their own; the one unused for longest makes room for the next."""
@@ -179,7 +181,8 @@ class FeedSink:
     Args:
         name: Name of the feed.
         aggregator: Where its quotes go.
-        node: Knows who watches, and who is behind.
+        interest: The symbols that somebody watches.
+        caught_up: Waits until clients have been sent what was offered.
         on_quotes: Called with every sign of life, so that the feed's state is known.
         stale_after: Seconds after which its sources count as silent; None for the server's default.
     """
@@ -189,14 +192,16 @@ class FeedSink:
         *,
         name: str,
         aggregator: Aggregator,
-        node: Node,
+        interest: Interest,
+        caught_up: CaughtUp,
         on_quotes: Callable[[], None],
         stale_after: float | None = None,
     ) -> None:
         self._name = name
         self._stale_after = stale_after
         self._aggregator = aggregator
-        self._node = node
+        self._interest = interest
+        self._caught_up = caught_up
         self._on_quotes = on_quotes
 
     def offer(self, quotes: Sequence[Quote]) -> None:
@@ -206,11 +211,11 @@ class FeedSink:
 
     async def ready(self) -> None:
         """See `ports.QuoteSink.ready`."""
-        await self._node.caught_up()
+        await self._caught_up()
 
     async def interest(self, known: frozenset[str]) -> frozenset[str]:
-        """See `ports.QuoteSink.demand`."""
-        return await self._node.interest.differs(known)
+        """See `ports.QuoteSink.interest`."""
+        return await self._interest.differs(known)
 
     def alive(self) -> None:
         """See `ports.QuoteSink.alive`."""

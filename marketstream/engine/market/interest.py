@@ -105,7 +105,7 @@ class Interest:
     # Feeds
 
     async def differs(self, known: frozenset[str]) -> frozenset[str]:
-        """See `ports.QuoteSink.demand`."""
+        """See `ports.QuoteSink.interest`."""
         while True:
             await self._sleep(SETTLE)
             symbols = self._current()

@@ -14,8 +14,8 @@ from typing import Literal
 import structlog
 
 from marketstream.core.backoff import Backoff
-from marketstream.engine.delivery.node import Node
-from marketstream.engine.market.aggregator import Aggregator, FeedSink
+from marketstream.engine.market.aggregator import Aggregator, CaughtUp, FeedSink
+from marketstream.engine.market.interest import Interest
 from marketstream.errors import FeedError, FeedLostError
 from marketstream.ports import Clock, Feed, Streaming, StreamStatus
 
@@ -45,6 +45,13 @@ class FeedHealth:
 class Supervisor:
     """Runs feeds.
 
+    Args:
+        aggregator: Where quotes meet.
+        interest: The symbols that somebody watches, as feeds are told.
+        caught_up: Waits until clients have been sent what was offered, for feeds that can wait.
+        clock: Time.
+        sleep: Waits that many seconds.
+
     Attributes:
         feeds: Health by the name of the feed.
     """
@@ -53,13 +60,15 @@ class Supervisor:
         self,
         *,
         aggregator: Aggregator,
-        node: Node,
+        interest: Interest,
+        caught_up: CaughtUp,
         clock: Clock,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.feeds: dict[str, FeedHealth] = {}
         self._aggregator = aggregator
-        self._node = node
+        self._interest = interest
+        self._caught_up = caught_up
         self._clock = clock
         self._sleep = sleep
 
@@ -83,7 +92,8 @@ class Supervisor:
             name=name,
             stale_after=feed.stale_after,
             aggregator=self._aggregator,
-            node=self._node,
+            interest=self._interest,
+            caught_up=self._caught_up,
             on_quotes=lambda: self._alive(name, health),
         )
         health.status = feed.status if isinstance(feed, Streaming) else None

@@ -24,7 +24,12 @@ class Figures(EventBench):
         self.connected = True
         self.backlog = Backlog()
         self.feeding = False
-        self.supervisor = Supervisor(aggregator=self.aggregator, node=self.node, clock=self.clock)
+        self.supervisor = Supervisor(
+            aggregator=self.aggregator,
+            interest=self.node.interest,
+            caught_up=self.node.caught_up,
+            clock=self.clock,
+        )
         self._registry = build_registry(
             node=self.node,
             events=self.streams,

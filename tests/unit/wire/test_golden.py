@@ -16,7 +16,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient
 
 from marketstream.core.delivery.closing import TOKEN_EXPIRED
-from marketstream.core.delivery.entitlements import Plan, Principal, compile_globs
+from marketstream.core.delivery.entitlements import Plan, Principal
+from marketstream.core.glob import compile_globs
 from marketstream.core.market.model import BestPrice, Side, Status
 from marketstream.core.market.symbols import SymbolRegistry
 from marketstream.engine.market.ahead import Ahead

@@ -1,6 +1,7 @@
 import pytest
 
-from marketstream.core.delivery.entitlements import Plan, Principal, compile_globs
+from marketstream.core.delivery.entitlements import Plan, Principal
+from marketstream.core.glob import compile_globs
 
 
 def principal(plan: Plan, *symbols: str) -> Principal:

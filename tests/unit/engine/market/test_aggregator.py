@@ -96,7 +96,11 @@ async def test_the_tenant_that_was_quiet_for_longest_makes_room(
 async def test_a_feed_sees_demand_and_is_seen_to_speak(bench: Bench, client: Client) -> None:
     spoken: list[bool] = []
     sink = FeedSink(
-        name="tape", aggregator=bench.aggregator, node=bench.node, on_quotes=lambda: spoken.append(True)
+        name="tape",
+        aggregator=bench.aggregator,
+        interest=bench.node.interest,
+        caught_up=bench.node.caught_up,
+        on_quotes=lambda: spoken.append(True),
     )
     assert await sink.interest(frozenset()) == {"A", "B"}
     sink.offer([quote("A")])
@@ -145,7 +149,13 @@ async def test_what_a_feed_cannot_have_and_nobody_quotes_is_stale_and_said_once(
     bench.aggregator.offer([quote("A")], "feed")
     bench.publisher.publish([best_price("B")])
     bench.flush()
-    sink = FeedSink(name="vendor", aggregator=bench.aggregator, node=bench.node, on_quotes=lambda: None)
+    sink = FeedSink(
+        name="vendor",
+        aggregator=bench.aggregator,
+        interest=bench.node.interest,
+        caught_up=bench.node.caught_up,
+        on_quotes=lambda: None,
+    )
     sink.lack(frozenset("ABC"))
     sink.lack(frozenset("ABCD"))
     bench.flush()
