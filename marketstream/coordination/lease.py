@@ -18,6 +18,7 @@ from redis.exceptions import RedisError
 from marketstream.bus.client import Call, Script
 from marketstream.bus.pulse import Pulse
 from marketstream.bus.redis import RedisBus
+from marketstream.coordination.lease_state import LeaseState
 from marketstream.core.delivery.frame import Frame
 from marketstream.errors import InvalidMessageError
 from marketstream.ports import Lease
@@ -30,9 +31,6 @@ TTL_MS = 2_000
 
 STEP = 0.5
 """Seconds between two looks at the lease, by whoever holds it and by those who would."""
-
-LOOKS = 3
-"""Times in a row that a lease must be found free before it is taken from somebody who may be alive."""
 
 PAGE = 500
 """Last values read in one call."""
@@ -62,24 +60,20 @@ class RedisLease:
         self._bus = bus
         self._client = bus.client
         self._shards = shards
-        self._term = ""
-        self._serving = False
-        self._free = 0
-        self._was_held = False
+        self._state = LeaseState()
 
     @property
     def held(self) -> bool:
         """Whether this process feeds the market: it has inherited, and Redis has not refused it since."""
-        return self._serving and not self._bus.sender.fenced
+        return self._state.serving and not self._bus.sender.fenced
 
     async def hold(self, duty: Callable[[Sequence[Frame]], Awaitable[None]]) -> None:
         """See `ports.Lease.hold`."""
         try:
             while True:
                 if await self._ask():
-                    log.info("lease_taken", term=self._term)
+                    log.info("lease_taken", term=self._state.term)
                     await self._serve(duty)
-                    self._free, self._was_held = 0, True
                     log.warning("lease_lost", node=self._bus.node)
                 await asyncio.sleep(STEP)
         finally:
@@ -94,12 +88,12 @@ class RedisLease:
                 if not working.done() and not await self._renew():
                     break
         finally:
-            self._serving = False
+            self._state.serving = False
             working.cancel()
             with suppress(asyncio.CancelledError):
                 await working
             # Last of all: until here nothing may be published in nobody's name.
-            self._term = ""
+            self._state.end()
             self._bus.sender.end_term()
 
     async def _inherit(self, duty: Callable[[Sequence[Frame]], Awaitable[None]]) -> None:
@@ -114,67 +108,56 @@ class RedisLease:
                     log.warning("bus_read_failed", error=repr(error))
                 said = True
                 await asyncio.sleep(STEP)
-        self._serving = True
+        self._state.serving = True
         self._pulse.start_term()
         await duty(last_values)
 
     async def _ask(self) -> bool:
         """Tries to begin a term."""
         try:
-            if not await self._found_free():
+            # Looking does no harm should it reach a frozen Redis only when that goes on; taking would.
+            held, ever_held = await self._client.ask([("EXISTS", keys.LEASE), ("EXISTS", keys.TERM)])
+            if not self._state.looked(held=bool(held), ever_held=bool(ever_held)):
                 return False
             term = await self._call_take("")
-            if not term or not await self._close_to_others(term):
-                return False
+            return bool(term) and await self._begin(term)
         except (RedisError, OSError):
             # The bus says what there is to say about a Redis that does not answer.
-            self._free = 0
+            self._state.unanswered()
             return False
-        self._term = term
-        self._bus.sender.start_term(term)
-        return True
-
-    async def _found_free(self) -> bool:
-        """Looks once, which does no harm should it reach a frozen Redis only when that goes on."""
-        held, ever_held = await self._client.ask([("EXISTS", keys.LEASE), ("EXISTS", keys.TERM)])
-        if held:
-            self._free, self._was_held = 0, True
-            return False
-        self._free += 1
-        return self._free >= LOOKS or not (self._was_held or ever_held)
 
     async def _renew(self) -> bool:
         """Keeps the lease; False when it is another's, or was."""
         try:
-            term = await self._call_take(self._term)
-            if not term:
-                return False
-            if term == self._term and not self._bus.sender.fenced:
+            answer = await self._call_take(self._state.term)
+            found = self._state.renewed(answer, fenced=self._bus.sender.fenced)
+            if found == "new":
+                return await self._begin(answer)
+            if found == "kept":
                 await self._beat()
-                return True
-            # Redis lost its memory, and nobody was faster: this term is a new one with the same holder.
-            if not await self._close_to_others(term):
-                return False
         except (RedisError, OSError):
+            # Nobody can have taken it over there, as far as is known.
             return True
-        self._term = term
+        return found == "kept"
+
+    async def _begin(self, term: str) -> bool:
+        """Opens every shard for a term and closes it to earlier ones; False when a later one has begun."""
+        calls = [([keys.fence(shard)], [term]) for shard in range(self._shards)]
+        if any(str(found, "ascii") != term for found in await self._client.evaluate(FENCE, calls)):
+            return False
+        self._state.begin(term)
         self._bus.sender.start_term(term)
         return True
 
     async def _beat(self) -> None:
         # A lease can be renewed while nothing can be published: then others must not rely on it.
-        if self._serving and self._bus.connected and await self._pulse.beat(self._term):
+        if self._state.serving and self._bus.connected and await self._pulse.beat(self._state.term):
             self._resumed()
 
     async def _call_take(self, term: str) -> str:
         call: Call = ([keys.LEASE, keys.TERM], [self._bus.node, term, TTL_MS])
         (found,) = await self._client.evaluate(TAKE, [call])
         return str(found, "ascii")
-
-    async def _close_to_others(self, term: str) -> bool:
-        """Opens every shard for a term and closes it to earlier ones; False when a later one has begun."""
-        calls = [([keys.fence(shard)], [term]) for shard in range(self._shards)]
-        return all(str(found, "ascii") == term for found in await self._client.evaluate(FENCE, calls))
 
     async def _read_all(self) -> list[Frame]:
         """Every last value that Redis has."""
