@@ -19,10 +19,11 @@ from marketstream.bus.client import Call, Script
 from marketstream.bus.redis import RedisBus
 from marketstream.core.events.event import User
 from marketstream.core.events.seen import TTL
-from marketstream.engine.events.ports import EventChannel, EventStore, Outgoing
-from marketstream.errors import BusError, MarketstreamError
+from marketstream.engine.events.ports import EventChannel, EventStore
+from marketstream.errors import BusError, InvalidMessageError, MarketstreamError
 from marketstream.ports import Relay
 from marketstream.wire import keys
+from marketstream.wire.events.between_processes import Message, parse_message, render_message
 
 log = structlog.get_logger(__name__)
 
@@ -66,7 +67,7 @@ class RedisChannel:
 
 
 class RedisEventChannel:
-    """See `engine.events.ports.EventRoad`.
+    """See `engine.events.ports.EventChannel`.
 
     Args:
         bus: Whose Redis it is.
@@ -75,12 +76,15 @@ class RedisEventChannel:
     def __init__(self, bus: RedisBus) -> None:
         self._bus = bus
 
-    async def send(self, postings: Sequence[Outgoing]) -> list[bool]:
-        """See `EventRoad.send`; noting an id and sending its event are one step."""
+    async def send(self, messages: Sequence[Message]) -> list[bool]:
+        """See `EventChannel.send`; noting an id and sending its event are one step."""
         ttl = round(TTL)
         calls: list[Call] = [
-            ([keys.event_seen(tenant, ident)], [ttl, keys.EVENTS, message])
-            for tenant, ident, message in postings
+            (
+                [keys.event_seen(message.event.tenant, message.event.id)],
+                [ttl, keys.EVENTS, render_message(message)],
+            )
+            for message in messages
         ]
         if not self._bus.connected:
             # Redis may be back already, but nothing of it is heard here yet.
@@ -93,9 +97,18 @@ class RedisEventChannel:
             raise BusError("events cannot travel now") from error
         return sent
 
-    def listen(self, receive: Callable[[bytes], None]) -> None:
-        """See `EventRoad.listen`."""
-        self._bus.subscribe(keys.EVENTS, receive)
+    def listen(self, receive: Callable[[Message], None]) -> None:
+        """See `EventChannel.listen`; what is no message is told in the log, and passed over."""
+
+        def read(data: bytes) -> None:
+            try:
+                message = parse_message(data)
+            except InvalidMessageError as error:
+                log.warning("event_message_refused", error=str(error))
+            else:
+                receive(message)
+
+        self._bus.subscribe(keys.EVENTS, read)
 
 
 class EventChannels:

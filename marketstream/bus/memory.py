@@ -9,8 +9,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from marketstream.core.delivery.frame import Frame
 from marketstream.core.events.event import User
 from marketstream.core.events.seen import Seen
-from marketstream.engine.events.ports import EventChannel, EventStore, Outgoing
+from marketstream.engine.events.ports import EventChannel, EventStore
 from marketstream.ports import Bus, Claims, Clock, Lease, Relay
+from marketstream.wire.events.between_processes import Message
 
 
 class MemoryBus:
@@ -105,7 +106,7 @@ class MemoryChannel:
 
 
 class MemoryEventChannel:
-    """The road of events of a process that is alone. See `engine.events.ports.EventRoad`.
+    """Carries events within a process that is alone, as they are. See `engine.events.ports.EventChannel`.
 
     Args:
         clock: Time.
@@ -114,19 +115,19 @@ class MemoryEventChannel:
     def __init__(self, *, clock: Clock) -> None:
         self._clock = clock
         self._seen = Seen()
-        self._receive: Callable[[bytes], None] | None = None
+        self._receive: Callable[[Message], None] | None = None
 
-    async def send(self, postings: Sequence[Outgoing]) -> list[bool]:
+    async def send(self, messages: Sequence[Message]) -> list[bool]:
         """Delivers within the call."""
         now = self._clock.now()
-        return [self._send(tenant, ident, message, now) for tenant, ident, message in postings]
+        return [self._send(message, now) for message in messages]
 
-    def listen(self, receive: Callable[[bytes], None]) -> None:
+    def listen(self, receive: Callable[[Message], None]) -> None:
         """Names the one receiver."""
         self._receive = receive
 
-    def _send(self, tenant: str | None, ident: str, message: bytes, now: float) -> bool:
-        is_first = self._seen.first(tenant, ident, now)
+    def _send(self, message: Message, now: float) -> bool:
+        is_first = self._seen.first(message.event.tenant, message.event.id, now)
         if is_first and self._receive is not None:
             self._receive(message)
         return is_first

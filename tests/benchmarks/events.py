@@ -4,6 +4,7 @@
     route      the same by the router, as traffic goes on; which part was known from before
     change     putting and removing a subscription, with the answers that it takes along
     memory     bytes that a subscription takes, and how that grows
+    publish    a publication through a server that is one process, from its body to the outboxes
 
 The population: users of 20 tenants, each with three subscriptions. A watch list (5 to 20 symbols; half of
 them for two of four types only, half of them with a least confidence), a strategy (up to four names, one
@@ -21,7 +22,9 @@ server has it.
 """
 
 import argparse
+import asyncio
 import gc
+import json
 import random
 import sys
 import time
@@ -36,6 +39,8 @@ from marketstream.core.events.event import Event, Priority, Tier, User
 from marketstream.core.events.filter import Filter
 from marketstream.core.events.index import Index
 from marketstream.core.events.router import Router
+from marketstream.core.events.rule import parse_rules
+from tests.support.event_bench import EventBench
 
 SIZES = (1_000, 10_000)
 RATE = 50
@@ -60,6 +65,7 @@ TYPES = ("pattern", "signal", "pattern", "alert", "pattern", "signal", "news", "
 KINDS = sorted(set(TYPES))
 TIERS = get_args(Tier)
 TENANTS = [f"tenant-{number}" for number in range(20)]
+RULES = {"rules": [{"name": "halts", "filter": {"types": ["halt"]}, "strategy": "broadcast_all"}]}
 FLOORS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 Subscription = tuple[User, str, Filter]
@@ -301,12 +307,35 @@ def memory() -> None:
         )
 
 
+def publish() -> None:
+    """See the module."""
+    asyncio.run(_publish())
+
+
+async def _publish() -> None:
+    bench = EventBench(rules=parse_rules(RULES, ["pro"]))
+    await bench.subscribe(bench.client(), symbols=["AAPL"])
+    one = {"type": "pattern", "name": "double-bottom", "tier": "daily", "confidence": 0.8, "data": {"n": 1}}
+    for title, symbol in (("nobody wants", "MSFT"), ("one user gets", "AAPL")):
+        for size in (1, 100):
+            listed = [{**one, "symbol": symbol, "priority": "CRITICAL"}] * size
+            body = json.dumps({"events": listed}).encode()
+            times = []
+            for _ in range(10_000 // size):
+                began = time.thread_time()
+                await bench.streams.publisher.take(body)
+                times.append((time.thread_time() - began) * 1_000 / size)
+                bench.flush()
+            _say(f"publish {size:3} at a time {spread(times)} an event that {title}")
+    bench.close()
+
+
 def _say(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
-FIGURES = {figure.__name__: figure for figure in (match, route, change, memory)}
+FIGURES = {figure.__name__: figure for figure in (match, route, change, memory, publish)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

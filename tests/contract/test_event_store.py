@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppres
 from dataclasses import dataclass, field
 
 import pytest
+from redis.asyncio import Redis
 
 from marketstream.bus.events import RedisEventChannel, RedisEventStore
 from marketstream.bus.memory import MemoryEventChannel, MemoryEventStore
@@ -14,7 +15,11 @@ from marketstream.bus.url import build_bus
 from marketstream.engine.events.ports import EventChannel, EventStore
 from marketstream.errors import BusError
 from marketstream.observability.clock import SystemClock
+from marketstream.wire import keys
+from marketstream.wire.events.between_processes import Message
+from marketstream.wire.events.codec import render_event
 from tests.support.cluster import Cluster
+from tests.support.events import AT_MS, event
 from tests.support.eventually import eventually
 from tests.support.valkey import Valkey
 
@@ -36,7 +41,13 @@ class Outside:
     store: EventStore
     road: EventChannel
     ordered: bool = True
-    heard: list[bytes] = field(default_factory=list)
+    heard: list[Message] = field(default_factory=list)
+
+
+def message(id_: str, tenant: str | None = None) -> Message:
+    """An event on its way."""
+    said = event(id_, tenant=tenant)
+    return Message(said, render_event(said), AT_MS)
 
 
 Open = Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[list[Outside]]]
@@ -141,27 +152,25 @@ async def test_many_users_are_read_in_one_go(outside: list[Outside]) -> None:
 
 
 async def test_an_event_reaches_every_process_once_and_in_order(outside: list[Outside]) -> None:
-    postings = [(None, f"e{number}", b"%d" % number) for number in range(250)]
-    assert await outside[0].road.send(postings) == [True] * 250
-    await eventually(lambda: all(len(each.heard) == len(postings) for each in outside), what="all")
-    messages = [message for _, _, message in postings]
-    assert all(sorted(each.heard) == sorted(messages) for each in outside)
+    messages = [message(f"e{number:03}") for number in range(250)]
+    assert await outside[0].road.send(messages) == [True] * 250
+    await eventually(lambda: all(len(each.heard) == len(messages) for each in outside), what="all")
+    assert all(sorted(each.heard, key=lambda one: one.event.id) == messages for each in outside)
     assert all(each.heard == messages for each in outside if each.ordered)
-    assert await outside[-1].road.send(postings) == [False] * 250
-    assert await outside[-1].road.send([(None, "last", b"last")]) == [True]
-    await eventually(lambda: all(b"last" in each.heard for each in outside), what="the last event")
+    assert await outside[-1].road.send(messages) == [False] * 250
+    last = message("last")
+    assert await outside[-1].road.send([last]) == [True]
+    await eventually(lambda: all(last in each.heard for each in outside), what="the last event")
     assert [len(each.heard) for each in outside] == [251] * len(outside)
 
 
 async def test_an_id_is_one_of_its_tenant(outside: list[Outside]) -> None:
-    postings = [("acme", "1", b"a"), ("rival", "1", b"r"), (None, "1", b"all"), ("acme", "1", b"again")]
-    assert await outside[0].road.send(postings) == [True, True, True, False]
+    messages = [message("1", tenant) for tenant in ("acme", "rival", None, "acme")]
+    assert await outside[0].road.send(messages) == [True, True, True, False]
 
 
 async def test_of_many_who_send_the_same_at_once_one_does(outside: list[Outside]) -> None:
-    sent = await asyncio.gather(
-        *(outside[n % len(outside)].road.send([(None, "x", b"x")]) for n in range(20))
-    )
+    sent = await asyncio.gather(*(outside[n % len(outside)].road.send([message("x")]) for n in range(20)))
     assert sum(first for (first,) in sent) == 1
 
 
@@ -179,10 +188,21 @@ async def test_while_valkey_is_away_everything_is_refused(valkey: Valkey) -> Non
                 one.store.load([U1]),
                 one.store.put(U1, "n", b"{}", LIMIT),
                 one.store.remove(U1, "n"),
-                one.road.send([(None, "1", b"1")]),
+                one.road.send([message("1")]),
             ):
                 with pytest.raises(BusError):
                     await asked
         finally:
             valkey.go_on()
         await eventually(lambda: one.heard == other.heard, what="the same at both")
+
+
+async def test_what_is_no_message_is_passed_over(valkey: Valkey) -> None:
+    nonsense = (b"", b"[]", b"[1,2,3,4]\n", b'[1,2,false,null]\n{"', b'[1,2,true,null]\n{}{"price')
+    async with meeting(valkey.url) as (one, other):
+        async with Redis.from_url(valkey.url) as client:
+            for data in nonsense:
+                await client.publish(keys.EVENTS, data)
+        assert await one.road.send([message("1")]) == [True]
+        await eventually(lambda: bool(other.heard), what="the event")
+        assert one.heard == other.heard == [message("1")]

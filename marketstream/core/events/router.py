@@ -150,14 +150,15 @@ class Router:
         """The rule that an event falls under."""
         return next((rule for rule in self._rules if rule.filter.matches(event)), DEFAULT)
 
-    def route(self, event: Event, now: float) -> Route:
-        """Finds who gets an event.
+    def route(self, event: Event, now: float, rule: Rule | None = None) -> Route:
+        """Find who gets an event.
 
         Args:
             event: The event.
             now: Monotonic seconds.
+            rule: The rule that it falls under, where that is known already.
         """
-        rule = self.rule_of(event)
+        rule = rule or self.rule_of(event)
         if rule.strategy == "load_balanced":
             return Route(rule, (), cached=False)
         if rule.strategy == "broadcast_all":

@@ -23,6 +23,7 @@ from marketstream.errors import BusError, InvalidMessageError
 from marketstream.ports import Clock, Relay
 from marketstream.wire.events import work as wire
 from marketstream.wire.events.between_processes import Market, Message, render_message
+from marketstream.wire.events.codec import render_event
 from marketstream.wire.events.work import Address, All, Done, Give, Hello, Here, Join, Leave, Report, Resync
 
 log = structlog.get_logger(__name__)
@@ -233,7 +234,8 @@ class Coordinator:
             key = given.event.tenant, given.event.id
             if self._is_open:
                 self._given.add((address, key))
-            message = render_message(given.event, at_ms, self._markets.get((group, key)))
+            event, market = given.event, self._markets.get((group, key))
+            message = render_message(Message(event, render_event(event), at_ms, market))
             self._orders.send(wire.render_order(Give(address, given.again, message)))
             work["again" if given.again else "given"] += 1
         for name, events in (("dropped", outcome.dropped), ("expired", outcome.expired)):

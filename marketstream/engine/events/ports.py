@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from marketstream.core.events.event import User
+from marketstream.wire.events.between_processes import Message
 
 
 class EventStore(Protocol):
@@ -42,17 +43,13 @@ class EventStore(Protocol):
         ...
 
 
-Outgoing = tuple[str | None, str, bytes]
-"""Tenant and id of an event, and the message that it travels as."""
-
-
 class EventChannel(Protocol):
     """Carries events to every process, each id of a tenant once in five minutes, and never twice to one.
 
     What one process has sent arrives in order, except where the road is one of several, as in a cluster.
     """
 
-    async def send(self, postings: Sequence[Outgoing]) -> list[bool]:
+    async def send(self, messages: Sequence[Message]) -> list[bool]:
         """Sends events to every process, this one too, except those that were sent before.
 
         Returns:
@@ -63,6 +60,6 @@ class EventChannel(Protocol):
         """
         ...
 
-    def listen(self, receive: Callable[[bytes], None]) -> None:
+    def listen(self, receive: Callable[[Message], None]) -> None:
         """Names the one receiver in this process."""
         ...

@@ -10,12 +10,12 @@ from itertools import pairwise
 
 from marketstream.core.events.event import Event
 from marketstream.core.events.router import Router
-from marketstream.engine.events.ports import EventChannel, Outgoing
+from marketstream.engine.events.ports import EventChannel
 from marketstream.engine.events.stats import EventStats
 from marketstream.errors import BusError, InvalidMessageError, UnavailableError
 from marketstream.ports import Clock
 from marketstream.wire.events import codec as wire
-from marketstream.wire.events.between_processes import Market, render_message
+from marketstream.wire.events.between_processes import Market, Message
 from marketstream.wire.json import dumps, loads
 
 MAX_EVENTS = 1_000
@@ -83,7 +83,7 @@ class EventPublisher:
         del values
         accepted = 0
         for start, end in pairwise([*range(0, len(events), TURN), len(events)]):
-            accepted += await self._send([event for _, event in events[start:end]])
+            accepted += await self._send([event for _, event in events[start:end]], at_ms)
         ids: list[str | None] = [None] * count
         for index, event in events:
             ids[index] = event.id
@@ -105,26 +105,28 @@ class EventPublisher:
             RequestError: It is a bad one.
             BusError: It may have been sent or not; it may be taken again.
         """
-        event = wire.parse_event(loads(data), self._clock.wall_ms(), lambda: f"entry-{entry_id.decode()}")
-        (is_first,) = await self._channel.send([await self._outgoing(event)])
+        at_ms = self._clock.wall_ms()
+        event = wire.parse_event(loads(data), at_ms, lambda: f"entry-{entry_id.decode()}")
+        (is_first,) = await self._channel.send([await self._message(event, at_ms)])
         outcome = "accepted" if is_first else "repeated"
         self._stats.taken[outcome] += 1
         return outcome
 
-    async def _send(self, events: list[Event]) -> int:
-        postings = [await self._outgoing(event) for event in events]
+    async def _send(self, events: list[Event], at_ms: int) -> int:
+        messages = [await self._message(event, at_ms) for event in events]
         try:
-            sent = await self._channel.send(postings)
+            sent = await self._channel.send(messages)
         except BusError as error:
             raise UnavailableError("events cannot travel now; send them again") from error
         self._stats.taken["accepted"] += sum(sent)
         self._stats.taken["repeated"] += len(sent) - sum(sent)
         return sum(sent)
 
-    async def _outgoing(self, event: Event) -> Outgoing:
-        enriched = event.symbol is not None and self._router.rule_of(event).enrich
-        market = await self._look(event) if enriched else None
-        return event.tenant, event.id, render_message(event, self._clock.wall_ms(), market)
+    async def _message(self, event: Event, at_ms: int) -> Message:
+        """Encode an event for clients, here and nowhere else; add how the market stands if its rule asks."""
+        rule = self._router.rule_of(event)
+        market = await self._look(event) if rule.enrich and event.symbol is not None else None
+        return Message(event, wire.render_event(event), at_ms, market, rule)
 
 
 def _listed(value: object) -> list[object]:

@@ -43,7 +43,7 @@ from marketstream.engine.events.workers import PER_TENANT, Workers, groups_of
 from marketstream.errors import BusError, ConfigurationError, InvalidMessageError, UnavailableError
 from marketstream.ports import Bus, Relay
 from marketstream.wire import messages as wire_event
-from marketstream.wire.events.between_processes import Market, parse_message, parse_user, render_user
+from marketstream.wire.events.between_processes import Market, Message, parse_user, render_user
 
 log = structlog.get_logger(__name__)
 
@@ -297,13 +297,8 @@ class EventStreams:
 
     # Events
 
-    def receive(self, data: bytes) -> None:
-        """Takes an event that some process has sent to all."""
-        try:
-            message = parse_message(data)
-        except InvalidMessageError as error:
-            log.warning("event_message_refused", error=str(error))
-            return
+    def receive(self, message: Message) -> None:
+        """Take an event that some process has sent to all."""
         event, now = message.event, self._node.clock.now()
         self.stats.received += 1
         ends = event.expires_at_ms
@@ -312,15 +307,15 @@ class EventStreams:
         if expires_at <= now:
             self.stats.expired += 1
             return
-        route = self._route(event, now)
+        route = self._route(message, now)
         if route.rule.strategy == "load_balanced":
             self.coordinator.assign(message, route.rule.group or "")
             return
         events = RenderedEvents(message, route.rule, received_at=now, expires_at=expires_at)
         self.broadcaster.offer(self._posts(route, events), now)
 
-    def _route(self, event: Event, now: float) -> Route:
-        route = self.router.route(event, now)
+    def _route(self, message: Message, now: float) -> Route:
+        route = self.router.route(message.event, now, message.rule)
         took_ms = (self._node.clock.now() - now) * 1000
         self.stats.route.observe(took_ms)
         if not route.cached:

@@ -1,15 +1,17 @@
 """Events and news of event streams on their way between processes.
 
-An event travels as a line of JSON, [sentMs, bytes of the event, enriched, state], then the event as clients
-get it, then the best price of its symbol, if there is one. What goes to clients is cut out, never written
-again.
+A `Message` is an event with what is known of it. Within a process it is handed over as it is. To other
+processes it travels as a line of JSON, [sentMs, bytes of the event, enriched, state], then the event as
+clients get it, then the best price of its symbol, if there is one. What goes to clients is cut out, never
+written again.
 
 Nothing but `InvalidMessageError` is raised by what is read.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from marketstream.core.events.event import Event, User
+from marketstream.core.events.rule import Rule
 from marketstream.errors import InvalidMessageError
 from marketstream.wire.events import codec
 from marketstream.wire.json import dumps, loads
@@ -40,24 +42,21 @@ class Message:
         body: The same, encoded for clients.
         sent_ms: Epoch milliseconds at which it was taken, by the clock of the process that took it.
         market: How its symbol stood; None where the rule of the event does not ask for it.
+        rule: The rule that it falls under, where this process has found it already. It does not travel: each
+            process goes by its own rules.
     """
 
     event: Event
     body: bytes
     sent_ms: int
     market: Market | None = None
+    rule: Rule | None = field(default=None, compare=False)
 
 
-def render_message(event: Event, sent_ms: int, market: Market | None = None) -> bytes:
-    """An event on its way.
-
-    Args:
-        event: The event; it is encoded for clients here, and nowhere else.
-        sent_ms: Epoch milliseconds now.
-        market: How its symbol stands, where it is sent with that.
-    """
-    body = codec.render_event(event)
-    head = dumps([sent_ms, len(body), market is not None, market.state if market else None])
+def render_message(message: Message) -> bytes:
+    """Return a message as bytes."""
+    body, market = message.body, message.market
+    head = dumps([message.sent_ms, len(body), market is not None, market.state if market else None])
     return b"%b\n%b%b" % (head, body, (market.price if market else None) or b"")
 
 

@@ -26,6 +26,7 @@ from marketstream.engine.events import coordinator
 from marketstream.engine.events.streams import EventStreams, Roads
 from marketstream.errors import BusError, InvalidMessageError, NotEntitledError, SubscriptionLimitError
 from marketstream.wire.events import work as wire
+from marketstream.wire.events.between_processes import parse_message, render_message
 from marketstream.wire.json import dumps
 from tests.support.builders import Bench, Client, principal
 from tests.support.event_bench import ids
@@ -150,11 +151,11 @@ class _Road(MemoryEventChannel):
 
     def __init__(self, channel: Channel, bench: Bench) -> None:
         super().__init__(clock=bench.clock)
-        super().listen(channel.send)
+        super().listen(lambda message: channel.send(render_message(message)))
         self._channel = channel
 
     def listen(self, receive: Any) -> None:
-        self._channel.listen(receive)
+        self._channel.listen(lambda data: receive(parse_message(data)))
 
 
 @pytest.fixture
