@@ -6,7 +6,8 @@
 
 With the address of a server events go there by HTTP, with a token of the scope `market:publish`; with that
 of the Redis which servers share (`redis://...`, as `serve --bus` takes it) they are added to its stream of
-events, without a token. What is no event is refused here, before anything is sent.
+events, without a token. What is no event is refused here, before anything is sent. An event keeps its id, so
+one whose answer was lost is sent again to a server: the same id within five minutes is one event.
 """
 
 import secrets
@@ -14,7 +15,8 @@ import time
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
-from aiohttp import ClientError, ClientSession, ClientTimeout
+from aiohttp import ClientError, ClientTimeout
+from aiohttp_retry import RetryClient
 from redis.asyncio import Redis
 from redis.asyncio.cluster import RedisCluster
 from redis.exceptions import RedisClusterException, RedisError
@@ -27,6 +29,7 @@ from marketstream.errors import (
     NotEntitledError,
     UnavailableError,
 )
+from marketstream.retry import Retry
 from marketstream.wire.events import codec as wire
 from marketstream.wire.json import loads
 
@@ -39,7 +42,7 @@ MOST = 1_000_000
 """Entries that the stream keeps, about."""
 
 PATIENCE = 10.0
-"""Seconds that an answer may take."""
+"""Seconds that an answer may take; without one in that time it is given up."""
 
 _PATH = "/api/v1/events"
 _REFUSALS = {
@@ -68,7 +71,7 @@ class PatternPublisher:
         self._stream = stream
         self._url = url.rstrip("/")
         self._redis: Redis | RedisCluster | None = None
-        self._session: ClientSession | None = None
+        self._client: RetryClient | None = None
         self._token = token
         if not url.startswith(("http://", "https://")):
             self._redis = build_client(url)
@@ -79,13 +82,17 @@ class PatternPublisher:
         """Connects when there is something to send."""
         if self._redis is None:
             headers = {"Authorization": f"Bearer {self._token}"}
-            self._session = ClientSession(headers=headers, timeout=ClientTimeout(total=PATIENCE))
+            self._client = RetryClient(
+                retry_options=Retry(repeatable=True, longest=PATIENCE),
+                headers=headers,
+                timeout=ClientTimeout(total=PATIENCE),
+            )
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
         """Closes the connection."""
-        if self._session is not None:
-            await self._session.close()
+        if self._client is not None:
+            await self._client.close()
         if self._redis is not None:
             await self._redis.aclose()
 
@@ -171,9 +178,9 @@ class PatternPublisher:
             raise UnavailableError("Redis does not answer") from error
 
     async def _post(self, body: bytes) -> None:
-        assert self._session is not None, "use it as a context manager"  # noqa: S101  # a fault of the caller
+        assert self._client is not None, "use it as a context manager"  # noqa: S101  # a fault of the caller
         try:
-            async with self._session.post(f"{self._url}{_PATH}", data=body) as answer:
+            async with self._client.post(f"{self._url}{_PATH}", data=body) as answer:
                 status, said = answer.status, await answer.read()
         except (ClientError, TimeoutError) as error:
             raise UnavailableError(f"{self._url} does not answer") from error

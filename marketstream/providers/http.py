@@ -8,16 +8,13 @@ are not followed, since they would carry the key elsewhere.
 """
 
 import asyncio
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from email.utils import parsedate_to_datetime
 from typing import ClassVar, TypeVar
 
 import aiohttp
 
-from marketstream.core.number import decimal
 from marketstream.errors import (
     ProviderDataError,
     ProviderError,
@@ -28,14 +25,12 @@ from marketstream.errors import (
 )
 from marketstream.ports import Clock
 from marketstream.providers.guard import EVERYTHING, Guard
+from marketstream.retry import retry_after
 
 T = TypeVar("T")
 
 MAX_BYTES = 16 * 1024 * 1024
 """Longest answer that is read: half a century of daily candles is a fifth of it."""
-
-LONGEST_WAIT = 86_400.0
-"""Seconds: what a vendor asks for beyond a day is not believed."""
 
 _OK, _NOT_FOUND, _TIMEOUT, _TOO_MANY, _SERVER_ERROR = 200, 404, 408, 429, 500
 
@@ -163,31 +158,6 @@ class HttpProvider:
     def _question(self, path: str, params: Mapping[str, str], key: str) -> Question:
         """Where the vendor wants its key: in the query, unless it says otherwise."""
         return Question(self._base_url + path, {**params, "apikey": key}, {})
-
-
-def retry_after(value: str | None, wall_ms: int) -> float | None:
-    """Seconds to wait as a `Retry-After` says, at most a day; None when it does not.
-
-    Args:
-        value: Seconds, or a date as of RFC 9110.
-        wall_ms: Epoch milliseconds.
-    """
-    if value is None:
-        return None
-    seconds = decimal(value.strip())
-    if seconds is None:
-        try:
-            seconds = _until(value, wall_ms)
-        except (ValueError, OverflowError):
-            return None
-    elif seconds < 0:
-        return None
-    return min(max(0.0, seconds), LONGEST_WAIT) if math.isfinite(seconds) else LONGEST_WAIT
-
-
-def _until(value: str, wall_ms: int) -> float:
-    found = parsedate_to_datetime(value)
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp() - wall_ms / 1000
 
 
 async def _read(vendor: str, response: aiohttp.ClientResponse) -> bytes:

@@ -20,13 +20,14 @@ from marketstream.ports import Clock
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aiohttp import ClientSession
+    from aiohttp_retry import RetryClient
 
 Key = tuple[str, str | None]
 """Algorithm and key id: a key answers for one algorithm, whatever a token says of itself."""
 
 _MAX_BYTES = 1024 * 1024
 _FETCH_SECONDS = 5.0
+_LONGEST_RETRY_AFTER = 2.0
 _PATIENCE_SECONDS = 10.0
 
 log = structlog.get_logger()
@@ -147,10 +148,16 @@ class KeySet:
 
     async def run(self) -> None:
         """Keeps the keys fresh until cancelled: every `refresh` seconds, and when someone asks."""
-        import aiohttp  # noqa: PLC0415 - a server with a shared secret, and `marketstream token`, never need it
+        # A server with a shared secret, and `marketstream token`, never need these.
+        import aiohttp  # noqa: PLC0415 - as said
+        from aiohttp_retry import RetryClient  # noqa: PLC0415 - as said
+
+        from marketstream.retry import Retry  # noqa: PLC0415 - as said
 
         timeout = aiohttp.ClientTimeout(total=_FETCH_SECONDS)
-        async with aiohttp.ClientSession(timeout=timeout) as session:
+        # An unknown key gets one look for a while: one bad moment of the issuer should not cost it that.
+        policy = Retry(repeatable=True, longest=_LONGEST_RETRY_AFTER)
+        async with RetryClient(retry_options=policy, timeout=timeout) as session:
             while True:
                 self._wanted.clear()
                 good = await self._look(session)
@@ -160,7 +167,7 @@ class KeySet:
                 except TimeoutError:
                     pass  # nobody asked: time for a look of our own
 
-    async def _look(self, session: "ClientSession") -> bool:
+    async def _look(self, session: "RetryClient") -> bool:
         """Reads the source once, and lets go whoever waits for that; whether it could be used."""
         self._looked_at, self._looking = self._clock.now(), True
         try:
@@ -175,7 +182,7 @@ class KeySet:
             seen, self._seen = self._seen, asyncio.Event()
             seen.set()
 
-    async def _read(self, session: "ClientSession") -> bytes:
+    async def _read(self, session: "RetryClient") -> bytes:
         if not self._is_url:
             return await asyncio.to_thread(Path(self._source).read_bytes)
         from aiohttp import ClientError  # noqa: PLC0415 - as above; `run` has loaded it by now

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from aiohttp import web
+from pytest_aiohttp import AiohttpServer
 
 from marketstream.errors import (
     AuthFailedError,
@@ -64,6 +66,27 @@ async def test_through_redis_no_token_is_needed_and_tenants_are_kept_apart(valke
         assert [event["id"] for event in events(ours)] == [ident]
         await theirs.fence()
         assert events(theirs) == []
+
+
+async def test_an_event_whose_answer_was_lost_is_sent_again_under_its_id(
+    aiohttp_server: AiohttpServer,
+) -> None:
+    """A server takes the second one for the first."""
+    seen: list[str] = []
+
+    async def take(request: web.Request) -> web.Response:
+        seen.append((await request.json())["id"])
+        if len(seen) == 1:
+            assert request.transport is not None
+            request.transport.abort()
+        return web.json_response({"accepted": 1, "rejected": []})
+
+    app = web.Application()
+    app.router.add_post("/api/v1/events", take)
+    url = str((await aiohttp_server(app)).make_url(""))
+    async with PatternPublisher(url, token="any") as publisher:
+        ident = await publisher.alert("halt")
+    assert seen == [ident, ident]
 
 
 async def test_what_is_no_event_is_refused_before_anything_is_sent() -> None:

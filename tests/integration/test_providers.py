@@ -20,7 +20,6 @@ from marketstream.errors import (
     UnknownSymbolError,
 )
 from marketstream.ports import Provider
-from marketstream.providers.http import retry_after
 from marketstream.providers.quota import MemoryProviderQuota
 from marketstream.settings.provider import NAMES, Vendors, allowances, load_vendors
 from marketstream.settings.vendor import Providers
@@ -279,25 +278,3 @@ async def test_a_wrong_key_is_a_refusal(make_desk: MakeDesk, name: str) -> None:
     with pytest.raises(ProviderRefusedError) as refused:
         await desk[name].quote(SHARE[name])
     assert "wrong" not in str(refused.value)
-
-
-@pytest.mark.parametrize(
-    ("value", "seconds"),
-    [
-        (None, None),
-        ("7", 7),
-        (" 7 ", 7),
-        ("0", 0),
-        ("99999999999", 86_400),
-        ("9" * 400, 86_400),
-        ("-1", None),
-        ("soon", None),
-        ("", None),
-        ("Wed, 05 Feb 2025 12:00:30 GMT", 30),
-        ("Wed, 05 Feb 2025 12:00:30 -0000", 30),
-        ("Wed, 05 Feb 2025 11:59:00 GMT", 0),
-        ("Wed, 05 Feb 2099 12:00:00 GMT", 86_400),
-    ],
-)
-def test_retry_after_is_seconds_or_a_date(value: str | None, seconds: float | None) -> None:
-    assert retry_after(value, FEBRUARY_5) == seconds

@@ -424,12 +424,16 @@ class Issuer:
         self.keys = list(keys)
         self.asked = 0
         self.answer: web.Response | None = None
+        self.bad_moments = 0
         app = web.Application()
         app.router.add_get("/jwks", self._serve)
         self.server = TestServer(app)
 
     async def _serve(self, _request: web.Request) -> web.Response:
         self.asked += 1
+        if self.bad_moments:
+            self.bad_moments -= 1
+            return web.Response(status=503, headers={"Retry-After": "0"})
         return self.answer or web.json_response({"keys": self.keys})
 
     @asynccontextmanager
@@ -513,6 +517,15 @@ async def test_keys_outlive_an_issuer_that_fails(answer: Any) -> None:
             await _whatever(checks.verify(asymmetric(clock, RSA, "RS256", "k2")))
         assert issuer.asked == 2
         assert at_once(checks.verify(good)).user == "ada"
+
+
+async def test_one_bad_moment_of_the_issuer_does_not_cost_a_look() -> None:
+    clock = FakeClock()
+    issuer = Issuer(jwk(RSA, "RS256", "k1"))
+    issuer.bad_moments = 1
+    async with issuer.checked_by(clock) as checks:
+        assert (await _whatever(checks.verify(asymmetric(clock, RSA, "RS256", "k1")))).user == "ada"
+        assert issuer.asked == 2
 
 
 async def test_keys_are_looked_at_again_without_anyone_asking() -> None:
