@@ -167,7 +167,7 @@ def _envelope(data: bytes) -> None:
 
 
 def _cached(data: bytes) -> None:
-    for reader in (
+    readers: tuple[answers.Read[Any], ...] = (
         answers.read_quote,
         answers.read_history,
         answers.read_profile,
@@ -176,7 +176,8 @@ def _cached(data: bytes) -> None:
         answers.read_quotes,
         answers.read_listed,
         answers.read_sentiment,
-    ):
+    )
+    for reader in readers:
         answers.unpack(data, reader)
 
 
@@ -217,7 +218,7 @@ TARGETS: dict[str, Target] = {
     "ingest": Target(lambda data: ingest.parse(data, OPEN, NOW, NOW), corpus=("golden/stream/*",)),
     "publication": Target(_publication, corpus=("golden/http/publish*.json",)),
     "events": Target(_events, corpus=("golden/http/event*.json",)),
-    "cache": Target(_cached, (), seeds=(b'{"value":{"symbol":"A"},"source":"x","at":1,"warning":null}',)),
+    "cache": Target(_cached, (), seeds=(b'{"value":{"symbol":"A"},"source":"x","at_ms":1,"warning":null}',)),
     "alpaca": Target(lambda data: alpaca.parse(data, "alpaca-iex", NOW), corpus=("recorded/alpaca/*.json",)),
     "yahoo_stream": Target(
         lambda data: yahoo.parse(data, NOW),

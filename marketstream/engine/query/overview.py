@@ -6,7 +6,7 @@ has nothing but old quotes gets an answer made of them, with their warning.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from marketstream.core.query.cache_policy import INDICES, MOVERS, SECTORS, SENTIMENT, CachePolicy
 from marketstream.core.query.model import ProviderQuote
@@ -98,7 +98,7 @@ class Overview:
         policy: CachePolicy,
         symbols: Sequence[str],
         make: Callable[[Sequence[ProviderQuote]], T],
-        read: Callable[[Any], T],
+        read: wire.Read[T],
         *,
         renew: bool,
     ) -> Answer[T]:

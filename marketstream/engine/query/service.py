@@ -83,7 +83,7 @@ class Question(Generic[T]):
         about: What it is about, for the error that nobody knows it.
         shelf: How long an answer is good.
         find: Finds the answer; raises `UnknownSymbolError` or `AllProvidersFailedError`.
-        read: Makes an answer of the JSON in the cache.
+        read: Reads an answer in the cache.
         user: Tenant and user who asks; None: the server itself.
     """
 
@@ -91,7 +91,7 @@ class Question(Generic[T]):
     about: str
     policy: CachePolicy
     find: Callable[[], Awaitable[Answer[T]]]
-    read: Callable[[Any], T]
+    read: wire.Read[T]
     user: tuple[str, str] | None = None
 
 
@@ -259,7 +259,7 @@ class QueryService:
         about: str,
         policy: CachePolicy,
         ask: Callable[[Provider], Coroutine[None, None, T]],
-        read: Callable[[Any], T],
+        read: wire.Read[T],
         *,
         renew: bool = False,
         who: Principal | None = None,

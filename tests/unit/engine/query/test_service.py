@@ -249,7 +249,7 @@ async def test_a_remembered_quote_is_read_once_and_a_newer_one_anew() -> None:
 async def test_what_cannot_be_read_in_the_cache_is_asked_for_again() -> None:
     """Another version of this program may have written it."""
     reader = Reader("yahoo")
-    for body in (b"", b"[]", b'{"value":{"price":1},"source":"x","at":1,"warning":null}', b"\xff"):
+    for body in (b"", b"[]", b'{"value":{"price":1},"source":"x","at_ms":1,"warning":null}', b"\xff"):
         await reader.cache.put([(keys.quote("AAPL"), body, 60)])
         assert (await reader.provision.quote("AAPL")).source == "yahoo"
     assert len(reader["yahoo"].asked) == 4
