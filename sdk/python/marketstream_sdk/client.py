@@ -15,7 +15,7 @@ from typing import Self
 
 from marketstream_sdk.address import Address
 from marketstream_sdk.consumer import Callback, CallbackConsumer, Consumer
-from marketstream_sdk.desk import Desk, taken
+from marketstream_sdk.dispatcher import Dispatcher, taken
 from marketstream_sdk.errors import NotConnectedError, UnsupportedError
 from marketstream_sdk.event_client import EventClient
 from marketstream_sdk.lifecycle import Lifecycle
@@ -78,23 +78,23 @@ class MarketDataClient(EventClient):
             call_timeout=call_timeout,
             idle_timeout=idle_timeout,
         )
-        # The lifecycle needs the desk, so it comes after it.
-        desk = Desk(
+        # The lifecycle needs the dispatcher, so it comes after it.
+        dispatcher = Dispatcher(
             changed=lambda: self._life.change(),  # noqa: PLW0108
             expiring=lambda: self._life.expire(),  # noqa: PLW0108
             events_changed=lambda: self._life.change_events(),  # noqa: PLW0108
         )
-        super().__init__(desk)
+        super().__init__(dispatcher)
         make_link = partial(
             Link,
-            self._desk,
+            self._dispatcher,
             transport=self._transport,
             token=token,
             backoff=Backoff(reconnect_attempts),
             connect_timeout=connect_timeout,
             pace=pace,
         )
-        self._life = Lifecycle(self._desk, make_link)
+        self._life = Lifecycle(self._dispatcher, make_link)
 
     def __repr__(self) -> str:
         return f"<MarketDataClient {self._url} {self.state}>"
@@ -177,9 +177,9 @@ class MarketDataClient(EventClient):
             UnsupportedError: The transport has no such mode.
         """
         names, terms = normalise(symbols), self._terms(mode, max_rate)
-        consumer = self._desk.quotes.find(callback) or CallbackConsumer(callback)
-        with self._desk.refusals() as refused:
-            self._desk.join(consumer, names, terms)
+        consumer = self._dispatcher.quotes.find(callback) or CallbackConsumer(callback)
+        with self._dispatcher.refusals() as refused:
+            self._dispatcher.join(consumer, names, terms)
             await self._life.settle()
         return taken(names, refused)
 
@@ -196,16 +196,16 @@ class MarketDataClient(EventClient):
             InvalidSymbolError: One of them cannot be a symbol, or there is none.
         """
         names = normalise(symbols)
-        for consumer in self._desk.quotes.callbacks:
+        for consumer in self._dispatcher.quotes.callbacks:
             if callback is None or consumer.callback == callback:
-                self._desk.quotes.leave(consumer, names)
+                self._dispatcher.quotes.leave(consumer, names)
         await self._life.settle()
 
     def remove_callback(self, callback: Callback[Quote]) -> bool:
         """Ends all calls of a function; returns whether there were any to end."""
-        consumer = self._desk.quotes.find(callback)
+        consumer = self._dispatcher.quotes.find(callback)
         if consumer is not None:
-            self._desk.quotes.leave(consumer)
+            self._dispatcher.quotes.leave(consumer)
         return consumer is not None
 
     def stream_quotes(
@@ -229,11 +229,11 @@ class MarketDataClient(EventClient):
         """
         names, terms = normalise(symbols), self._terms(mode, max_rate)
         consumer: Consumer[Quote] = Consumer()
-        stream = QuoteStream(consumer, partial(self._desk.quotes.leave, consumer), callback)
+        stream = QuoteStream(consumer, partial(self._dispatcher.quotes.leave, consumer), callback)
         if self.state in {"closed", "failed"}:
             consumer.end(self._life.error or NotConnectedError("the client is closed"))
         else:
-            self._desk.join(consumer, names, terms)
+            self._dispatcher.join(consumer, names, terms)
         return stream
 
     async def get_quote(self, symbol: str) -> MarketQuote:
@@ -270,9 +270,9 @@ class MarketDataClient(EventClient):
         names = channel_names(channels)
         if not self._transport.channels:
             raise UnsupportedError(f"there are no channels over {self._transport.name}; use socketio")
-        with self._desk.refusals() as refused:
-            self._desk.updates.join(
-                self._desk.updates.find(callback) or CallbackConsumer(callback), names, Terms()
+        with self._dispatcher.refusals() as refused:
+            self._dispatcher.updates.join(
+                self._dispatcher.updates.find(callback) or CallbackConsumer(callback), names, Terms()
             )
             await self._life.settle()
         return taken(names, refused)
@@ -282,9 +282,9 @@ class MarketDataClient(EventClient):
     ) -> None:
         """Ends the calls for some channels; with a callback only those of that one."""
         names = channel_names(channels)
-        for consumer in self._desk.updates.callbacks:
+        for consumer in self._dispatcher.updates.callbacks:
             if callback is None or consumer.callback == callback:
-                self._desk.updates.leave(consumer, names)
+                self._dispatcher.updates.leave(consumer, names)
         await self._life.settle()
 
     def _terms(self, mode: Mode, max_rate: float) -> Terms:

@@ -1,4 +1,4 @@
-"""Who wants quotes: callbacks and streams, each with a mailbox of its own.
+"""Who wants quotes: callbacks and streams, each with a queue of its own.
 
 No consumer waits for another one. A callback is called for one value at a time, in order, by a task of its
 own; one that raises is logged, and goes on with the next value.
@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from inspect import isawaitable
 from typing import Any, Generic, TypeVar
 
-from marketstream_sdk.mailbox import ClosedError, Mailbox
+from marketstream_sdk.consumer_queue import ClosedError, ConsumerQueue
 from marketstream_sdk.reconcile import Terms
 
 T = TypeVar("T")
@@ -30,12 +30,12 @@ class Consumer(Generic[T]):
     Attributes:
         terms: The keys (symbols, channels, subscriptions to events) and how each is wanted, in the order of
             the asking.
-        mailbox: What waits for it.
+        consumer_queue: What waits for it.
     """
 
     def __init__(self) -> None:
         self.terms: dict[str, Terms] = {}
-        self.mailbox: Mailbox[T] = Mailbox()
+        self.consumer_queue: ConsumerQueue[T] = ConsumerQueue()
 
     def offer(self, key: str, value: T) -> int:
         """Gives it a value; never waits.
@@ -46,17 +46,17 @@ class Consumer(Generic[T]):
         terms = self.terms.get(key)
         if terms is None:
             return 0
-        return self.mailbox.put(key, value, EVERY_DEPTH if terms.mode == "every" else 1)
+        return self.consumer_queue.put(key, value, EVERY_DEPTH if terms.mode == "every" else 1)
 
     def drop(self, key: str) -> None:
         """Takes a key away from it, with what waits of it."""
         self.terms.pop(key, None)
-        self.mailbox.discard(key)
+        self.consumer_queue.discard(key)
 
     def end(self, error: BaseException | None = None) -> None:
         """Ends it: nothing more is delivered, and who waits for it hears the error, if there is one."""
         self.terms.clear()
-        self.mailbox.close(error)
+        self.consumer_queue.close(error)
 
 
 class CallbackConsumer(Consumer[T]):
@@ -75,7 +75,7 @@ class CallbackConsumer(Consumer[T]):
     async def _run(self) -> None:
         while True:
             try:
-                value = await self.mailbox.take()
+                value = await self.consumer_queue.take()
             except ClosedError:
                 return
             await call(self.callback, value)

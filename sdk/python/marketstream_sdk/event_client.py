@@ -56,9 +56,9 @@ class EventClient(Listening):
                 another filter.
         """
         filter_ = EventFilter(types, names, symbols, tiers, min_confidence, min_priority)
-        self._desk.events.check(name, filter_)
+        self._dispatcher.events.check(name, filter_)
         with self._refusals(name):
-            self._desk.events.join(self._desk.events.consumer(callback), name, filter_)
+            self._dispatcher.events.join(self._dispatcher.events.consumer(callback), name, filter_)
             await self._life.settle_events()
 
     async def unsubscribe_events(self, name: str, callback: Callback[MarketEvent] | None = None) -> None:
@@ -72,7 +72,7 @@ class EventClient(Listening):
             EventSubscriptionError: The server refuses that.
         """
         with self._refusals(name):
-            self._desk.events.leave_all(name, callback)
+            self._dispatcher.events.leave_all(name, callback)
             await self._life.settle_events()
 
     def stream_events(
@@ -91,14 +91,14 @@ class EventClient(Listening):
         Arguments and errors are those of `subscribe_events`; what the server refuses the stream raises.
         """
         filter_ = EventFilter(types, names, symbols, tiers, min_confidence, min_priority)
-        desk, life = self._desk.events, self._life
-        desk.check(name, filter_)
+        dispatcher, life = self._dispatcher.events, self._life
+        dispatcher.check(name, filter_)
         consumer: Consumer[MarketEvent] = Consumer()
-        stream = EventStream(consumer, partial(desk.leave, consumer, name), life.settle_events, name)
+        stream = EventStream(consumer, partial(dispatcher.leave, consumer, name), life.settle_events, name)
         if life.state in {"closed", "failed"}:
             consumer.end(life.error or NotConnectedError("the client is closed"))
         else:
-            desk.join(consumer, name, filter_)
+            dispatcher.join(consumer, name, filter_)
         return stream
 
     def on_event(self, listener: Callable[[MarketEvent], object]) -> Remove:
@@ -106,11 +106,11 @@ class EventClient(Listening):
 
         They need no subscription; every callback and every stream of events gets them too.
         """
-        return self._desk.events.listen(listener)
+        return self._dispatcher.events.listen(listener)
 
     def on_events_dropped(self, listener: Callable[[int], object]) -> Remove:
         """Has a plain function told how many events were lost, here or at the server, for want of room."""
-        return self._desk.events.losses.add(listener)
+        return self._dispatcher.events.losses.add(listener)
 
     @contextmanager
     def _refusals(self, name: str) -> Iterator[None]:
@@ -121,7 +121,7 @@ class EventClient(Listening):
             if isinstance(error, EventSubscriptionError) and error.name == name:
                 refused.append(error)
 
-        remove = self._desk.errors.add(gather)
+        remove = self._dispatcher.errors.add(gather)
         try:
             yield
         finally:

@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from marketstream_sdk.desk import Desk
+from marketstream_sdk.dispatcher import Dispatcher
 from marketstream_sdk.errors import MarketDataError, NotConnectedError
 from marketstream_sdk.link import Announce, Link
 from marketstream_sdk.status import State, StreamStatus
@@ -19,7 +19,7 @@ class Lifecycle:
     """See the module.
 
     Args:
-        desk: Whose consumers are told, and end with the client.
+        dispatcher: Whose consumers are told, and end with the client.
         make_link: Makes what keeps the client connected, given whom to tell of states.
 
     Attributes:
@@ -28,11 +28,11 @@ class Lifecycle:
         link: What keeps it connected; None unless it is, or tries to be.
     """
 
-    def __init__(self, desk: Desk, make_link: Callable[[Announce], Link]) -> None:
+    def __init__(self, dispatcher: Dispatcher, make_link: Callable[[Announce], Link]) -> None:
         self.state: State = "idle"
         self.error: MarketDataError | None = None
         self.link: Link | None = None
-        self._desk = desk
+        self._dispatcher = dispatcher
         self._make_link = make_link
         self._task: asyncio.Task[None] | None = None
         self._moved = asyncio.Event()
@@ -54,7 +54,7 @@ class Lifecycle:
     async def close(self) -> None:
         """See `MarketDataClient.close`."""
         link, self._task = self._task, None
-        ending = self._desk.clear() | ({link} if link else set())
+        ending = self._dispatcher.clear() | ({link} if link else set())
         # A callback, or the token function, may be what closes the client: it cannot wait for itself.
         myself = asyncio.current_task()
         others = {task for task in ending if task is not myself}
@@ -72,18 +72,20 @@ class Lifecycle:
 
     def status(self) -> StreamStatus:
         """See `MarketDataClient.get_stream_status`."""
-        link, desk = self.link, self._desk
+        link, dispatcher = self.link, self._dispatcher
         connection = link.connection if link else None
         return StreamStatus(
             state=self.state,
             connected=self.state == "connected",
             subscribed_symbols=connection.confirmed if connection else (),
-            wanted_symbols=tuple(desk.quotes.wanted()),
-            active_callbacks=len(desk.quotes.callbacks) + len(desk.updates.callbacks) + desk.events.callbacks,
-            active_streams=len(desk.quotes.streams) + desk.events.streams,
+            wanted_symbols=tuple(dispatcher.quotes.wanted()),
+            active_callbacks=len(dispatcher.quotes.callbacks)
+            + len(dispatcher.updates.callbacks)
+            + dispatcher.events.callbacks,
+            active_streams=len(dispatcher.quotes.streams) + dispatcher.events.streams,
             reconnect_attempts=link.attempts if link else 0,
             error=self.error,
-            wanted_events=tuple(desk.events.wanted()),
+            wanted_events=tuple(dispatcher.events.wanted()),
         )
 
     async def settle(self) -> None:
@@ -125,9 +127,9 @@ class Lifecycle:
     def _fail(self, error: MarketDataError) -> None:
         self._task = None
         self._announce("failed", error)
-        self._desk.fail(error)
+        self._dispatcher.fail(error)
 
     def _announce(self, state: State, error: MarketDataError | None) -> None:
         self.state, self.error = state, error
         self._moved.set()
-        self._desk.states.tell(state, error)
+        self._dispatcher.states.tell(state, error)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from inspect import isawaitable
 from itertools import count
 
-from marketstream_sdk.desk import Desk
+from marketstream_sdk.dispatcher import Dispatcher
 from marketstream_sdk.errors import ConnectionLostError, MarketDataError
 from marketstream_sdk.retry import Backoff, Retry
 from marketstream_sdk.status import State
@@ -50,7 +50,7 @@ class Link:
     """See the module.
 
     Args:
-        desk: Knows what is wanted, and is told of each message.
+        dispatcher: Knows what is wanted, and is told of each message.
         announce: Told of each new state, and what led to it.
         transport: Makes connections.
         token: Who the client is.
@@ -66,7 +66,7 @@ class Link:
 
     def __init__(
         self,
-        desk: Desk,
+        dispatcher: Dispatcher,
         announce: Announce,
         *,
         transport: Transport,
@@ -77,7 +77,7 @@ class Link:
     ) -> None:
         self.connection: Connection | None = None
         self.settling = asyncio.Event()
-        self._desk = desk
+        self._dispatcher = dispatcher
         self._announce = announce
         self._transport = transport
         self._token = token
@@ -86,7 +86,7 @@ class Link:
         self._connect_timeout = connect_timeout
         self._pace = pace
         self.upkeep = Upkeep(
-            desk.events, delay=lambda attempt: backoff.delay(attempt, pace.chance()), sleep=pace.sleep
+            dispatcher.events, delay=lambda attempt: backoff.delay(attempt, pace.chance()), sleep=pace.sleep
         )
         self._changed = asyncio.Event()
         self._expiring = asyncio.Event()
@@ -146,7 +146,7 @@ class Link:
         try:
             async with asyncio.timeout(self._connect_timeout):
                 token = await self._fetch()
-                return await self._transport.connect(token, self._desk.goal, self._desk.receive)
+                return await self._transport.connect(token, self._dispatcher.goal, self._dispatcher.receive)
         except TimeoutError as error:
             raise ConnectionLostError(f"no connection within {self._connect_timeout:g} s") from error
 
@@ -184,9 +184,9 @@ class Link:
     async def _align(self, connection: Connection) -> None:
         while True:
             self._changed.clear()
-            await connection.align(self._desk.goal)
+            await connection.align(self._dispatcher.goal)
             self._retry.healthy()
-            self._desk.settled()
+            self._dispatcher.settled()
             self.settling.set()
             await self._changed.wait()
 

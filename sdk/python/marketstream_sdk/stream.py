@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Generic, Self, TypeVar
 
 from marketstream_sdk.consumer import Callback, Consumer, call
-from marketstream_sdk.mailbox import ClosedError
+from marketstream_sdk.consumer_queue import ClosedError
 from marketstream_sdk.market_event import MarketEvent
 from marketstream_sdk.model import Quote
 
@@ -24,7 +24,7 @@ class Stream(AsyncIterator[T], Generic[T]):
 
     Args:
         consumer: What waits for it.
-        leave: Takes the consumer out of the audience.
+        leave: Takes the consumer out of the registry.
         callback: Called with each value before the loop gets it; None for nobody.
     """
 
@@ -47,7 +47,7 @@ class Stream(AsyncIterator[T], Generic[T]):
             AuthenticationError: The server does not accept the token.
         """
         try:
-            value = await self._consumer.mailbox.take()
+            value = await self._consumer.consumer_queue.take()
         except ClosedError:
             raise StopAsyncIteration from None
         if self._callback is not None:

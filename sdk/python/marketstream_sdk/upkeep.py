@@ -19,7 +19,7 @@ from marketstream_sdk.errors import (
     RateLimitedError,
     RequestError,
 )
-from marketstream_sdk.event_desk import EventDesk
+from marketstream_sdk.event_dispatcher import EventDispatcher
 from marketstream_sdk.event_filter import EventFilter
 from marketstream_sdk.event_reconcile import EventCall, reconcile_events
 from marketstream_sdk.transports.base import Connection
@@ -38,7 +38,7 @@ class Upkeep:
     """See the module.
 
     Args:
-        desk: Knows what is wanted.
+        dispatcher: Knows what is wanted.
         delay: Seconds to wait after so many failures in a row.
         sleep: Waits so many seconds.
 
@@ -47,10 +47,14 @@ class Upkeep:
     """
 
     def __init__(
-        self, desk: EventDesk, *, delay: Callable[[int], float], sleep: Callable[[float], Awaitable[None]]
+        self,
+        dispatcher: EventDispatcher,
+        *,
+        delay: Callable[[int], float],
+        sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self.settling = asyncio.Event()
-        self._desk = desk
+        self._dispatcher = dispatcher
         self._delay = delay
         self._sleep = sleep
         self._changed = asyncio.Event()
@@ -87,11 +91,11 @@ class Upkeep:
         Raises:
             RequestError: The server cannot do that now.
         """
-        if held is None and not self._desk.wanted() and not self._desk.left:
+        if held is None and not self._dispatcher.wanted() and not self._dispatcher.left:
             return None
         if held is None:
             held = await self._ask_what_is_held(connection)
-        while calls := reconcile_events(self._desk.wanted(), held, self._desk.left):
+        while calls := reconcile_events(self._dispatcher.wanted(), held, self._dispatcher.left):
             await self._carry_out(connection, calls[0], held)
         return held
 
@@ -101,8 +105,8 @@ class Upkeep:
         except (RequestError, InvalidMessageError) as error:
             if _passes(error):
                 raise
-            for name in [*self._desk.wanted(), *self._desk.left]:
-                self._desk.refuse(EventSubscriptionError(name, str(error), code=error.code))
+            for name in [*self._dispatcher.wanted(), *self._dispatcher.left]:
+                self._dispatcher.refuse(EventSubscriptionError(name, str(error), code=error.code))
             return {}
 
     async def _carry_out(self, connection: Connection, call: EventCall, held: Held) -> None:
@@ -111,10 +115,10 @@ class Upkeep:
         except (RequestError, InvalidMessageError) as error:
             if _passes(error):
                 raise
-            self._desk.refuse(EventSubscriptionError(call.name, str(error), code=error.code))
+            self._dispatcher.refuse(EventSubscriptionError(call.name, str(error), code=error.code))
             return
         if call.filter is None:
-            self._desk.left.pop(call.name, None)
+            self._dispatcher.left.pop(call.name, None)
             held.pop(call.name, None)
         else:
             held[call.name] = call.filter
@@ -134,7 +138,7 @@ class Upkeep:
         _log.warning("subscriptions to events cannot be told: %s; next attempt in %.1f s", error, wait)
         self.settling.set()
         if failures == 1:
-            self._desk.errors.tell(error)
+            self._dispatcher.errors.tell(error)
         nap = asyncio.ensure_future(self._sleep(wait))
         change = asyncio.ensure_future(self._changed.wait())
         try:

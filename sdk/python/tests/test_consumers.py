@@ -280,7 +280,7 @@ async def test_a_symbol_that_is_refused_is_told_and_the_others_go_on() -> None:
         assert play.client.get_stream_status().wanted_symbols == ("A",)
 
 
-async def test_when_all_symbols_are_refused_who_asked_for_them_hears_it() -> None:
+async def test_when_all_symbols_are_refused_who_asked_for_them_receives_it() -> None:
     async with scene() as play:
         play.stage.refuses |= {"X": "not entitled", "Y": "invalid symbol"}
         with pytest.raises(SubscriptionError, match="X: not entitled"):
@@ -377,7 +377,7 @@ async def test_channels_are_heard_like_symbols() -> None:
             await play.client.subscribe_channels([], got.append)
 
 
-async def test_listeners_hear_what_concerns_them_until_they_are_taken_away() -> None:
+async def test_listeners_receive_what_concerns_them_until_they_are_taken_away() -> None:
     states: list[SymbolStatus] = []
     stale = SymbolStatus("A", "stale", None, 1)
     async with scene() as play:

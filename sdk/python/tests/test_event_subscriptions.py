@@ -66,9 +66,9 @@ async def test_an_event_comes_once_to_each_callback_however_often_it_was_sent_an
 
 async def test_what_goes_to_everybody_comes_once_to_each_callback_and_stream_and_to_listeners() -> None:
     got: list[MarketEvent] = []
-    heard: list[MarketEvent] = []
+    received: list[MarketEvent] = []
     async with scene() as play:
-        play.client.on_event(heard.append)
+        play.client.on_event(received.append)
         await play.client.subscribe_events("a", got.append)
         await play.client.subscribe_events("b", got.append)
         stream = play.client.stream_events("c")
@@ -76,7 +76,7 @@ async def test_what_goes_to_everybody_comes_once_to_each_callback_and_stream_and
         play.stage.tell(event(1), event(1), event(2, "a"))
         await turns()
         assert got == [event(1), event(2, "a")]
-        assert heard == [event(1)]
+        assert received == [event(1)]
         assert await anext(stream) == event(1)
         await stream.aclose()
 
@@ -84,13 +84,13 @@ async def test_what_goes_to_everybody_comes_once_to_each_callback_and_stream_and
 async def test_who_only_listens_for_what_goes_to_everybody_subscribes_to_nothing() -> None:
     async with scene() as play:
         await turns()
-        assert not play.stage.connections[0].hears_events
+        assert not play.stage.connections[0].expects_events
         remove = play.client.on_event(lambda _event: None)
         await turns()
-        assert play.stage.connections[0].hears_events
+        assert play.stage.connections[0].expects_events
         remove()
         await turns()
-        assert not play.stage.connections[0].hears_events
+        assert not play.stage.connections[0].expects_events
         assert calls(play) == []
 
 

@@ -34,8 +34,8 @@ def test_a_stream_of_the_server_is_understood() -> None:
 @given(st.lists(st.integers(0, len(STREAM)), max_size=20), st.sampled_from([b"\n", b"\r", b"\r\n"]))
 def test_it_does_not_matter_where_a_stream_is_cut_or_how_lines_end(cuts: list[int], end: bytes) -> None:
     stream = STREAM.replace(b"\n", end)
-    places = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
-    chunks = [stream[a:b] for a, b in pairwise(places)]
+    cuts_at = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
+    chunks = [stream[a:b] for a, b in pairwise(cuts_at)]
     # A CR at the very end waits for the LF that may follow it.
     assert read(*chunks, b":\n") == read(STREAM)
 

@@ -118,7 +118,7 @@ async def _next(stream: object) -> Quote:
     return await anext(stream)  # type: ignore[call-overload,no-any-return]
 
 
-async def test_who_waits_for_connect_while_it_fails_hears_why() -> None:
+async def test_who_waits_for_connect_while_it_fails_receives_why() -> None:
     async with scene(connected=False) as play:
         play.stage.obstacles.extend([LOST] * 6)
         results = await asyncio.gather(*(play.client.connect() for _ in range(3)), return_exceptions=True)

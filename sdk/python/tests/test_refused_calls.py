@@ -56,27 +56,27 @@ async def make(client: MarketDataClient, call: str, outcome: str) -> None:
         assert events.value.code == outcome
 
 
-async def prices_flow(server: Refusing, heard: "asyncio.Queue[Quote]") -> None:
+async def prices_flow(server: Refusing, received: "asyncio.Queue[Quote]") -> None:
     """Waits for a price that is sent now."""
-    before = 0 if heard.empty() else heard.get_nowait().timestamp
+    before = 0 if received.empty() else received.get_nowait().timestamp
     await server.price(before + 1)
     async with asyncio.timeout(5):
-        assert (await heard.get()).timestamp == before + 1
+        assert (await received.get()).timestamp == before + 1
 
 
 @pytest.mark.parametrize(("transport", "case"), CASES)
 async def test_a_refused_call_fails_alone(transport: Any, case: dict[str, Any]) -> None:
     """The cases are those of the other client libraries."""
     states: list[str] = []
-    heard: asyncio.Queue[Quote] = asyncio.Queue()
+    received: asyncio.Queue[Quote] = asyncio.Queue()
     async with refusing(transport) as (server, url):
         client = MarketDataClient(
             url, token="t", transport=transport, call_timeout=0.4, pace=Pace(nap, lambda: 0.0)
         )
         client.on_state(lambda state, _error: states.append(state))
         async with client:
-            await client.subscribe("A", heard.put_nowait)
-            await prices_flow(server, heard)
+            await client.subscribe("A", received.put_nowait)
+            await prices_flow(server, received)
             server.refusal = (case["call"], case[transport])
             await make(client, case["call"], case["outcome"])
             async with asyncio.timeout(5):
@@ -84,7 +84,7 @@ async def test_a_refused_call_fails_alone(transport: Any, case: dict[str, Any]) 
                     await asyncio.sleep(0.01)
             await server.price(2)
             async with asyncio.timeout(5):
-                assert (await heard.get()).timestamp == 2
+                assert (await received.get()).timestamp == 2
             assert states == ["connecting", "connected"]
             assert "A" in client.get_stream_status().subscribed_symbols
         assert server.connections <= 1

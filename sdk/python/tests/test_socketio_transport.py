@@ -27,12 +27,12 @@ from marketstream_sdk.transports.base import Goal
 from marketstream_sdk.transports.socketio import NAMESPACE, SocketIoTransport
 from marketstream_sdk.wire import Message, Prices, Refused
 from rehearsal.cases import golden_event
-from rehearsal.inn import serving
+from rehearsal.web_server import serving
 
 SILENCE = object()
 
 
-class Desk(socketio.AsyncNamespace):  # type: ignore[misc]  # it ships no types
+class Dispatcher(socketio.AsyncNamespace):  # type: ignore[misc]  # it ships no types
     """Answers what a test says.
 
     Attributes:
@@ -70,10 +70,12 @@ class Desk(socketio.AsyncNamespace):  # type: ignore[misc]  # it ships no types
 
 
 @asynccontextmanager
-async def desk(**options: Any) -> AsyncIterator[tuple[Desk, SocketIoTransport, socketio.AsyncServer]]:
+async def dispatcher(
+    **options: Any,
+) -> AsyncIterator[tuple[Dispatcher, SocketIoTransport, socketio.AsyncServer]]:
     """A stock server and a transport to it."""
     server = socketio.AsyncServer(async_mode="aiohttp", monitor_clients=False, **options)
-    behind = Desk()
+    behind = Dispatcher()
     server.register_namespace(behind)
     app = web.Application()
     server.attach(app, "a/path")
@@ -92,20 +94,20 @@ def goal(*symbols: str, channels: tuple[str, ...] = ()) -> Callable[[], Goal]:
     return lambda: wanted
 
 
-class Ear:
+class Receiver:
     """Hears messages, and wants what is left of them."""
 
     def __init__(self, *symbols: str, channels: tuple[str, ...] = ()) -> None:
-        self.heard: list[Message] = []
+        self.received: list[Message] = []
         self._wanted = Goal(dict.fromkeys(symbols, Terms()), channels)
 
     def goal(self) -> Goal:
         """What is wanted."""
         return self._wanted
 
-    def hear(self, message: Message) -> None:
+    def receive(self, message: Message) -> None:
         """Takes a message; what is refused is wanted no more."""
-        self.heard.append(message)
+        self.received.append(message)
         if isinstance(message, Refused):
             gone = {error.symbol for error in message.errors}
             self._wanted = Goal(
@@ -117,12 +119,15 @@ class Ear:
     def refused(self) -> list[str]:
         """What was refused, and why."""
         return [
-            str(error) for message in self.heard if isinstance(message, Refused) for error in message.errors
+            str(error)
+            for message in self.received
+            if isinstance(message, Refused)
+            for error in message.errors
         ]
 
 
 async def test_the_token_is_shown_in_the_handshake_below_any_prefix() -> None:
-    async with desk() as (behind, transport, _server):
+    async with dispatcher() as (behind, transport, _server):
         connection = await transport.connect("secret", goal(), lambda _message: None)
         assert behind.shown == [{"token": "secret"}]
         await connection.close()
@@ -166,7 +171,7 @@ async def test_a_server_that_upgrades_and_then_says_nothing_leaves_no_connection
 async def test_a_refusal_is_told_with_its_code(
     refuses: tuple[Any, ...], kind: type[MarketDataError], code: str
 ) -> None:
-    async with desk() as (behind, transport, _server):
+    async with dispatcher() as (behind, transport, _server):
         behind.refuses = refuses
         with pytest.raises(kind, match=refuses[0]) as caught:
             await transport.connect("t", goal(), lambda _message: None)
@@ -181,7 +186,7 @@ async def test_a_web_server_without_socketio_cannot_be_connected_to() -> None:
 
 
 async def test_an_answer_that_does_not_come_in_time_is_a_lost_connection() -> None:
-    async with desk() as (behind, transport, _server):
+    async with dispatcher() as (behind, transport, _server):
         behind.answers["subscribe"] = SILENCE
         connection = await transport.connect("t", goal(), lambda _message: None)
         with pytest.raises(ConnectionLostError, match=r"no answer to subscribe within 0\.3 s"):
@@ -191,7 +196,7 @@ async def test_an_answer_that_does_not_come_in_time_is_a_lost_connection() -> No
 
 
 async def test_a_call_ends_with_its_connection() -> None:
-    async with desk() as (behind, transport, server):
+    async with dispatcher() as (behind, transport, server):
         behind.answers["get_quote"] = SILENCE
         connection = await transport.connect("t", goal(), lambda _message: None)
         asking = asyncio.create_task(connection.get_quote("A"))
@@ -206,12 +211,12 @@ async def test_a_call_ends_with_its_connection() -> None:
 
 
 async def test_a_call_that_fails_as_a_whole_concerns_all_that_it_named() -> None:
-    async with desk() as (behind, transport, _server):
+    async with dispatcher() as (behind, transport, _server):
         behind.answers["subscribe"] = {"error": "the mode is not part of the plan", "code": "NOT_ENTITLED"}
-        ear = Ear("A", "B")
-        connection = await transport.connect("t", ear.goal, ear.hear)
-        await connection.align(ear.goal)
-        assert ear.refused == [
+        receiver = Receiver("A", "B")
+        connection = await transport.connect("t", receiver.goal, receiver.receive)
+        await connection.align(receiver.goal)
+        assert receiver.refused == [
             "A: the mode is not part of the plan (NOT_ENTITLED)",
             "B: the mode is not part of the plan (NOT_ENTITLED)",
         ]
@@ -221,36 +226,36 @@ async def test_a_call_that_fails_as_a_whole_concerns_all_that_it_named() -> None
 
 @pytest.mark.parametrize("answer", [None, [[]], "yes", {}, {"subscribed": "A"}, {"subscribed": ["B"]}])
 async def test_what_is_neither_confirmed_nor_refused_is_not_asked_for_for_ever(answer: Any) -> None:
-    async with desk() as (behind, transport, _server):
+    async with dispatcher() as (behind, transport, _server):
         behind.answers["subscribe"] = answer
-        ear = Ear("A")
-        connection = await transport.connect("t", ear.goal, ear.hear)
-        await connection.align(ear.goal)
-        assert [reason.partition(":")[0] for reason in ear.refused] == ["A"]
+        receiver = Receiver("A")
+        connection = await transport.connect("t", receiver.goal, receiver.receive)
+        await connection.align(receiver.goal)
+        assert [reason.partition(":")[0] for reason in receiver.refused] == ["A"]
         await connection.close()
 
 
 async def test_a_call_that_comes_too_early_is_made_again_after_the_time_that_the_server_names() -> None:
-    async with desk() as (behind, transport, _server):
+    async with dispatcher() as (behind, transport, _server):
         limited = {"error": "Rate limit exceeded", "code": "RATE_LIMITED", "retryAfterMs": 1}
         answers = [limited, limited, {"subscribed": ["A"]}]
         behind.answers["subscribe"] = answers
-        ear = Ear("A")
-        connection = await transport.connect("t", ear.goal, ear.hear)
-        await connection.align(ear.goal)
-        assert (connection.confirmed, ear.refused, len(behind.asked)) == (("A",), [], 3)
+        receiver = Receiver("A")
+        connection = await transport.connect("t", receiver.goal, receiver.receive)
+        await connection.align(receiver.goal)
+        assert (connection.confirmed, receiver.refused, len(behind.asked)) == (("A",), [], 3)
         await connection.close()
 
 
 async def test_channels_are_kept_like_symbols() -> None:
-    async with desk() as (behind, transport, _server):
+    async with dispatcher() as (behind, transport, _server):
         behind.answers["subscribe"] = {"subscribed": [], "channels": ["movers"], "errors": ["indices: no"]}
         behind.answers["unsubscribe"] = {"unsubscribed": [], "channels": ["movers"]}
-        ear = Ear(channels=("movers", "indices"))
-        connection = await transport.connect("t", ear.goal, ear.hear)
+        receiver = Receiver(channels=("movers", "indices"))
+        connection = await transport.connect("t", receiver.goal, receiver.receive)
         for _ in range(2):
-            await connection.align(ear.goal)
-        assert ear.refused == ["indices: no"]
+            await connection.align(receiver.goal)
+        assert receiver.refused == ["indices: no"]
         await connection.align(goal())
         assert behind.asked == [
             ("subscribe", {"channels": ["movers", "indices"]}),
@@ -260,7 +265,7 @@ async def test_channels_are_kept_like_symbols() -> None:
 
 
 async def test_after_a_new_token_what_the_server_left_is_asked_for_again() -> None:
-    async with desk() as (behind, transport, _server):
+    async with dispatcher() as (behind, transport, _server):
         behind.answers = {
             "subscribe": {"subscribed": ["A", "B"], "channels": ["movers", "indices"]},
             "authenticate": {"expiresAt": 1},
@@ -284,7 +289,7 @@ async def test_after_a_new_token_what_the_server_left_is_asked_for_again() -> No
 
 
 async def test_a_token_that_is_not_taken_leaves_the_connection_as_it_is() -> None:
-    async with desk() as (behind, transport, _server):
+    async with dispatcher() as (behind, transport, _server):
         behind.answers["authenticate"] = {"error": "somebody else's", "code": "AUTH_FAILED"}
         connection = await transport.connect("t", goal(), lambda _message: None)
         with pytest.raises(AuthenticationError):
@@ -294,7 +299,7 @@ async def test_a_token_that_is_not_taken_leaves_the_connection_as_it_is() -> Non
 
 
 async def test_a_quote_that_there_is_not_is_an_error_with_the_code_of_the_server() -> None:
-    async with desk() as (behind, transport, _server):
+    async with dispatcher() as (behind, transport, _server):
         behind.answers["get_quote"] = {"error": "A: no price is known", "code": "UNKNOWN_SYMBOL"}
         connection = await transport.connect("t", goal(), lambda _message: None)
         with pytest.raises(RequestError) as caught:
@@ -304,24 +309,24 @@ async def test_a_quote_that_there_is_not_is_an_error_with_the_code_of_the_server
 
 
 async def test_what_makes_no_sense_is_passed_over(caplog: pytest.LogCaptureFixture) -> None:
-    async with desk() as (behind, transport, server):
-        ear = Ear()
-        connection = await transport.connect("t", ear.goal, ear.hear)
+    async with dispatcher() as (behind, transport, server):
+        receiver = Receiver()
+        connection = await transport.connect("t", receiver.goal, receiver.receive)
         payloads: tuple[Any, ...] = (None, {}, golden_event("price")[1])
         for payload in payloads:
             await server.emit("price", payload, to=behind.sids[0], namespace=NAMESPACE)
         await server.emit("unheard", to=behind.sids[0], namespace=NAMESPACE)
         async with asyncio.timeout(5):
-            while not ear.heard:  # noqa: ASYNC110 - the far side has no event to wait for
+            while not receiver.received:  # noqa: ASYNC110 - the far side has no event to wait for
                 await asyncio.sleep(0)
-        [heard] = ear.heard
-        assert isinstance(heard, Prices)
+        [received] = receiver.received
+        assert isinstance(received, Prices)
         assert caplog.text.count("passed over a message") == 2
         await connection.close()
 
 
 async def test_a_token_that_ends_ends_the_connection_with_its_code() -> None:
-    async with desk() as (behind, transport, server):
+    async with dispatcher() as (behind, transport, server):
         connection = await transport.connect("t", goal(), lambda _message: None)
         name, payload = golden_event("error")
         await server.emit(name, payload, to=behind.sids[0], namespace=NAMESPACE)
@@ -332,7 +337,7 @@ async def test_a_token_that_ends_ends_the_connection_with_its_code() -> None:
 
 
 async def test_subscriptions_to_events_are_asked_for_and_changed_by_calls() -> None:
-    async with desk() as (behind, transport, _server):
+    async with dispatcher() as (behind, transport, _server):
         behind.answers = {
             "event_subscriptions": {"subscriptions": [{"name": "a", "filter": {"types": ["x"]}}]},
             "subscribe_events": {"subscribed": "b", "filter": {}},
@@ -366,7 +371,7 @@ async def test_subscriptions_to_events_are_asked_for_and_changed_by_calls() -> N
 async def test_a_call_about_events_that_fails_says_why(
     answer: Any, kind: type[MarketDataError], code: str
 ) -> None:
-    async with desk() as (behind, transport, _server):
+    async with dispatcher() as (behind, transport, _server):
         behind.answers["event_subscriptions"] = answer
         connection = await transport.connect("t", goal(), lambda _message: None)
         with pytest.raises(kind) as caught:

@@ -27,7 +27,7 @@ from marketstream_sdk.transports.rest_events import EVENTS, SUBSCRIPTIONS
 from marketstream_sdk.transports.sse import PROBE, SseTransport
 from marketstream_sdk.wire import Message, TokenExpiring
 from rehearsal.cases import golden
-from rehearsal.inn import serving
+from rehearsal.web_server import serving
 
 HALT = MarketEvent("1", "halt", "all", "CRITICAL", 1, matched=("a",))
 PAYLOAD = {
@@ -38,7 +38,7 @@ PAYLOAD = {
 SAID = f"event: events\ndata: {json.dumps(PAYLOAD)}\n\n"
 
 
-class Inn:
+class EventStreamServer:
     """What a server says on its streams, and what it was asked.
 
     Attributes:
@@ -47,7 +47,7 @@ class Inn:
         cue: Given once the streams shall go on.
         answers: What calls are answered with, in order; an empty object when there is no more.
         asked: Method, raw path, token and body of each call and stream.
-        heard: What the client heard.
+        received: What the client heard.
         wanted: What it wants.
         bell: Ends all streams.
     """
@@ -58,7 +58,7 @@ class Inn:
         self.cue = asyncio.Event()
         self.answers: list[web.Response] = []
         self.asked: list[tuple[str, str, str, Any]] = []
-        self.heard: list[Message] = []
+        self.received: list[Message] = []
         self.wanted = Goal(events=True)
         self.bell = asyncio.Event()
 
@@ -99,8 +99,8 @@ class Inn:
 
 
 @asynccontextmanager
-async def inn() -> AsyncIterator[tuple[Inn, SseTransport]]:
-    house = Inn()
+async def web_server() -> AsyncIterator[tuple[EventStreamServer, SseTransport]]:
+    house = EventStreamServer()
     app = web.Application()
     for path in (STREAM, EVENTS):
         app.router.add_get(path, house.stream)
@@ -118,12 +118,12 @@ def refusal(status: int, code: str, **headers: str) -> web.Response:
 
 
 async def test_events_have_a_stream_of_their_own_beside_that_of_prices() -> None:
-    async with inn() as (house, transport):
+    async with web_server() as (house, transport):
         house.says = {EVENTS: SAID, STREAM: golden("sse/price.txt")}
         house.wanted = Goal({"EUR/USD": Terms()}, events=True)
-        connection = await transport.connect("t", house.goal, house.heard.append)
-        await house.eventually(lambda: len(house.heard) == 2)
-        assert Events((HALT,)) in house.heard
+        connection = await transport.connect("t", house.goal, house.received.append)
+        await house.eventually(lambda: len(house.received) == 2)
+        assert Events((HALT,)) in house.received
         assert sorted(path for _, path, _, _ in house.asked) == sorted([EVENTS, STREAM])
         house.wanted = Goal({"EUR/USD": Terms()})
         await connection.align(house.goal)
@@ -133,8 +133,8 @@ async def test_events_have_a_stream_of_their_own_beside_that_of_prices() -> None
 
 
 async def test_without_symbols_there_is_that_stream_alone_and_its_end_is_a_lost_connection() -> None:
-    async with inn() as (house, transport):
-        connection = await transport.connect("t", house.goal, house.heard.append)
+    async with web_server() as (house, transport):
+        connection = await transport.connect("t", house.goal, house.received.append)
         assert [path for _, path, _, _ in house.asked] == [EVENTS]
         house.bell.set()
         async with asyncio.timeout(5):
@@ -143,8 +143,8 @@ async def test_without_symbols_there_is_that_stream_alone_and_its_end_is_a_lost_
 
 
 async def test_a_new_token_is_shown_by_another_stream() -> None:
-    async with inn() as (house, transport):
-        connection = await transport.connect("old", house.goal, house.heard.append)
+    async with web_server() as (house, transport):
+        connection = await transport.connect("old", house.goal, house.received.append)
         await connection.renew("new")
         assert [(path, token) for _, path, token, _ in house.asked] == [(EVENTS, "old"), (EVENTS, "new")]
         assert not connection.lost.done()
@@ -152,28 +152,28 @@ async def test_a_new_token_is_shown_by_another_stream() -> None:
 
 
 async def test_that_the_token_ends_is_heard_once_though_both_streams_say_it() -> None:
-    async with inn() as (house, transport):
+    async with web_server() as (house, transport):
         expiring = golden("sse/token_expiring.txt")
         house.adds = {EVENTS: expiring + SAID, STREAM: expiring + golden("sse/price.txt")}
         house.wanted = Goal({"EUR/USD": Terms()}, events=True)
-        connection = await transport.connect("t", house.goal, house.heard.append)
+        connection = await transport.connect("t", house.goal, house.received.append)
         house.cue.set()
-        await house.eventually(lambda: len(house.heard) == 3)
-        assert sum(isinstance(message, TokenExpiring) for message in house.heard) == 1
+        await house.eventually(lambda: len(house.received) == 3)
+        assert sum(isinstance(message, TokenExpiring) for message in house.received) == 1
         await connection.close()
 
 
 async def test_without_a_stream_of_prices_that_of_events_says_that_the_token_ends() -> None:
-    async with inn() as (house, transport):
+    async with web_server() as (house, transport):
         house.says = {EVENTS: golden("sse/token_expiring.txt")}
-        connection = await transport.connect("t", house.goal, house.heard.append)
-        await house.eventually(lambda: [type(message) for message in house.heard] == [TokenExpiring])
+        connection = await transport.connect("t", house.goal, house.received.append)
+        await house.eventually(lambda: [type(message) for message in house.received] == [TokenExpiring])
         await connection.close()
 
 
 async def test_where_there_is_room_for_one_connection_the_old_stream_ends_first() -> None:
-    async with inn() as (house, transport):
-        connection = await transport.connect("old", house.goal, house.heard.append)
+    async with web_server() as (house, transport):
+        connection = await transport.connect("old", house.goal, house.received.append)
         house.answers = [refusal(429, "CONNECTION_LIMIT")]
         await connection.renew("new")
         assert len(house.asked) == 3
@@ -190,20 +190,20 @@ async def test_where_there_is_room_for_one_connection_the_old_stream_ends_first(
     ],
 )
 async def test_an_answer_that_is_no_stream_says_what_it_means(answer: Any, kind: type[Exception]) -> None:
-    async with inn() as (house, transport):
+    async with web_server() as (house, transport):
         house.answers = [answer()]
         with pytest.raises(kind):
-            await transport.connect("t", house.goal, house.heard.append)
+            await transport.connect("t", house.goal, house.received.append)
 
 
 @pytest.mark.parametrize("status", [403, 404])
 async def test_a_server_without_events_for_this_user_is_no_reason_to_have_no_prices(
     status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with inn() as (house, transport):
+    async with web_server() as (house, transport):
         house.answers = [refusal(status, "NOT_FOUND")]
         house.wanted = Goal({"EUR/USD": Terms()}, events=True)
-        connection = await transport.connect("t", house.goal, house.heard.append)
+        connection = await transport.connect("t", house.goal, house.received.append)
         await connection.align(house.goal)
         assert connection.confirmed == ("EUR/USD",)
         assert [path for _, path, _, _ in house.asked] == [EVENTS, STREAM]
@@ -212,8 +212,8 @@ async def test_a_server_without_events_for_this_user_is_no_reason_to_have_no_pri
 
 
 async def test_subscriptions_are_asked_for_and_changed_by_rest() -> None:
-    async with inn() as (house, transport):
-        connection = await transport.connect("t", house.goal, house.heard.append)
+    async with web_server() as (house, transport):
+        connection = await transport.connect("t", house.goal, house.received.append)
         held = {"subscriptions": [{"name": "a", "filter": {"types": ["x"]}}]}
         house.answers = [web.json_response(held), web.json_response({}), refusal(404, "NOT_FOUND")]
         assert await connection.event_subscriptions() == {"a": EventFilter("x")}
@@ -242,8 +242,8 @@ async def test_subscriptions_are_asked_for_and_changed_by_rest() -> None:
     ],
 )
 async def test_a_call_that_fails_says_why(answer: Any, kind: type[Exception], code: str) -> None:
-    async with inn() as (house, transport):
-        connection = await transport.connect("t", house.goal, house.heard.append)
+    async with web_server() as (house, transport):
+        connection = await transport.connect("t", house.goal, house.received.append)
         house.answers = [answer()]
         with pytest.raises(kind) as caught:
             await connection.change_events(EventCall("subscribe_events", "a", EventFilter()))

@@ -21,12 +21,12 @@ from marketstream_sdk.transports.price_stream import STREAM
 from marketstream_sdk.transports.sse import PROBE, SseTransport
 from marketstream_sdk.wire import Message, Prices, Refused
 from rehearsal.cases import golden
-from rehearsal.inn import serving
+from rehearsal.web_server import serving
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Inn:
+class EventStreamServer:
     """What a server answers, and what it was asked.
 
     Attributes:
@@ -34,7 +34,7 @@ class Inn:
         refuses: Answers that come instead of streams, in order.
         asked: Query and headers of each stream that was asked for.
         wanted: What the client wants.
-        heard: What the client heard.
+        received: What the client heard.
         bell: Ends all streams.
     """
 
@@ -43,7 +43,7 @@ class Inn:
         self.refuses: list[web.Response] = []
         self.asked: list[tuple[Mapping[str, str], Mapping[str, str]]] = []
         self.wanted = Goal({"EUR/USD": Terms(), "AAPL": Terms()})
-        self.heard: list[Message] = []
+        self.received: list[Message] = []
         self.bell = asyncio.Event()
 
     def goal(self) -> Goal:
@@ -66,9 +66,9 @@ class Inn:
         await self.bell.wait()
         return response
 
-    def hear(self, message: Message) -> None:
+    def receive(self, message: Message) -> None:
         """Takes a message as a client does: what is refused is wanted no more."""
-        self.heard.append(message)
+        self.received.append(message)
         if isinstance(message, Refused):
             gone = {error.symbol for error in message.errors}
             self.wanted = Goal({key: terms for key, terms in self.wanted.symbols.items() if key not in gone})
@@ -76,17 +76,17 @@ class Inn:
     async def heard_after(self, count: int) -> list[Message]:
         """What was heard once it is that much."""
         async with asyncio.timeout(5):
-            while len(self.heard) < count:  # noqa: ASYNC110 - the far side has no event to wait for
+            while len(self.received) < count:  # noqa: ASYNC110 - the far side has no event to wait for
                 await asyncio.sleep(0.01)
-        return self.heard
+        return self.received
 
 
 @asynccontextmanager
-async def inn(
+async def web_server(
     *routes: tuple[str, Handler], idle_timeout: float = 5
-) -> AsyncIterator[tuple[Inn, SseTransport]]:
+) -> AsyncIterator[tuple[EventStreamServer, SseTransport]]:
     """A server of this kind and a transport to it."""
-    house = Inn()
+    house = EventStreamServer()
     app = web.Application()
     for path, handler in (*routes, (STREAM, house.stream)):
         app.router.add_get(path, handler)
@@ -108,12 +108,12 @@ def refusal(status: int, code: str, text: str = "no", **headers: str) -> web.Res
 
 
 async def test_a_stream_names_its_symbols_and_shows_its_token_in_a_header_only() -> None:
-    async with inn() as (house, transport):
+    async with web_server() as (house, transport):
         house.says = [[golden("sse/retry.txt"), golden("sse/price.txt"), golden("sse/comment.txt")]]
-        connection = await transport.connect("secret", house.goal, house.hear)
+        connection = await transport.connect("secret", house.goal, house.receive)
         assert connection.confirmed == ("EUR/USD", "AAPL")
-        [heard] = await house.heard_after(1)
-        assert isinstance(heard, Prices)
+        [received] = await house.heard_after(1)
+        assert isinstance(received, Prices)
         await connection.close()
         [(query, headers)] = house.asked
         assert dict(query) == {"symbols": "EUR/USD,AAPL"}
@@ -122,20 +122,20 @@ async def test_a_stream_names_its_symbols_and_shows_its_token_in_a_header_only()
 
 
 async def test_coming_back_says_what_is_known_already() -> None:
-    async with inn() as (house, transport):
+    async with web_server() as (house, transport):
         prices = [golden("sse/price.txt"), golden("sse/price_one_sided.txt")]
         house.says = [prices, []]
-        connection = await transport.connect("t", house.goal, house.hear)
+        connection = await transport.connect("t", house.goal, house.receive)
         await house.heard_after(2)
         await connection.close()
-        connection = await transport.connect("t", house.goal, house.hear)
+        connection = await transport.connect("t", house.goal, house.receive)
         await connection.close()
         assert house.asked[1][1]["Last-Event-ID"] == "EUR/USD-1700000000000@1700000000000000"
 
 
 async def test_another_set_of_symbols_is_another_stream_and_one_rate_counts_for_all() -> None:
-    async with inn() as (house, transport):
-        connection = await transport.connect("t", house.goal, house.hear)
+    async with web_server() as (house, transport):
+        connection = await transport.connect("t", house.goal, house.receive)
         house.want("AAPL", rate=2.5)
         await connection.align(house.goal)
         await connection.align(house.goal)
@@ -148,8 +148,8 @@ async def test_another_set_of_symbols_is_another_stream_and_one_rate_counts_for_
 
 
 async def test_a_new_token_is_shown_by_a_new_stream() -> None:
-    async with inn() as (house, transport):
-        connection = await transport.connect("old", house.goal, house.hear)
+    async with web_server() as (house, transport):
+        connection = await transport.connect("old", house.goal, house.receive)
         await connection.renew("new")
         house.refuses = [refusal(401, "AUTH_FAILED")]
         with pytest.raises(AuthenticationError):
@@ -163,22 +163,22 @@ async def test_a_new_token_is_shown_by_a_new_stream() -> None:
 
 
 async def test_what_is_not_to_be_had_is_left_out_and_the_rest_is_streamed() -> None:
-    async with inn() as (house, transport):
+    async with web_server() as (house, transport):
         house.want("A", "B", "C")
         house.refuses = [refusal(403, "NOT_ENTITLED", "A: not entitled; C: invalid symbol")]
-        connection = await transport.connect("t", house.goal, house.hear)
+        connection = await transport.connect("t", house.goal, house.receive)
         assert connection.confirmed == ("B",)
-        [refused] = house.heard
+        [refused] = house.received
         assert isinstance(refused, Refused)
         assert [str(error) for error in refused.errors] == ["A: not entitled", "C: invalid symbol"]
         await connection.close()
 
 
 async def test_a_refusal_that_names_nobody_concerns_all() -> None:
-    async with inn() as (house, transport):
+    async with web_server() as (house, transport):
         house.refuses = [refusal(403, "NOT_ENTITLED", "the token may not read")]
-        connection = await transport.connect("t", house.goal, house.hear)
-        [refused] = house.heard
+        connection = await transport.connect("t", house.goal, house.receive)
+        [refused] = house.received
         assert isinstance(refused, Refused)
         assert [str(error) for error in refused.errors] == [
             "EUR/USD: the token may not read",
@@ -189,10 +189,10 @@ async def test_a_refusal_that_names_nobody_concerns_all() -> None:
 
 
 async def test_what_a_stream_refuses_itself_is_not_confirmed() -> None:
-    async with inn() as (house, transport):
+    async with web_server() as (house, transport):
         house.want("EUR/USD", "!")
         house.says = [[golden("sse/subscribed.txt")]]
-        connection = await transport.connect("t", house.goal, house.hear)
+        connection = await transport.connect("t", house.goal, house.receive)
         [refused] = await house.heard_after(1)
         assert isinstance(refused, Refused)
         assert isinstance(refused.errors[0], SubscriptionError)
@@ -220,17 +220,17 @@ async def test_what_a_stream_refuses_itself_is_not_confirmed() -> None:
 async def test_an_answer_that_is_no_stream_says_what_it_means(
     answer: Callable[[], web.Response], kind: type[Exception], code: str, wait: float | None
 ) -> None:
-    async with inn() as (house, transport):
+    async with web_server() as (house, transport):
         house.refuses = [answer()]
         with pytest.raises(kind) as caught:
-            await transport.connect("t", house.goal, house.hear)
+            await transport.connect("t", house.goal, house.receive)
         assert getattr(caught.value, "code", None) == code
         assert getattr(caught.value, "retry_after", None) == wait
 
 
 async def test_where_there_is_room_for_one_connection_the_old_stream_ends_first() -> None:
-    async with inn() as (house, transport):
-        connection = await transport.connect("t", house.goal, house.hear)
+    async with web_server() as (house, transport):
+        connection = await transport.connect("t", house.goal, house.receive)
         house.want("AAPL")
         house.refuses = [refusal(429, "CONNECTION_LIMIT")]
         await connection.align(house.goal)
@@ -240,8 +240,8 @@ async def test_where_there_is_room_for_one_connection_the_old_stream_ends_first(
 
 
 async def test_a_stream_that_ends_is_a_lost_connection() -> None:
-    async with inn() as (house, transport):
-        connection = await transport.connect("t", house.goal, house.hear)
+    async with web_server() as (house, transport):
+        connection = await transport.connect("t", house.goal, house.receive)
         house.bell.set()
         async with asyncio.timeout(5):
             assert str(await connection.lost) == "the stream ended"
@@ -249,17 +249,17 @@ async def test_a_stream_that_ends_is_a_lost_connection() -> None:
 
 
 async def test_a_stream_that_falls_silent_is_a_lost_connection() -> None:
-    async with inn(idle_timeout=0.05) as (house, transport):
-        connection = await transport.connect("t", house.goal, house.hear)
+    async with web_server(idle_timeout=0.05) as (house, transport):
+        connection = await transport.connect("t", house.goal, house.receive)
         async with asyncio.timeout(5):
             assert "silent" in str(await connection.lost)
         await connection.close()
 
 
 async def test_a_stream_whose_token_ends_says_so() -> None:
-    async with inn() as (house, transport):
+    async with web_server() as (house, transport):
         house.says = [[golden("sse/error.txt")]]
-        connection = await transport.connect("t", house.goal, house.hear)
+        connection = await transport.connect("t", house.goal, house.receive)
         async with asyncio.timeout(5):
             error = await connection.lost
         assert (type(error), error.code) == (AuthenticationError, "TOKEN_EXPIRED")
@@ -269,14 +269,14 @@ async def test_a_stream_whose_token_ends_says_so() -> None:
 async def test_what_makes_no_sense_is_passed_over_and_an_endless_event_ends_the_stream(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with inn() as (house, transport):
+    async with web_server() as (house, transport):
         bad = "event: price\ndata: {\n\nevent: price\ndata: {}\n\nevent: unheard\ndata: 1\n\n"
         house.says = [[bad, golden("sse/price.txt"), "data: " + "x" * 2_000_000]]
-        connection = await transport.connect("t", house.goal, house.hear)
+        connection = await transport.connect("t", house.goal, house.receive)
         async with asyncio.timeout(5):
             assert "too long" in str(await connection.lost)
-        [heard] = house.heard
-        assert isinstance(heard, Prices)
+        [received] = house.received
+        assert isinstance(received, Prices)
         assert caplog.text.count("passed over a message") == 2
         await connection.close()
 
@@ -297,15 +297,15 @@ async def test_without_symbols_the_server_and_the_token_are_looked_at_neverthele
     async def probe(_request: web.Request) -> web.Response:
         return web.json_response({}, status=status)
 
-    async with inn((PROBE, probe)) as (house, transport):
+    async with web_server((PROBE, probe)) as (house, transport):
         house.want()
         if kind is None:
-            connection = await transport.connect("t", house.goal, house.hear)
+            connection = await transport.connect("t", house.goal, house.receive)
             assert connection.confirmed == ()
             await connection.close()
         else:
             with pytest.raises(kind):
-                await transport.connect("t", house.goal, house.hear)
+                await transport.connect("t", house.goal, house.receive)
 
 
 async def test_a_quote_is_asked_for_by_its_own_path_and_refusals_have_the_codes_of_the_server() -> None:
@@ -320,8 +320,8 @@ async def test_a_quote_is_asked_for_by_its_own_path_and_refusals_have_the_codes_
         asked.append(request.rel_url.raw_path)
         return answers.pop(0)
 
-    async with inn(("/api/v1/market/quote/{symbol:.+}", quote)) as (house, transport):
-        connection = await transport.connect("t", house.goal, house.hear)
+    async with web_server(("/api/v1/market/quote/{symbol:.+}", quote)) as (house, transport):
+        connection = await transport.connect("t", house.goal, house.receive)
         assert (await connection.get_quote("EUR/USD")).price == 150.0
         with pytest.raises(RequestError) as unknown:
             await connection.get_quote("NOPE")

@@ -137,11 +137,11 @@ def test_events_come_to_callbacks_and_loops() -> None:
     flag = MarketEvent("1", "pattern", "flag", "HIGH", 1, matched=("mine", "yours"))
     halt = MarketEvent("2", "halt", "all", "CRITICAL", 2)
     called: list[MarketEvent] = []
-    heard: list[MarketEvent] = []
+    received: list[MarketEvent] = []
     lost: list[int] = []
     with script(stage) as client:
         client.subscribe_events("mine", called.append, types="pattern", min_priority="LOW")
-        removes = [client.on_event(heard.append), client.on_events_dropped(lost.append)]
+        removes = [client.on_event(received.append), client.on_events_dropped(lost.append)]
         with client.stream_events("yours", tiers="daily", timeout=5) as stream:
             client.get_stream_status()
             client._thread.call(lambda: stage.tell(flag, halt, dropped=3))
@@ -151,6 +151,6 @@ def test_events_come_to_callbacks_and_loops() -> None:
         assert stage.held == {}
         removes[0]()
         client._thread.call(lambda: stage.tell(halt))
-    assert (called, heard, lost) == ([flag, halt], [halt], [3])
+    assert (called, received, lost) == ([flag, halt], [halt], [3])
     for remove in removes:
         remove()

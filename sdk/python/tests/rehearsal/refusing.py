@@ -11,7 +11,7 @@ import socketio
 from aiohttp import web
 
 from marketstream_sdk.transports.socketio import NAMESPACE
-from rehearsal.inn import serving
+from rehearsal.web_server import serving
 
 SILENCE = "silence"
 

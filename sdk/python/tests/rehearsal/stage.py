@@ -105,7 +105,7 @@ class StageConnection:
         calls: Names of calls, and the symbols or channels they named.
         terms: How symbols were wanted last.
         event_calls: Calls about subscriptions to events: their names, and the names of these.
-        hears_events: Whether events are to come.
+        expects_events: Whether events are to come.
         closed: Whether it was closed.
         renewed: Tokens that it was to go on with.
         refuses_renewal: Why it does not go on with the next ones.
@@ -116,7 +116,7 @@ class StageConnection:
         self.calls: list[tuple[str, Any]] = []
         self.terms: dict[str, Terms] = {}
         self.event_calls: list[tuple[str, str]] = []
-        self.hears_events = False
+        self.expects_events = False
         self.closed = False
         self.renewed: list[str] = []
         self.refuses_renewal: deque[MarketDataError] = deque()
@@ -142,7 +142,7 @@ class StageConnection:
                     self.receive(Refused((SubscriptionError(symbol, reason),)))
                 else:
                     self.terms[symbol] = call.terms
-        self.hears_events = wanted.events
+        self.expects_events = wanted.events
         if wanted.channels != self._channels:
             self._channels = wanted.channels
             self.calls.append(("channels", wanted.channels))

@@ -1,7 +1,7 @@
-"""Where what comes in meets who wants it.
+"""Hand what the server sends to the consumers that want it.
 
-The desk knows consumers and listeners and no connection. It decides what is news, hands it out without ever
-waiting, and says what the server should be sending.
+A dispatcher knows consumers and listeners, and no connection. It drops what is no news, hands out the rest
+without waiting, and tells what the server should be sending.
 """
 
 import asyncio
@@ -9,11 +9,11 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from marketstream_sdk.audience import Audience
 from marketstream_sdk.consumer import Consumer
+from marketstream_sdk.consumer_registry import ConsumerRegistry
 from marketstream_sdk.delivery import Delivery
 from marketstream_sdk.errors import MarketDataError, RequestError, SubscriptionError
-from marketstream_sdk.event_desk import EventDesk
+from marketstream_sdk.event_dispatcher import EventDispatcher
 from marketstream_sdk.listeners import Listeners
 from marketstream_sdk.market_event import Events
 from marketstream_sdk.model import ChannelUpdate, Lagged, Quote, SymbolStatus
@@ -25,7 +25,7 @@ from marketstream_sdk.wire import REFUSALS, Fault, Message, Prices, Refused, Tok
 _log = logging.getLogger("marketstream_sdk")
 
 
-class Desk:
+class Dispatcher:
     """See the module.
 
     Args:
@@ -46,13 +46,13 @@ class Desk:
     def __init__(
         self, changed: Callable[[], None], expiring: Callable[[], None], events_changed: Callable[[], None]
     ) -> None:
-        self.quotes: Audience[Quote] = Audience(changed)
-        self.updates: Audience[ChannelUpdate] = Audience(changed)
+        self.quotes: ConsumerRegistry[Quote] = ConsumerRegistry(changed)
+        self.updates: ConsumerRegistry[ChannelUpdate] = ConsumerRegistry(changed)
         self.states: Listeners[[State, MarketDataError | None]] = Listeners()
         self.errors: Listeners[[MarketDataError]] = Listeners()
         self.statuses: Listeners[[SymbolStatus]] = Listeners()
         self.lags: Listeners[[Lagged]] = Listeners()
-        self.events = EventDesk(events_changed, self.errors)
+        self.events = EventDispatcher(events_changed, self.errors)
         self._expiring = expiring
         self._delivery = Delivery()
 

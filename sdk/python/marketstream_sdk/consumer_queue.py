@@ -16,7 +16,7 @@ class ClosedError(Exception):
     """Nothing comes any more; the consumer has left."""
 
 
-class Mailbox(Generic[T]):
+class ConsumerQueue(Generic[T]):
     """A waiting room with one reader."""
 
     def __init__(self) -> None:

@@ -9,8 +9,8 @@ import logging
 from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
-from marketstream_sdk.audience import Audience
 from marketstream_sdk.consumer import Callback, CallbackConsumer, Consumer
+from marketstream_sdk.consumer_registry import ConsumerRegistry
 from marketstream_sdk.errors import EventSubscriptionError, MarketDataError
 from marketstream_sdk.event_filter import EventFilter
 from marketstream_sdk.listeners import Listeners
@@ -26,7 +26,7 @@ _ALL = Terms("every")
 _log = logging.getLogger("marketstream_sdk")
 
 
-class EventDesk:
+class EventDispatcher:
     """See the module.
 
     Args:
@@ -46,7 +46,7 @@ class EventDesk:
         self.errors = errors
         self.left: dict[str, None] = {}
         self._changed = changed
-        self._audience: Audience[MarketEvent] = Audience(changed)
+        self._registry: ConsumerRegistry[MarketEvent] = ConsumerRegistry(changed)
         self._filters: dict[str, EventFilter] = {}
         self._recent = Recent()
         self._had: WeakKeyDictionary[Consumer[MarketEvent], Recent] = WeakKeyDictionary()
@@ -54,21 +54,21 @@ class EventDesk:
     @property
     def callbacks(self) -> int:
         """How many callbacks there are."""
-        return len(self._audience.callbacks)
+        return len(self._registry.callbacks)
 
     @property
     def streams(self) -> int:
         """How many streams there are."""
-        return len(self._audience.streams)
+        return len(self._registry.streams)
 
     @property
     def interested(self) -> bool:
         """Whether anybody here wants to hear of events."""
-        return bool(self._audience.keys or len(self.everybody))
+        return bool(self._registry.keys or len(self.everybody))
 
     def wanted(self) -> dict[str, EventFilter]:
         """Subscriptions by name, in the order in which they came to be wanted."""
-        return {name: self._filters[name] for name in self._audience.keys}
+        return {name: self._filters[name] for name in self._registry.keys}
 
     def listen(self, listener: Callable[[MarketEvent], object]) -> Callable[[], None]:
         """Has a plain function told of events that go to everybody; returns what takes it away again."""
@@ -83,7 +83,7 @@ class EventDesk:
 
     def consumer(self, callback: Callback[MarketEvent]) -> CallbackConsumer[MarketEvent]:
         """The consumer that calls a function; a new one if there is none."""
-        return self._audience.find(callback) or CallbackConsumer(callback)
+        return self._registry.find(callback) or CallbackConsumer(callback)
 
     def check(self, name: str, filter_: EventFilter) -> None:
         """Looks whether a subscription can be had beside those that there are.
@@ -91,7 +91,7 @@ class EventDesk:
         Raises:
             EventSubscriptionError: The name is in use with another filter.
         """
-        if name in self._audience and self._filters[name] != filter_:
+        if name in self._registry and self._filters[name] != filter_:
             text = "is in use with another filter; unsubscribe first, or take another name"
             raise EventSubscriptionError(name, text, code=CONFLICT)
 
@@ -100,14 +100,14 @@ class EventDesk:
         self._filters[name] = filter_
         self.left.pop(name, None)
         self._had.setdefault(consumer, Recent())
-        self._audience.join(consumer, [name], _ALL)
+        self._registry.join(consumer, [name], _ALL)
 
     def leave(self, consumer: Consumer[MarketEvent], name: str) -> None:
         """Takes a subscription away from a consumer; the last one to leave ends it."""
         if name in consumer.terms:
             # Before `leave` tells of the change: a name that is wanted is not left, whatever stands here.
             self.left[name] = None
-            self._audience.leave(consumer, [name])
+            self._registry.leave(consumer, [name])
             self._forget()
 
     def leave_all(self, name: str, callback: Callback[MarketEvent] | None) -> None:
@@ -115,10 +115,10 @@ class EventDesk:
 
         With no callback given it ends also when it was made by another program of the same user.
         """
-        for consumer in self._audience.callbacks:
+        for consumer in self._registry.callbacks:
             if callback is None or consumer.callback == callback:
                 self.leave(consumer, name)
-        if callback is None and name not in self._audience:
+        if callback is None and name not in self._registry:
             self.left[name] = None
             self._changed()
 
@@ -131,14 +131,14 @@ class EventDesk:
     def refuse(self, error: EventSubscriptionError) -> None:
         """A subscription is not to be had: those who have nothing left end, and it is told."""
         self.left.pop(error.name, None)
-        self._audience.refuse(error.name, error)
+        self._registry.refuse(error.name, error)
         self._forget()
         _log.warning("the server refuses the events of %s", error)
         self.errors.tell(error)
 
     def fail(self, error: MarketDataError) -> None:
         """There is no connection any more: streams end with this, callbacks stay."""
-        self._audience.end(self._audience.streams, error)
+        self._registry.end(self._registry.streams, error)
         self._forget()
 
     def clear(self) -> set[asyncio.Task[None]]:
@@ -146,9 +146,9 @@ class EventDesk:
 
         What the server holds stays there: it is the user's, and may be another program's as well.
         """
-        callbacks = self._audience.callbacks
+        callbacks = self._registry.callbacks
         tasks = {consumer.task for consumer in callbacks}
-        self._audience.end([*callbacks, *self._audience.streams])
+        self._registry.end([*callbacks, *self._registry.streams])
         self._forget()
         return tasks
 
@@ -156,7 +156,7 @@ class EventDesk:
         """Gives an event to who wants it; returns how many others were pushed out for it."""
         if not event.matched and self._recent.add(event.id):
             self.everybody.tell(event)
-        wanting = self._audience.who_want(event.matched or self._audience.keys)
+        wanting = self._registry.who_want(event.matched or self._registry.keys)
         return sum(
             consumer.offer(name, event)
             for consumer, name in wanting.items()
@@ -165,5 +165,5 @@ class EventDesk:
 
     def _forget(self) -> None:
         """Only what is wanted has a filter, and is not left."""
-        self._filters = {name: self._filters[name] for name in self._audience.keys}
-        self.left = {name: None for name in self.left if name not in self._audience}
+        self._filters = {name: self._filters[name] for name in self._registry.keys}
+        self.left = {name: None for name in self.left if name not in self._registry}

@@ -13,7 +13,7 @@ from marketstream_sdk.reconcile import Terms, joined
 T = TypeVar("T")
 
 
-class Audience(Generic[T]):
+class ConsumerRegistry(Generic[T]):
     """Who wants which keys.
 
     Args:
@@ -98,7 +98,7 @@ class Audience(Generic[T]):
         """Gives a value to all who want it; never waits.
 
         Returns:
-            How many values of mode `every` were pushed out of mailboxes.
+            How many values of mode `every` were pushed out of queues.
         """
         return sum(consumer.offer(key, value) for consumer in self._by_key.get(key, ()))
 
