@@ -22,7 +22,7 @@ from marketstream.coordination.provider_quota import RedisProviderQuota
 from marketstream.core.market.symbols import SymbolRegistry
 from marketstream.engine.delivery.node import Node
 from marketstream.engine.delivery.quotes import newest_price
-from marketstream.engine.events.streams import EventStreams, Roads
+from marketstream.engine.events.streams import Backplane, EventStreams
 from marketstream.engine.jobs.actions import JobActions
 from marketstream.engine.jobs.scheduler import Jobs
 from marketstream.engine.market.stream_entries import PriceEntries
@@ -148,7 +148,7 @@ def build_events(
         return EventStreams(
             node=node,
             bus=bus,
-            roads=Roads(MemoryEventChannel(clock=node.clock), MemoryChannel(), MemoryChannel()),
+            channels=Backplane(MemoryEventChannel(clock=node.clock), MemoryChannel(), MemoryChannel()),
             store=MemoryEventStore(),
             rules=rules,
             window=window,
@@ -157,7 +157,7 @@ def build_events(
     streams = EventStreams(
         node=node,
         bus=bus,
-        roads=Roads(
+        channels=Backplane(
             RedisEventChannel(bus),
             RedisChannel(bus, keys.EVENT_WORK),
             RedisChannel(bus, keys.EVENT_TASKS),

@@ -80,7 +80,7 @@ class RedisBus:
         self._last_values = LastValues()
         self._reader = Reader(client, shards, self._took)
         self._interest: Counter[int] = Counter()
-        self._roads = {keys.frames_channel(shard): shard for shard in range(shards)}
+        self._shard_of_channel = {keys.frames_channel(shard): shard for shard in range(shards)}
         self._seen: dict[int, int] = {}
         self._link: Listener | None = None
         self._up = False
@@ -298,7 +298,7 @@ class RedisBus:
     # In
 
     def _dispatch(self, channel: str, data: bytes) -> None:
-        if (shard := self._roads.get(channel)) is not None:
+        if (shard := self._shard_of_channel.get(channel)) is not None:
             self._take(shard, data)
         elif not self._probe.answered(channel) and (receive := self._handlers.get(channel)) is not None:
             receive(data)

@@ -28,7 +28,7 @@ PAUSE = 1.0
 """Seconds for which a Redis that did not answer is not asked."""
 
 _LUA = files("marketstream.coordination").joinpath("lua")
-TAKE = Script(_LUA.joinpath("budget.lua").read_text())
+TAKE = Script(_LUA.joinpath("provider_quota.lua").read_text())
 SPEND = Script(_LUA.joinpath("spend.lua").read_text())
 
 

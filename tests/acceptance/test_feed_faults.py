@@ -181,7 +181,7 @@ async def test_a_connection_that_is_closed_is_made_again_and_the_client_need_not
         assert play.bids("AAA") == [1, 2]
 
 
-async def change_demand_meanwhile(name: str) -> None:
+async def change_interest_meanwhile(name: str) -> None:
     """What is watched changes after an abort, while nobody can be asked; two attempts later it counts."""
     async with scene(name) as play:
         await play.watch("AAA", "BBB")
@@ -212,10 +212,10 @@ async def change_demand_meanwhile(name: str) -> None:
 
 async def test_what_is_watched_after_an_outage_is_asked_for_and_nothing_else() -> None:
     """What somebody watched stays wanted for five seconds, so the outage takes longer than those."""
-    await side_by_side(change_demand_meanwhile)
+    await side_by_side(change_interest_meanwhile)
 
 
-async def fall_mute(name: str) -> None:
+async def fall_silent(name: str) -> None:
     """A connection that answers pings brings no price any more."""
     async with scene(name, mute_after=1) as play:
         await play.watch("AAA")
@@ -231,8 +231,8 @@ async def fall_mute(name: str) -> None:
         assert await play.figure("reconnects_total") == 1
 
 
-async def test_a_stream_that_falls_mute_is_left_for_a_new_one() -> None:
-    await side_by_side(fall_mute)
+async def test_a_stream_that_falls_silent_is_left_for_a_new_one() -> None:
+    await side_by_side(fall_silent)
 
 
 async def test_a_silent_market_is_stale_and_its_feed_is_live() -> None:

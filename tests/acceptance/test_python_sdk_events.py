@@ -216,7 +216,7 @@ async def test_two_programs_of_a_user_do_not_disturb_each_other() -> None:
         assert await held(server) == {"first": EventFilter("pattern").payload}
 
 
-async def test_scripts_hear_of_events_without_an_event_loop() -> None:
+async def test_scripts_learn_of_events_without_an_event_loop() -> None:
     async with running_server() as server:
 
         def listen(started: asyncio.Event, loop: asyncio.AbstractEventLoop) -> list[MarketEvent]:

@@ -199,7 +199,7 @@ async def test_what_the_server_sends_or_the_address_holds_is_never_markup(watch:
     assert facts["noise"] == []
 
 
-async def test_a_screen_reader_is_given_a_table_and_hears_the_connection_only(
+async def test_a_screen_reader_is_given_a_table_and_receives_the_connection_only(
     watch: Scene, server: Server
 ) -> None:
     facts = await watch("names")

@@ -31,7 +31,7 @@ async def _each_way(check: Callable[[str], Coroutine[Any, Any, None]]) -> None:
             tasks.create_task(check(way), name=way)
 
 
-async def test_a_client_that_only_listens_hears_heartbeats_and_stays(server: Server) -> None:
+async def test_a_client_that_only_listens_receives_heartbeats_and_stays(server: Server) -> None:
     """Engine.IO's pongs count as a sign of life, so it outlives the idle time-out."""
 
     async def check(way: str) -> None:

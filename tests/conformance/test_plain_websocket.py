@@ -230,7 +230,7 @@ async def test_trades_are_the_price_where_a_feed_has_them(server: Server) -> Non
 # The end
 
 
-async def test_a_client_that_only_answers_pings_stays_and_a_mute_one_is_closed(server: Server) -> None:
+async def test_a_client_that_only_answers_pings_stays_and_a_silent_one_is_closed(server: Server) -> None:
     async def stays() -> None:
         async with plain(server.url, server.token()) as client:
             for _ in range(6):

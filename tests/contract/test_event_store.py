@@ -33,13 +33,13 @@ class Outside:
 
     Attributes:
         store: Keeps subscriptions.
-        road: Carries events.
+        channel: Carries events.
         ordered: Whether events arrive in order; each node of a cluster has a pace of its own.
         heard: Messages that arrived, in order.
     """
 
     store: EventStore
-    road: EventChannel
+    channel: EventChannel
     ordered: bool = True
     heard: list[Message] = field(default_factory=list)
 
@@ -57,7 +57,7 @@ Open = Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[list[Outsid
 async def memory(_request: pytest.FixtureRequest) -> AsyncIterator[list[Outside]]:
     """A process that is alone."""
     one = Outside(MemoryEventStore(), MemoryEventChannel(clock=SystemClock()))
-    one.road.listen(one.heard.append)
+    one.channel.listen(one.heard.append)
     yield [one]
 
 
@@ -85,7 +85,7 @@ async def meeting(url: str) -> AsyncIterator[list[Outside]]:
     for bus in buses:
         assert isinstance(bus, RedisBus)
         one = Outside(RedisEventStore(bus), RedisEventChannel(bus), not bus.client.sharded)
-        one.road.listen(one.heard.append)
+        one.channel.listen(one.heard.append)
         found.append(one)
     running = [asyncio.create_task(bus.run()) for bus in buses]
     try:
@@ -153,29 +153,29 @@ async def test_many_users_are_read_in_one_go(outside: list[Outside]) -> None:
 
 async def test_an_event_reaches_every_process_once_and_in_order(outside: list[Outside]) -> None:
     messages = [message(f"e{number:03}") for number in range(250)]
-    assert await outside[0].road.send(messages) == [True] * 250
+    assert await outside[0].channel.send(messages) == [True] * 250
     await eventually(lambda: all(len(each.heard) == len(messages) for each in outside), what="all")
     assert all(sorted(each.heard, key=lambda one: one.event.id) == messages for each in outside)
     assert all(each.heard == messages for each in outside if each.ordered)
-    assert await outside[-1].road.send(messages) == [False] * 250
+    assert await outside[-1].channel.send(messages) == [False] * 250
     last = message("last")
-    assert await outside[-1].road.send([last]) == [True]
+    assert await outside[-1].channel.send([last]) == [True]
     await eventually(lambda: all(last in each.heard for each in outside), what="the last event")
     assert [len(each.heard) for each in outside] == [251] * len(outside)
 
 
 async def test_an_id_is_one_of_its_tenant(outside: list[Outside]) -> None:
     messages = [message("1", tenant) for tenant in ("acme", "rival", None, "acme")]
-    assert await outside[0].road.send(messages) == [True, True, True, False]
+    assert await outside[0].channel.send(messages) == [True, True, True, False]
 
 
 async def test_of_many_who_send_the_same_at_once_one_does(outside: list[Outside]) -> None:
-    sent = await asyncio.gather(*(outside[n % len(outside)].road.send([message("x")]) for n in range(20)))
+    sent = await asyncio.gather(*(outside[n % len(outside)].channel.send([message("x")]) for n in range(20)))
     assert sum(first for (first,) in sent) == 1
 
 
 async def test_nothing_to_do_is_done(outside: list[Outside]) -> None:
-    assert await outside[0].road.send([]) == []
+    assert await outside[0].channel.send([]) == []
     assert await outside[0].store.load([]) == []
 
 
@@ -188,7 +188,7 @@ async def test_while_valkey_is_away_everything_is_refused(valkey: Valkey) -> Non
                 one.store.load([U1]),
                 one.store.put(U1, "n", b"{}", LIMIT),
                 one.store.remove(U1, "n"),
-                one.road.send([message("1")]),
+                one.channel.send([message("1")]),
             ):
                 with pytest.raises(BusError):
                     await asked
@@ -203,6 +203,6 @@ async def test_what_is_no_message_is_passed_over(valkey: Valkey) -> None:
         async with Redis.from_url(valkey.url) as client:
             for data in nonsense:
                 await client.publish(keys.EVENTS, data)
-        assert await one.road.send([message("1")]) == [True]
+        assert await one.channel.send([message("1")]) == [True]
         await eventually(lambda: bool(other.heard), what="the event")
         assert one.heard == other.heard == [message("1")]

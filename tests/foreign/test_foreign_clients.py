@@ -105,7 +105,7 @@ def write_tape(path: Path) -> list[float]:
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("language", LANGUAGES, ids=lambda language: language.name)
-async def test_a_client_hears_a_whole_tape_and_another_after_a_crash(
+async def test_a_client_receives_a_whole_tape_and_another_after_a_crash(
     tmp_path: Path, language: Language
 ) -> None:
     """Every value, in order, none twice and none older; then again from a server that took the place."""

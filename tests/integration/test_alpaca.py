@@ -36,7 +36,7 @@ async def vendor() -> AsyncIterator[FakeAlpaca]:
         yield fake
 
 
-class Desk:
+class Harness:
     """A feed, its sink and its clock, run by hand: one `run` at a time, as the supervisor does it."""
 
     def __init__(self, vendor: FakeAlpaca, **options: Any) -> None:
@@ -81,9 +81,9 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(vendor: FakeAlpaca) -> Desk:
+async def harness(vendor: FakeAlpaca) -> Harness:
     """A feed that has not been started."""
-    return Desk(vendor)
+    return Harness(vendor)
 
 
 async def heard(line: Line, action: str) -> None:
@@ -93,173 +93,177 @@ async def heard(line: Line, action: str) -> None:
 
 @pytest.mark.parametrize("by_headers", [False, True])
 async def test_the_keys_go_by_message_or_by_headers(vendor: FakeAlpaca, by_headers: bool) -> None:  # noqa: FBT001  # a parameter of the test
-    desk = Desk(vendor, by_headers=by_headers)
-    async with desk.running():
+    harness = Harness(vendor, by_headers=by_headers)
+    async with harness.running():
         line = await vendor.line()
-        await eventually(lambda: desk.feed.status().connected)
+        await eventually(lambda: harness.feed.status().connected)
         assert [each.get("action") for each in line.requests] == ([] if by_headers else ["auth"])
         assert ("APCA-API-SECRET-KEY" in line.headers) is by_headers
-    assert desk.sink.signs == 1, "it is alive before anybody watches anything"
-    assert not desk.feed.status().connected
+    assert harness.sink.signs == 1, "it is alive before anybody watches anything"
+    assert not harness.feed.status().connected
 
 
 async def test_what_is_watched_is_subscribed_and_its_prices_are_offered(
-    vendor: FakeAlpaca, desk: Desk
+    vendor: FakeAlpaca, harness: Harness
 ) -> None:
-    await desk.sink.want("AAPL", "EUR/USD")
-    async with desk.running():
+    await harness.sink.want("AAPL", "EUR/USD")
+    async with harness.running():
         line = await vendor.subscribed({"AAPL"})
         assert line.streams["quotes"] == line.streams["trades"] == {"AAPL"}
-        await line.send(quote("AAPL", 1, 2, desk.at_ms), trade("AAPL", 1.5, desk.at_ms + 1))
-        await desk.sink.until(2)
-        assert len(desk.sink.offers) == 1, "a frame is one offer"
-        first = Quote("AAPL", "alpaca-iex", 1, 1, 2, 1, desk.at_ms)
-        second = Quote("AAPL", "alpaca-iex", 1, 1, 2, 1, desk.at_ms + 1, last=1.5)
-        assert desk.sink.quotes == [first, second]
-        status = desk.feed.status()
+        await line.send(quote("AAPL", 1, 2, harness.at_ms), trade("AAPL", 1.5, harness.at_ms + 1))
+        await harness.sink.until(2)
+        assert len(harness.sink.offers) == 1, "a frame is one offer"
+        first = Quote("AAPL", "alpaca-iex", 1, 1, 2, 1, harness.at_ms)
+        second = Quote("AAPL", "alpaca-iex", 1, 1, 2, 1, harness.at_ms + 1, last=1.5)
+        assert harness.sink.quotes == [first, second]
+        status = harness.feed.status()
     assert (status.connected, status.symbols, status.left_out, status.attempts) == (True, 1, 0, 1)
-    assert status.last_ms == desk.at_ms
+    assert status.last_ms == harness.at_ms
     assert status.skipped == 0
 
 
-async def test_subscriptions_follow_what_is_watched(vendor: FakeAlpaca, desk: Desk) -> None:
-    await desk.sink.want("AAPL")
-    async with desk.running():
+async def test_subscriptions_follow_what_is_watched(vendor: FakeAlpaca, harness: Harness) -> None:
+    await harness.sink.want("AAPL")
+    async with harness.running():
         await vendor.subscribed({"AAPL"})
-        await desk.sink.want("MSFT", "SPY")
+        await harness.sink.want("MSFT", "SPY")
         await vendor.subscribed({"AAPL", "MSFT", "SPY"})
-        await desk.sink.unwant("AAPL", "SPY")
+        await harness.sink.unwant("AAPL", "SPY")
         await vendor.subscribed({"MSFT"})
-        await desk.sink.unwant("MSFT")
+        await harness.sink.unwant("MSFT")
         line = await vendor.subscribed(set())
-        await eventually(lambda: desk.feed.status().symbols == 0)
-        assert desk.feed.status().connected, "an account is let in once, not for each symbol"
+        await eventually(lambda: harness.feed.status().symbols == 0)
+        assert harness.feed.status().connected, "an account is let in once, not for each symbol"
         assert not line.ended
 
 
-async def test_what_comes_after_a_symbol_was_given_up_is_left_out(vendor: FakeAlpaca, desk: Desk) -> None:
-    await desk.sink.want("AAPL", "MSFT")
-    async with desk.running():
+async def test_what_comes_after_a_symbol_was_given_up_is_left_out(
+    vendor: FakeAlpaca, harness: Harness
+) -> None:
+    await harness.sink.want("AAPL", "MSFT")
+    async with harness.running():
         line = await vendor.subscribed({"AAPL", "MSFT"})
         vendor.answering.clear()
-        await desk.sink.unwant("AAPL")
+        await harness.sink.unwant("AAPL")
         await heard(line, "unsubscribe")
-        await line.send(quote("AAPL", 1, 2, desk.at_ms), quote("MSFT", 3, 4, desk.at_ms))
-        await desk.sink.until(1)
+        await line.send(quote("AAPL", 1, 2, harness.at_ms), quote("MSFT", 3, 4, harness.at_ms))
+        await harness.sink.until(1)
         vendor.answering.set()
         await vendor.subscribed({"MSFT"})
-        await line.send(quote("AAPL", 1, 2, desk.at_ms), quote("MSFT", 5, 6, desk.at_ms))
-        await desk.sink.until(2)
-    assert [each.symbol for each in desk.sink.quotes] == ["MSFT", "MSFT"]
+        await line.send(quote("AAPL", 1, 2, harness.at_ms), quote("MSFT", 5, 6, harness.at_ms))
+        await harness.sink.until(2)
+    assert [each.symbol for each in harness.sink.quotes] == ["MSFT", "MSFT"]
 
 
 async def test_sides_from_before_a_symbol_was_given_up_do_not_come_back_with_it(
-    vendor: FakeAlpaca, desk: Desk
+    vendor: FakeAlpaca, harness: Harness
 ) -> None:
-    await desk.sink.want("AAPL", "MSFT")
-    async with desk.running():
+    await harness.sink.want("AAPL", "MSFT")
+    async with harness.running():
         line = await vendor.subscribed({"AAPL", "MSFT"})
-        await line.send(quote("AAPL", 1, 2, desk.at_ms))
-        await desk.sink.until(1)
-        await desk.sink.unwant("AAPL")
+        await line.send(quote("AAPL", 1, 2, harness.at_ms))
+        await harness.sink.until(1)
+        await harness.sink.unwant("AAPL")
         await vendor.subscribed({"MSFT"})
-        await desk.sink.want("AAPL")
+        await harness.sink.want("AAPL")
         await vendor.subscribed({"AAPL", "MSFT"})
-        await line.send(trade("AAPL", 5, desk.at_ms + 1), quote("MSFT", 3, 4, desk.at_ms))
-        await desk.sink.until(2)
-    assert [each.symbol for each in desk.sink.quotes] == ["AAPL", "MSFT"]
+        await line.send(trade("AAPL", 5, harness.at_ms + 1), quote("MSFT", 3, 4, harness.at_ms))
+        await harness.sink.until(2)
+    assert [each.symbol for each in harness.sink.quotes] == ["AAPL", "MSFT"]
 
 
-async def test_demand_that_changes_while_an_answer_is_awaited_is_honoured_after_it(
-    vendor: FakeAlpaca, desk: Desk
+async def test_interest_that_changes_while_an_answer_is_awaited_is_honoured_after_it(
+    vendor: FakeAlpaca, harness: Harness
 ) -> None:
     vendor.answering.clear()
-    await desk.sink.want("AAPL")
-    async with desk.running():
+    await harness.sink.want("AAPL")
+    async with harness.running():
         line = await vendor.line()
         await heard(line, "subscribe")
-        await desk.sink.want("MSFT")
-        await desk.sink.unwant("AAPL")
-        await desk.sink.want("SPY")
+        await harness.sink.want("MSFT")
+        await harness.sink.unwant("AAPL")
+        await harness.sink.want("SPY")
         vendor.answering.set()
         await vendor.subscribed({"MSFT", "SPY"})
 
 
-async def test_demand_that_changes_while_disconnected_is_honoured_after_it(
-    vendor: FakeAlpaca, desk: Desk
+async def test_interest_that_changes_while_disconnected_is_honoured_after_it(
+    vendor: FakeAlpaca, harness: Harness
 ) -> None:
-    await desk.sink.want("AAPL", "MSFT")
-    async with desk.running() as task:
+    await harness.sink.want("AAPL", "MSFT")
+    async with harness.running() as task:
         line = await vendor.subscribed({"AAPL", "MSFT"})
-        await eventually(lambda: desk.feed.status().symbols == 2)
+        await eventually(lambda: harness.feed.status().symbols == 2)
         line.abort()
-        await desk.end(task)
-    assert (desk.feed.status().connected, desk.feed.status().symbols) == (False, 0)
-    await desk.sink.unwant("AAPL")
-    await desk.sink.want("SPY")
-    async with desk.running():
+        await harness.end(task)
+    assert (harness.feed.status().connected, harness.feed.status().symbols) == (False, 0)
+    await harness.sink.unwant("AAPL")
+    await harness.sink.want("SPY")
+    async with harness.running():
         again = await vendor.subscribed({"MSFT", "SPY"}, number=2)
     assert [each.get("action") for each in again.requests] == ["auth", "subscribe"], "one request says it all"
-    assert desk.feed.status().attempts == 2
+    assert harness.feed.status().attempts == 2
 
 
-async def test_sides_from_before_a_gap_do_not_look_new_after_it(vendor: FakeAlpaca, desk: Desk) -> None:
-    await desk.sink.want("AAPL")
-    async with desk.running() as task:
+async def test_sides_from_before_a_gap_do_not_look_new_after_it(vendor: FakeAlpaca, harness: Harness) -> None:
+    await harness.sink.want("AAPL")
+    async with harness.running() as task:
         line = await vendor.subscribed({"AAPL"})
-        await line.send(quote("AAPL", 1, 2, desk.at_ms))
-        await desk.sink.until(1)
+        await line.send(quote("AAPL", 1, 2, harness.at_ms))
+        await harness.sink.until(1)
         line.abort()
-        await desk.end(task)
-    async with desk.running():
+        await harness.end(task)
+    async with harness.running():
         line = await vendor.subscribed({"AAPL"}, number=2)
-        await line.send(trade("AAPL", 5, desk.at_ms + 1))
-        await line.send(quote("AAPL", 4, 6, desk.at_ms + 2))
-        await desk.sink.until(2)
-    assert desk.sink.quotes[1] == Quote("AAPL", "alpaca-iex", 4, 1, 6, 1, desk.at_ms + 2, last=5)
+        await line.send(trade("AAPL", 5, harness.at_ms + 1))
+        await line.send(quote("AAPL", 4, 6, harness.at_ms + 2))
+        await harness.sink.until(2)
+    assert harness.sink.quotes[1] == Quote("AAPL", "alpaca-iex", 4, 1, 6, 1, harness.at_ms + 2, last=5)
 
 
 @pytest.mark.parametrize("way", ["goodbye", "abort"])
 async def test_a_connection_that_ends_is_one_to_be_made_again(
-    vendor: FakeAlpaca, desk: Desk, way: str
+    vendor: FakeAlpaca, harness: Harness, way: str
 ) -> None:
-    async with desk.running() as task:
-        await eventually(lambda: desk.feed.status().connected)
+    async with harness.running() as task:
+        await eventually(lambda: harness.feed.status().connected)
         line = await vendor.line()
         if way == "goodbye":
             await line.close()
         else:
             line.abort()
-        assert "the connection was closed" in await desk.end(task)
-    assert not desk.feed.status().connected
+        assert "the connection was closed" in await harness.end(task)
+    assert not harness.feed.status().connected
 
 
-async def test_what_was_said_before_the_end_is_heard(vendor: FakeAlpaca, desk: Desk) -> None:
-    await desk.sink.want("AAPL")
-    async with desk.running() as task:
+async def test_what_was_said_before_the_end_is_heard(vendor: FakeAlpaca, harness: Harness) -> None:
+    await harness.sink.want("AAPL")
+    async with harness.running() as task:
         line = await vendor.subscribed({"AAPL"})
-        await eventually(lambda: desk.feed.status().symbols)
+        await eventually(lambda: harness.feed.status().symbols)
         for number in range(20):
-            await line.send(quote("AAPL", 1 + number, 30, desk.at_ms))
+            await line.send(quote("AAPL", 1 + number, 30, harness.at_ms))
         await line.close()
-        await desk.end(task)
-    assert len(desk.sink.quotes) == 20
+        await harness.end(task)
+    assert len(harness.sink.quotes) == 20
 
 
-async def test_a_server_that_is_not_there_is_one_to_be_tried_again(vendor: FakeAlpaca, desk: Desk) -> None:
+async def test_a_server_that_is_not_there_is_one_to_be_tried_again(
+    vendor: FakeAlpaca, harness: Harness
+) -> None:
     vendor.url = vendor.url.replace("/v2/iex", "/v2/nowhere")
-    lost = Desk(vendor)
+    lost = Harness(vendor)
     async with lost.running() as task:
         assert "404" in await lost.end(task)
-    assert desk.feed.status().attempts == 0
+    assert harness.feed.status().attempts == 0
 
 
-async def errors_after(desk: Desk, vendor: FakeAlpaca, code: int) -> BaseException:
+async def errors_after(harness: Harness, vendor: FakeAlpaca, code: int) -> BaseException:
     """What the feed makes of an error in the middle of everything."""
-    await desk.sink.want("AAPL")
-    async with desk.running() as task:
+    await harness.sink.want("AAPL")
+    async with harness.running() as task:
         line = await vendor.subscribed({"AAPL"})
-        await eventually(lambda: desk.feed.status().symbols)
+        await eventually(lambda: harness.feed.status().symbols)
         await line.send({"T": "error", "code": code, "msg": "so it is"})
         async with asyncio.timeout(scaled(5)):
             await asyncio.wait([task])
@@ -271,299 +275,303 @@ async def errors_after(desk: Desk, vendor: FakeAlpaca, code: int) -> BaseExcepti
 
 @pytest.mark.parametrize("code", [402, 409, 411])
 async def test_errors_that_will_be_the_same_next_time_are_final(
-    vendor: FakeAlpaca, desk: Desk, code: int
+    vendor: FakeAlpaca, harness: Harness, code: int
 ) -> None:
-    assert isinstance(await errors_after(desk, vendor, code), FeedError)
+    assert isinstance(await errors_after(harness, vendor, code), FeedError)
 
 
 @pytest.mark.parametrize("code", [400, 401, 403, 404, 405, 407, 408, 410, 500, 499])
-async def test_other_errors_are_worth_another_connection(vendor: FakeAlpaca, desk: Desk, code: int) -> None:
-    error = await errors_after(desk, vendor, code)
+async def test_other_errors_are_worth_another_connection(
+    vendor: FakeAlpaca, harness: Harness, code: int
+) -> None:
+    error = await errors_after(harness, vendor, code)
     assert isinstance(error, FeedLostError)
     assert error.wait == 0
 
 
 async def test_keys_that_are_not_known_are_final_and_do_not_show(vendor: FakeAlpaca) -> None:
-    desk = Desk(vendor, secret="wrong-secret")
+    harness = Harness(vendor, secret="wrong-secret")
     with capture_logs() as logs:
-        async with desk.running() as task:
+        async with harness.running() as task:
             await asyncio.wait([task], timeout=scaled(5))
             error = task.exception()
     assert isinstance(error, FeedError)
     assert "402" in str(error)
-    assert "wrong-secret" not in f"{error!r} {logs} {desk.feed.access!r}"
+    assert "wrong-secret" not in f"{error!r} {logs} {harness.feed.access!r}"
 
 
-async def test_a_second_connection_of_an_account_waits_longer(vendor: FakeAlpaca, desk: Desk) -> None:
+async def test_a_second_connection_of_an_account_waits_longer(vendor: FakeAlpaca, harness: Harness) -> None:
     """The first one may be another process of ours that is on its way out."""
-    first = Desk(vendor)
+    first = Harness(vendor)
     async with first.running():
         await eventually(lambda: first.feed.status().connected)
-        async with desk.running() as task:
-            assert "406" in await desk.end(task)
+        async with harness.running() as task:
+            assert "406" in await harness.end(task)
             error = task.exception()
             assert isinstance(error, FeedLostError)
             assert error.wait == BUSY_WAIT
         assert first.feed.status().connected
-    async with desk.running():
-        await eventually(lambda: desk.feed.status().connected)
+    async with harness.running():
+        await eventually(lambda: harness.feed.status().connected)
 
 
 async def test_no_more_than_the_cap_is_asked_for_and_who_had_a_place_keeps_it(vendor: FakeAlpaca) -> None:
     """30 streams on two channels are 15 symbols."""
-    desk = Desk(vendor)
+    harness = Harness(vendor)
     symbols = [f"S{number:02}" for number in range(20)]
-    await desk.sink.want(*symbols[5:])
-    async with desk.running() as task:
+    await harness.sink.want(*symbols[5:])
+    async with harness.running() as task:
         line = await vendor.subscribed(set(symbols[5:]))
-        await desk.sink.want(*symbols)
-        await eventually(lambda: desk.feed.status().left_out == 5)
+        await harness.sink.want(*symbols)
+        await eventually(lambda: harness.feed.status().left_out == 5)
         assert line.symbols == set(symbols[5:])
-        await desk.sink.unwant("S05", "S06")
+        await harness.sink.unwant("S05", "S06")
         await vendor.subscribed({"S00", "S01", *symbols[7:]})
         line.abort()
-        await desk.end(task)
-    async with desk.running():
+        await harness.end(task)
+    async with harness.running():
         await vendor.subscribed({"S00", "S01", *symbols[7:]}, number=2)
-        assert desk.feed.status().left_out == 3
+        assert harness.feed.status().left_out == 3
 
 
 async def test_a_cap_that_is_lower_than_configured_is_found(vendor: FakeAlpaca) -> None:
     """What is refused changes nothing: the prior subscriptions stay."""
     vendor.cap = 10
-    desk = Desk(vendor, cap=None)
-    await desk.sink.want("ZZZ")
-    async with desk.running():
+    harness = Harness(vendor, cap=None)
+    await harness.sink.want("ZZZ")
+    async with harness.running():
         line = await vendor.subscribed({"ZZZ"})
-        await desk.sink.want(*(f"S{number}" for number in range(8)))
-        await eventually(lambda: desk.feed.status().symbols == 5)
+        await harness.sink.want(*(f"S{number}" for number in range(8)))
+        await eventually(lambda: harness.feed.status().symbols == 5)
         assert line.symbols == {"ZZZ", "S0", "S1", "S2", "S3"}
-        await line.send(quote("ZZZ", 1, 2, desk.at_ms), quote("S3", 1, 2, desk.at_ms))
-        await desk.sink.until(2)
-        assert desk.feed.status().left_out == 4
-        assert desk.feed.status().connected
+        await line.send(quote("ZZZ", 1, 2, harness.at_ms), quote("S3", 1, 2, harness.at_ms))
+        await harness.sink.until(2)
+        assert harness.feed.status().left_out == 4
+        assert harness.feed.status().connected
 
 
 async def test_who_does_not_fit_is_said_to_be_lacking_whenever_that_changes(vendor: FakeAlpaca) -> None:
-    desk = Desk(vendor, cap=2)
-    await desk.sink.want("A")
-    async with desk.running():
+    harness = Harness(vendor, cap=2)
+    await harness.sink.want("A")
+    async with harness.running():
         await vendor.subscribed({"A"})
-        await desk.sink.want("B")
-        await eventually(lambda: desk.sink.lacking == {"B"})
-        await desk.sink.unwant("A")
+        await harness.sink.want("B")
+        await eventually(lambda: harness.sink.lacking == {"B"})
+        await harness.sink.unwant("A")
         await vendor.subscribed({"B"})
-        assert not desk.sink.lacking
+        assert not harness.sink.lacking
 
 
 async def test_who_does_not_fit_into_an_account_without_room_is_lacking(
-    vendor: FakeAlpaca, desk: Desk
+    vendor: FakeAlpaca, harness: Harness
 ) -> None:
     vendor.cap = 1
-    await desk.sink.want("A")
-    async with desk.running():
-        await eventually(lambda: desk.sink.lacking == {"A"})
+    await harness.sink.want("A")
+    async with harness.running():
+        await eventually(lambda: harness.sink.lacking == {"A"})
 
 
 async def test_a_refused_request_is_no_answer_that_is_still_awaited(vendor: FakeAlpaca) -> None:
     vendor.cap = 2
-    desk = Desk(vendor)
-    await desk.sink.want("ZZZ")
-    async with desk.running():
+    harness = Harness(vendor)
+    await harness.sink.want("ZZZ")
+    async with harness.running():
         line = await vendor.subscribed({"ZZZ"})
-        await desk.sink.want("AAPL")
-        await eventually(lambda: desk.feed.status().left_out == 1)
-        await desk.pass_time(PATIENCE + 1, line)
-        assert desk.feed.status().connected
+        await harness.sink.want("AAPL")
+        await eventually(lambda: harness.feed.status().left_out == 1)
+        await harness.pass_time(PATIENCE + 1, line)
+        assert harness.feed.status().connected
         assert line.symbols == {"ZZZ"}
 
 
 async def test_a_slow_client_comes_back_with_half_and_with_all_after_a_healthy_minute(
     vendor: FakeAlpaca,
 ) -> None:
-    desk = Desk(vendor, cap=None)
+    harness = Harness(vendor, cap=None)
     symbols = {f"S{number}" for number in range(8)}
-    await desk.sink.want(*symbols)
-    async with desk.running() as task:
+    await harness.sink.want(*symbols)
+    async with harness.running() as task:
         line = await vendor.subscribed(symbols)
-        await eventually(lambda: desk.feed.status().symbols == 8)
+        await eventually(lambda: harness.feed.status().symbols == 8)
         await line.send({"T": "error", "code": 407, "msg": "slow client"})
-        assert "407" in await desk.end(task)
-    async with desk.running() as task:
+        assert "407" in await harness.end(task)
+    async with harness.running() as task:
         line = await vendor.subscribed({"S0", "S1", "S2", "S3"}, number=2)
-        await eventually(lambda: desk.feed.status().left_out == 4)
+        await eventually(lambda: harness.feed.status().left_out == 4)
         for _ in range(6):
-            await line.send(quote("S0", 1, 2, desk.at_ms))
-            await desk.sink.until(len(desk.sink.quotes) + 1)
-            await desk.pass_time(10, line)
+            await line.send(quote("S0", 1, 2, harness.at_ms))
+            await harness.sink.until(len(harness.sink.quotes) + 1)
+            await harness.pass_time(10, line)
         line.abort()
-        await desk.end(task)
-    async with desk.running():
+        await harness.end(task)
+    async with harness.running():
         await vendor.subscribed(symbols, number=3)
 
 
-async def test_a_peer_that_does_not_answer_is_given_up(vendor: FakeAlpaca, desk: Desk) -> None:
+async def test_a_peer_that_does_not_answer_is_given_up(vendor: FakeAlpaca, harness: Harness) -> None:
     vendor.listening.clear()
-    async with desk.running() as task:
+    async with harness.running() as task:
         line = await vendor.line()
-        await desk.pass_time(PATIENCE - 1, line)
+        await harness.pass_time(PATIENCE - 1, line)
         assert not task.done()
-        await desk.pass_time(1)
-        assert "no answer for 10 s" in await desk.end(task)
+        await harness.pass_time(1)
+        assert "no answer for 10 s" in await harness.end(task)
 
 
-async def test_a_request_that_is_not_answered_ends_the_connection(vendor: FakeAlpaca, desk: Desk) -> None:
-    async with desk.running() as task:
-        await eventually(lambda: desk.feed.status().connected)
-        await desk.pass_time(PATIENCE + 1, await vendor.line())
-        assert desk.feed.status().connected, "nothing was asked"
+async def test_a_request_that_is_not_answered_ends_the_connection(
+    vendor: FakeAlpaca, harness: Harness
+) -> None:
+    async with harness.running() as task:
+        await eventually(lambda: harness.feed.status().connected)
+        await harness.pass_time(PATIENCE + 1, await vendor.line())
+        assert harness.feed.status().connected, "nothing was asked"
         vendor.answering.clear()
-        await desk.sink.want("AAPL")
+        await harness.sink.want("AAPL")
         await heard(await vendor.line(), "subscribe")
-        await desk.pass_time(PATIENCE + 1)
-        assert "no answer" in await desk.end(task)
+        await harness.pass_time(PATIENCE + 1)
+        assert "no answer" in await harness.end(task)
 
 
-async def test_a_silent_market_is_no_lost_connection(vendor: FakeAlpaca, desk: Desk) -> None:
+async def test_a_silent_market_is_no_lost_connection(vendor: FakeAlpaca, harness: Harness) -> None:
     """At night nothing comes for hours; the answers to pings tell a quiet vendor from a lost one."""
-    await desk.sink.want("AAPL")
-    async with desk.running():
+    await harness.sink.want("AAPL")
+    async with harness.running():
         line = await vendor.subscribed({"AAPL"})
-        await eventually(lambda: desk.feed.status().symbols)
-        session = desk.feed._session
+        await eventually(lambda: harness.feed.status().symbols)
+        session = harness.feed._session
         assert session is not None
         for _ in range(10):
-            await desk.pass_time(SILENCE / 2 + 1, line)
-            await eventually(lambda: session._received_at == desk.clock.now(), what="the answer to a ping")
-        assert desk.feed.status().connected
+            await harness.pass_time(SILENCE / 2 + 1, line)
+            await eventually(lambda: session._received_at == harness.clock.now(), what="the answer to a ping")
+        assert harness.feed.status().connected
 
 
-async def test_a_deaf_connection_is_given_up(vendor: FakeAlpaca, desk: Desk) -> None:
-    await desk.sink.want("AAPL")
-    async with desk.running() as task:
+async def test_a_deaf_connection_is_given_up(vendor: FakeAlpaca, harness: Harness) -> None:
+    await harness.sink.want("AAPL")
+    async with harness.running() as task:
         line = await vendor.subscribed({"AAPL"})
-        await eventually(lambda: desk.feed.status().symbols)
+        await eventually(lambda: harness.feed.status().symbols)
         line.deaf = True
-        await desk.pass_time(SILENCE - 1, line)
-        assert desk.feed.status().connected
-        await desk.pass_time(1)
-        assert "not a byte for 30 s" in await desk.end(task)
+        await harness.pass_time(SILENCE - 1, line)
+        assert harness.feed.status().connected
+        await harness.pass_time(1)
+        assert "not a byte for 30 s" in await harness.end(task)
 
 
-async def test_a_mute_stream_is_given_up_where_that_was_asked_for(vendor: FakeAlpaca) -> None:
-    desk = Desk(vendor, mute_after=20.0)
-    async with desk.running() as task:
-        await eventually(lambda: desk.feed.status().connected)
-        await desk.pass_time(25, await vendor.line())
-        assert desk.feed.status().connected, "nothing is subscribed"
-        await desk.sink.want("AAPL")
+async def test_a_silent_stream_is_given_up_where_that_was_asked_for(vendor: FakeAlpaca) -> None:
+    harness = Harness(vendor, mute_after=20.0)
+    async with harness.running() as task:
+        await eventually(lambda: harness.feed.status().connected)
+        await harness.pass_time(25, await vendor.line())
+        assert harness.feed.status().connected, "nothing is subscribed"
+        await harness.sink.want("AAPL")
         line = await vendor.subscribed({"AAPL"})
-        await eventually(lambda: desk.feed.status().symbols)
-        await desk.pass_time(13, line)
-        await line.send(quote("AAPL", 1, 2, desk.at_ms))
-        await desk.sink.until(1)
-        await desk.pass_time(13, line)
+        await eventually(lambda: harness.feed.status().symbols)
+        await harness.pass_time(13, line)
+        await line.send(quote("AAPL", 1, 2, harness.at_ms))
+        await harness.sink.until(1)
+        await harness.pass_time(13, line)
         await line.send({"T": "success", "msg": "not a price"})
-        await eventually(lambda: desk.feed.status().last_ms == desk.at_ms)
-        assert desk.feed.status().connected
-        await desk.pass_time(7)
-        assert "no price for 20 s" in await desk.end(task)
+        await eventually(lambda: harness.feed.status().last_ms == harness.at_ms)
+        assert harness.feed.status().connected
+        await harness.pass_time(7)
+        assert "no price for 20 s" in await harness.end(task)
 
 
-async def test_garbage_is_counted_and_costs_nothing_else(vendor: FakeAlpaca, desk: Desk) -> None:
-    await desk.sink.want("AAPL")
+async def test_garbage_is_counted_and_costs_nothing_else(vendor: FakeAlpaca, harness: Harness) -> None:
+    await harness.sink.want("AAPL")
     with capture_logs() as logs:
-        async with desk.running():
+        async with harness.running():
             line = await vendor.subscribed({"AAPL"})
-            await eventually(lambda: desk.feed.status().symbols)
+            await eventually(lambda: harness.feed.status().symbols)
             for frame in (b"\xff\x00", b"{}", b"", json.dumps([{"T": "q"}, 7]).encode()):
                 await line.send_raw(frame)
-            bad = quote("AAPL", 1, 2, desk.at_ms) | {"bp": "1"}
-            await line.send(bad, quote("AAPL", 1, 2, desk.at_ms))
-            await desk.sink.until(1)
-            assert desk.feed.status().skipped == 6
-            assert desk.feed.status().connected
+            bad = quote("AAPL", 1, 2, harness.at_ms) | {"bp": "1"}
+            await line.send(bad, quote("AAPL", 1, 2, harness.at_ms))
+            await harness.sink.until(1)
+            assert harness.feed.status().skipped == 6
+            assert harness.feed.status().connected
     assert [each["event"] for each in logs].count("feed_message_skipped") == 1
 
 
 async def test_what_is_given_back_and_kept_by_the_vendor_ends_the_connection(
-    vendor: FakeAlpaca, desk: Desk
+    vendor: FakeAlpaca, harness: Harness
 ) -> None:
     vendor.clinging = True
-    await desk.sink.want("AAPL")
-    async with desk.running() as task:
+    await harness.sink.want("AAPL")
+    async with harness.running() as task:
         await vendor.subscribed({"AAPL"})
-        await desk.sink.unwant("AAPL")
-        assert "still there" in await desk.end(task)
+        await harness.sink.unwant("AAPL")
+        assert "still there" in await harness.end(task)
 
 
 async def test_a_symbol_that_the_vendor_does_not_have_costs_the_others_nothing(
-    vendor: FakeAlpaca, desk: Desk
+    vendor: FakeAlpaca, harness: Harness
 ) -> None:
     vendor.ignored = {"NOPE"}
-    await desk.sink.want("AAPL", "NOPE")
-    async with desk.running():
+    await harness.sink.want("AAPL", "NOPE")
+    async with harness.running():
         line = await vendor.subscribed({"AAPL"})
-        await desk.sink.want("MSFT")
+        await harness.sink.want("MSFT")
         await vendor.subscribed({"AAPL", "MSFT"})
         assert len(line.requests) == 3
 
 
 async def test_a_backlog_that_grows_too_long_ends_the_connection(
-    vendor: FakeAlpaca, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    vendor: FakeAlpaca, harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What waits that long is old, and what is left out may be an answer: to start anew is better."""
-    await desk.sink.want("AAPL")
-    async with desk.running() as task:
+    await harness.sink.want("AAPL")
+    async with harness.running() as task:
         line = await vendor.subscribed({"AAPL"})
-        await eventually(lambda: desk.feed.status().symbols)
+        await eventually(lambda: harness.feed.status().symbols)
         monkeypatch.setattr(module, "BACKLOG", 1000)
         for number in range(20):
-            await line.send(quote("AAPL", 1, 2, desk.at_ms))
-            await desk.sink.until(number + 1)
-        await line.send(*(quote("AAPL", 1, 2, desk.at_ms) for _ in range(10)))
-        assert "faster than they can be parsed" in await desk.end(task)
-    assert len(desk.sink.quotes) == 20, "what was taken in time was offered, and nothing of what was not"
+            await line.send(quote("AAPL", 1, 2, harness.at_ms))
+            await harness.sink.until(number + 1)
+        await line.send(*(quote("AAPL", 1, 2, harness.at_ms) for _ in range(10)))
+        assert "faster than they can be parsed" in await harness.end(task)
+    assert len(harness.sink.quotes) == 20, "what was taken in time was offered, and nothing of what was not"
 
 
-async def test_a_clock_an_hour_behind_ours_changes_nothing(vendor: FakeAlpaca, desk: Desk) -> None:
+async def test_a_clock_an_hour_behind_ours_changes_nothing(vendor: FakeAlpaca, harness: Harness) -> None:
     """Times only order the prices of one source; how old a source is counts from when it was heard."""
-    await desk.sink.want("AAPL")
-    async with desk.running():
+    await harness.sink.want("AAPL")
+    async with harness.running():
         line = await vendor.subscribed({"AAPL"})
         with capture_logs() as logs:
-            await line.send(quote("AAPL", 1, 2, desk.at_ms - HOUR_MS))
-            await desk.sink.until(1)
-        assert desk.sink.quotes[0].at_ms == desk.at_ms - HOUR_MS
-        status = desk.feed.status()
+            await line.send(quote("AAPL", 1, 2, harness.at_ms - HOUR_MS))
+            await harness.sink.until(1)
+        assert harness.sink.quotes[0].at_ms == harness.at_ms - HOUR_MS
+        status = harness.feed.status()
         assert (status.skipped, status.ahead, status.offset_ms) == (0, 0, -HOUR_MS)
         assert [(each["event"], each["seconds"]) for each in logs] == [("feed_clock_off", -3600)]
 
 
 async def test_a_clock_an_hour_ahead_of_ours_costs_its_prices_until_it_is_right(
-    vendor: FakeAlpaca, desk: Desk
+    vendor: FakeAlpaca, harness: Harness
 ) -> None:
     """One of them, once taken, would make everything late for an hour after the clock was put right."""
-    await desk.sink.want("AAPL")
-    async with desk.running():
+    await harness.sink.want("AAPL")
+    async with harness.running():
         line = await vendor.subscribed({"AAPL"})
-        await line.send(quote("AAPL", 1, 2, desk.at_ms + HOUR_MS))
-        await eventually(lambda: desk.feed.status().ahead == 1)
-        assert (desk.feed.status().skipped, desk.feed.status().offset_ms) == (1, HOUR_MS)
-        await line.send(quote("AAPL", 3, 4, desk.at_ms))
-        await desk.sink.until(1)
-        assert desk.sink.quotes[0].bid == 3
+        await line.send(quote("AAPL", 1, 2, harness.at_ms + HOUR_MS))
+        await eventually(lambda: harness.feed.status().ahead == 1)
+        assert (harness.feed.status().skipped, harness.feed.status().offset_ms) == (1, HOUR_MS)
+        await line.send(quote("AAPL", 3, 4, harness.at_ms))
+        await harness.sink.until(1)
+        assert harness.sink.quotes[0].bid == 3
 
 
 @pytest.mark.parametrize("moment", ["connecting", "connected", "subscribed"])
-async def test_it_ends_promptly_when_cancelled(vendor: FakeAlpaca, desk: Desk, moment: str) -> None:
+async def test_it_ends_promptly_when_cancelled(vendor: FakeAlpaca, harness: Harness, moment: str) -> None:
     if moment == "connecting":
         vendor.listening.clear()
-    await desk.sink.want(*(["AAPL"] if moment == "subscribed" else []))
-    async with desk.running() as task:
+    await harness.sink.want(*(["AAPL"] if moment == "subscribed" else []))
+    async with harness.running() as task:
         await vendor.line()
         if moment == "connected":
-            await eventually(lambda: desk.feed.status().connected)
+            await eventually(lambda: harness.feed.status().connected)
         if moment == "subscribed":
             await vendor.subscribed({"AAPL"})
         task.cancel()

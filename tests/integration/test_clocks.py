@@ -102,7 +102,7 @@ async def test_a_feed_that_is_an_hour_ahead_silences_nothing_once_it_is_right(va
 async def test_whoever_publishes_an_hour_ahead_is_told_and_the_symbol_is_free_at_once(
     valkey: Valkey,
 ) -> None:
-    """By HTTP and by the stream of Redis; `publish --bus` is answered by the same desk."""
+    """By HTTP and by the stream of Redis; `publish --bus` is answered by the same handler."""
     async with gateways(valkey.url, 1) as (server,), watching(server) as client:
         await client.call("subscribe", {"symbols": ["A"]})
         answer = await server.publish(prices=[price(1, HOUR)], quotes=[_quote(HOUR)])

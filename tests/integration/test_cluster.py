@@ -276,13 +276,13 @@ async def _last(bus: RedisBus, symbol: str) -> list[Frame]:
     return list(found if isinstance(found, list) else await found)  # type: ignore[misc]  # at hand or not
 
 
-async def test_every_connection_that_listens_has_a_canary_of_its_own(cluster: Cluster) -> None:
+async def test_every_connection_that_listens_has_a_probe_of_its_own(cluster: Cluster) -> None:
     async with running_bus(cluster) as (bus, _):
         link = bus._link
         assert isinstance(link, ClusterSubscriber)
         owners = {cluster.owner(frames_channel(shard)).port for shard in range(SHARDS)}
         assert len(link._all) == 1 + len(owners)
-        assert {link._of(canary) for canary in link.probe_channels("me")} == set(link._all)
+        assert {link._of(probe) for probe in link.probe_channels("me")} == set(link._all)
 
 
 @pytest.mark.slow
@@ -357,11 +357,11 @@ async def test_who_has_no_event_loop_publishes_through_a_cluster_too(cluster: Cl
 
 
 def _send_through(url: str, line: Line) -> list[tuple[int, str]]:
-    road = RelayedChannel(url)
+    channel = RelayedChannel(url)
     try:
-        return road.send([line])
+        return channel.send([line])
     finally:
-        road.close()
+        channel.close()
 
 
 async def test_a_cluster_that_is_not_there_is_an_error_of_publish_in_one_sentence() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.conformance.watcher import watching
-from tests.support.event_api import READ, ask, health, hears, ids, knows, publish, streaming
+from tests.support.event_api import READ, ask, health, ids, knows, publish, receives, streaming
 from tests.support.eventually import eventually
 from tests.support.gateways import gateways
 from tests.support.plain import LANGUAGES, call, code_of, plain
@@ -121,7 +121,7 @@ async def test_subscriptions_are_back_after_a_reconnect_without_a_word(server: S
     async with watching(server, token) as client:
         await knows(server, 1)
         await publish(server, {"id": "r1", "type": "again"})
-        await hears(client, "r1")
+        await receives(client, "r1")
 
 
 async def test_publishing_needs_its_scope_and_looking_at_health_another(server: Server) -> None:
@@ -226,7 +226,7 @@ async def test_events_that_are_none_are_named_by_index_and_the_others_arrive(ser
         status, answer = await ask(server, "POST", body=listed, scopes=("market:publish",))
         assert (status, answer["accepted"]) == (200, 2)
         assert [fault["index"] for fault in answer["rejected"]] == list(range(1, len(bad) + 1))
-        await hears(client, "first", "last")
+        await receives(client, "first", "last")
 
 
 async def test_events_too_large_for_a_body_are_refused(server: Server) -> None:
@@ -262,8 +262,8 @@ async def test_an_event_for_one_tenant_reaches_no_other(server: Server) -> None:
             await client.call("subscribe_events", everything)
         for tenant in ("acme", "rival", None):
             await publish(server, {"id": f"for {tenant}", "type": "tenants", "tenantId": tenant})
-        await hears(ours, "for acme", "for None")
-        await hears(theirs, "for rival", "for None")
+        await receives(ours, "for acme", "for None")
+        await receives(theirs, "for rival", "for None")
 
 
 async def test_more_subscriptions_than_may_be_are_refused(server: Server) -> None:
@@ -300,21 +300,21 @@ async def test_a_subscription_counts_at_every_server_and_ends_at_every_server(
         await here.call("subscribe_events", {"name": "mine"})
         await knows(two, 1)
         await publish(one, {"id": "1"})
-        await hears(there, "1")
+        await receives(there, "1")
         await there.call("unsubscribe_events", {"name": "mine"})
         await knows(one, 0)
         await publish(two, {"id": "2"}, {"id": "3", "type": "halt"})
-        await hears(here, "1", "3")
+        await receives(here, "1", "3")
 
 
-async def test_whoever_reconnects_to_another_server_hears_what_it_did(pair: tuple[Server, Server]) -> None:
+async def test_whoever_reconnects_to_another_server_receives_what_it_did(pair: tuple[Server, Server]) -> None:
     one, two = pair
     async with watching(one, one.token()) as client:
         await client.call("subscribe_events", {"name": "mine", "filter": {"types": ["alert"]}})
     async with watching(two, two.token()) as client:
         await knows(two, 1)
         await publish(one, {"id": "1"}, {"id": "2", "type": "other"})
-        await hears(client, "1")
+        await receives(client, "1")
 
 
 async def test_back_ends_may_use_channels_and_the_stream_of_redis(
@@ -331,7 +331,7 @@ async def test_back_ends_may_use_channels_and_the_stream_of_redis(
                 redis.publish("marketstream.events.signals", bad)
             redis.publish("marketstream.other", json.dumps({**good, "id": "nobody's"}))
             redis.publish("marketstream.events.a.b", json.dumps([{**good, "id": "2"}, {**good, "id": "1"}]))
-            await hears(client, "1", "2")
+            await receives(client, "1", "2")
             redis.xadd("marketstream.events", {"event": json.dumps({**good, "id": "3"})})
             redis.xadd("marketstream.events", {"event": "{}"})
             redis.xadd("marketstream.events", {"other": "x"})

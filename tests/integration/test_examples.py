@@ -122,7 +122,7 @@ def test_the_sdk_needs_no_event_loop(server: Server) -> None:
     assert sum(bool(re.match(r"EUR/USD [\d.]+ [\d.]+$", line)) for line in lines) == 10
 
 
-def test_the_sdk_hears_of_events(server: Server) -> None:
+def test_the_sdk_learns_of_events(server: Server) -> None:
     with _running(server, sys.executable, "python_events.py", "EUR/USD") as program:
         _prices(program, r"urgent: HIGH flag EUR/USD$", 1)
         found = _prices(program, r"EUR/USD daily flag", 2)

@@ -90,7 +90,7 @@ async def test_without_redis_nobody_can_say_whose_a_run_is(
         await one.take("a", 60_000, 100)
 
 
-async def test_an_operator_sees_all_jobs_and_runs_one_that_listeners_hear_of() -> None:
+async def test_an_operator_sees_all_jobs_and_runs_one_that_listeners_receive_of() -> None:
     async with running_server("--dev", env=JOBS) as server:
         status, body = await ask(server, "GET", "status")
         assert (status, body["active"]) == (200, True)

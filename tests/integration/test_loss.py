@@ -205,10 +205,10 @@ async def test_a_message_that_was_missed_is_noticed_by_the_next_one(mortal: Valk
         await eventually(lambda: len(got) == 1, what="a price")
         link, missed = bus._link, list[str]()
         assert isinstance(link, Subscriber)
-        hear, link._receive = link._receive, lambda channel, _: missed.append(channel)
+        receive, link._receive = link._receive, lambda channel, _: missed.append(channel)
         bus.publish([frame(first, 2)])
         await eventually(lambda: frames_channel(shard_of(first)) in missed, what="the message to miss")
-        link._receive = hear
+        link._receive = receive
         bus.publish([frame(second, 1)])
         await eventually(lambda: len(got) == 3, what="both prices")
         assert {received.body for received in got} == {

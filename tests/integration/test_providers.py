@@ -33,7 +33,7 @@ KEYED = ("fmp", "alpha_vantage", "tiingo")
 SHARE = {"fmp": "AAPL", "alpha_vantage": "IBM", "tiingo": "AAPL"}
 
 
-class Desk:
+class Harness:
     """Providers, the vendors behind them, and how long each answer took."""
 
     def __init__(self, vendors: played.Vendors, clock: FakeClock, **settings: Any) -> None:
@@ -61,7 +61,7 @@ class Desk:
         return next(provider for provider in self.made.providers if provider.name == name)
 
 
-MakeDesk = Callable[..., Desk]
+MakeHarness = Callable[..., Harness]
 
 
 @pytest.fixture
@@ -72,51 +72,51 @@ async def vendors() -> AsyncIterator[played.Vendors]:
 
 
 @pytest.fixture
-async def make_desk(vendors: played.Vendors) -> AsyncIterator[MakeDesk]:
+async def make_harness(vendors: played.Vendors) -> AsyncIterator[MakeHarness]:
     """Makes providers, and lets go of them."""
-    made: list[Desk] = []
+    made: list[Harness] = []
 
-    def make(**settings: Any) -> Desk:
-        made.append(Desk(vendors, FakeClock(wall_ms=FEBRUARY_5), **settings))
+    def make(**settings: Any) -> Harness:
+        made.append(Harness(vendors, FakeClock(wall_ms=FEBRUARY_5), **settings))
         return made[-1]
 
     yield make
-    for desk in made:
-        await desk.made.aclose()
+    for harness in made:
+        await harness.made.aclose()
 
 
 @pytest.fixture
-def desk(make_desk: MakeDesk) -> Desk:
+def harness(make_harness: MakeHarness) -> Harness:
     """Providers as they usually are."""
-    return make_desk()
+    return make_harness()
 
 
-async def test_they_come_in_their_order_and_all_say_what_they_offer(desk: Desk) -> None:
-    assert [provider.name for provider in desk.made.providers] == list(NAMES)
+async def test_they_come_in_their_order_and_all_say_what_they_offer(harness: Harness) -> None:
+    assert [provider.name for provider in harness.made.providers] == list(NAMES)
     everything = {"quote", "historical", "profile", "search", "news"}
-    assert all(provider.offers == everything for provider in desk.made.providers)
-    assert all(provider.configured for provider in desk.made.providers)
+    assert all(provider.offers == everything for provider in harness.made.providers)
+    assert all(provider.configured for provider in harness.made.providers)
 
 
 @pytest.mark.parametrize("name", KEYED)
-async def test_every_question_is_answered(desk: Desk, name: str) -> None:
-    provider, symbol = desk[name], SHARE[name]
+async def test_every_question_is_answered(harness: Harness, name: str) -> None:
+    provider, symbol = harness[name], SHARE[name]
     assert (await provider.quote(symbol)).symbol == symbol
     assert len((await provider.historical(symbol, "5d", "1d")).candles) >= 2
     assert len((await provider.historical(symbol, "5d", "5m")).candles) >= 2
     assert (await provider.profile(symbol)).name
     assert await provider.search("apple", 5)
     assert len(await provider.news(symbol, 5)) == 1
-    assert desk.took == [name] * 6
+    assert harness.took == [name] * 6
 
 
-async def test_the_vendor_is_asked_as_it_documents(desk: Desk) -> None:
-    await desk["fmp"].quote("EUR/USD")
-    await desk["fmp"].historical("AAPL", "1mo", "1d")
-    await desk["fmp"].search("AAPL", 3)
-    await desk["alpha_vantage"].historical("IBM", "1y", "1d")
-    await desk["tiingo"].historical("AAPL", "1mo", "1wk")
-    assert desk.vendors.asked == [
+async def test_the_vendor_is_asked_as_it_documents(harness: Harness) -> None:
+    await harness["fmp"].quote("EUR/USD")
+    await harness["fmp"].historical("AAPL", "1mo", "1d")
+    await harness["fmp"].search("AAPL", 3)
+    await harness["alpha_vantage"].historical("IBM", "1y", "1d")
+    await harness["tiingo"].historical("AAPL", "1mo", "1wk")
+    assert harness.vendors.asked == [
         ("fmp", "/stable/quote", {"symbol": "EURUSD", "apikey": KEY}),
         (
             "fmp",
@@ -138,17 +138,17 @@ async def test_the_vendor_is_asked_as_it_documents(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("name", KEYED)
-async def test_every_period_and_interval_is_asked_for_somehow(desk: Desk, name: str) -> None:
+async def test_every_period_and_interval_is_asked_for_somehow(harness: Harness, name: str) -> None:
     for period in PERIODS:
         for interval in INTERVALS:
             with suppress(UnknownSymbolError):  # the recorded candles may be outside of it
-                await desk[name].historical(SHARE[name], period, interval)
-    assert len(desk.vendors.asked) == len(PERIODS) * len(INTERVALS)
+                await harness[name].historical(SHARE[name], period, interval)
+    assert len(harness.vendors.asked) == len(PERIODS) * len(INTERVALS)
 
 
 @pytest.mark.parametrize("name", KEYED)
-async def test_a_symbol_that_the_vendor_does_not_know_is_told_as_such(desk: Desk, name: str) -> None:
-    provider = desk[name]
+async def test_a_symbol_that_the_vendor_does_not_know_is_told_as_such(harness: Harness, name: str) -> None:
+    provider = harness[name]
     for ask in (provider.quote(NOWHERE), provider.profile(NOWHERE), provider.historical(NOWHERE, "1y", "1d")):
         with pytest.raises(UnknownSymbolError):
             await ask
@@ -156,10 +156,12 @@ async def test_a_symbol_that_the_vendor_does_not_know_is_told_as_such(desk: Desk
 
 @pytest.mark.parametrize("name", ["alpha_vantage", "tiingo"])
 @pytest.mark.parametrize("symbol", ["EUR/USD", "^GSPC", "ES=F", "X:Y", "../A"])
-async def test_what_a_vendor_does_not_have_it_is_not_asked_for(desk: Desk, name: str, symbol: str) -> None:
+async def test_what_a_vendor_does_not_have_it_is_not_asked_for(
+    harness: Harness, name: str, symbol: str
+) -> None:
     with pytest.raises(ProviderRefusedError):
-        await desk[name].quote(symbol)
-    assert desk.vendors.asked == []
+        await harness[name].quote(symbol)
+    assert harness.vendors.asked == []
 
 
 BAD_DAYS: list[tuple[Mood, type[ProviderError]]] = [
@@ -177,16 +179,16 @@ BAD_DAYS: list[tuple[Mood, type[ProviderError]]] = [
 @pytest.mark.parametrize("name", KEYED)
 @pytest.mark.parametrize(("mood", "error"), BAD_DAYS)
 async def test_each_bad_day_has_its_name_and_the_key_is_in_none(
-    desk: Desk, name: str, mood: Mood, error: type[ProviderError], caplog: pytest.LogCaptureFixture
+    harness: Harness, name: str, mood: Mood, error: type[ProviderError], caplog: pytest.LogCaptureFixture
 ) -> None:
-    desk.vendors.mood(name, mood)
+    harness.vendors.mood(name, mood)
     with pytest.raises(error) as failed:
-        await desk[name].quote(SHARE[name])
+        await harness[name].quote(SHARE[name])
     assert type(failed.value) is error
     assert failed.value.provider == name
     # What is cut off without any answer may have been an idle connection, and is sent again.
-    assert len(desk.vendors.asked) == (2 if mood == "cut off" else 1)
-    assert desk.took == [name]
+    assert len(harness.vendors.asked) == (2 if mood == "cut off" else 1)
+    assert harness.took == [name]
     seen: BaseException | None = failed.value
     while seen is not None:
         assert KEY not in f"{seen!r} {seen}"
@@ -195,64 +197,64 @@ async def test_each_bad_day_has_its_name_and_the_key_is_in_none(
 
 
 @pytest.mark.parametrize("name", KEYED)
-async def test_one_that_does_not_answer_in_time_is_given_up(make_desk: MakeDesk, name: str) -> None:
-    desk = make_desk(**{name: {"timeout": 0.05}})
-    desk.vendors.mood(name, "slow")
+async def test_one_that_does_not_answer_in_time_is_given_up(make_harness: MakeHarness, name: str) -> None:
+    harness = make_harness(**{name: {"timeout": 0.05}})
+    harness.vendors.mood(name, "slow")
     with pytest.raises(ProviderTimeoutError):
-        await desk[name].quote(SHARE[name])
+        await harness[name].quote(SHARE[name])
     assert ProviderTimeoutError.retryable
 
 
-async def test_one_that_nobody_listens_for_is_unavailable(make_desk: MakeDesk) -> None:
-    desk = make_desk(fmp={"base_url": "http://127.0.0.1:1"})
+async def test_one_that_nobody_listens_for_is_unavailable(make_harness: MakeHarness) -> None:
+    harness = make_harness(fmp={"base_url": "http://127.0.0.1:1"})
     with pytest.raises(ProviderUnavailableError) as failed:
-        await desk["fmp"].quote("AAPL")
+        await harness["fmp"].quote("AAPL")
     assert KEY not in str(failed.value)
     assert ProviderUnavailableError.retryable
 
 
-async def test_too_many_questions_are_not_asked_again_before_the_vendor_says_so(desk: Desk) -> None:
-    desk.vendors.mood("fmp", "busy")
+async def test_too_many_questions_are_not_asked_again_before_the_vendor_says_so(harness: Harness) -> None:
+    harness.vendors.mood("fmp", "busy")
     with pytest.raises(ProviderQuotaError) as told:
-        await desk["fmp"].quote("AAPL")
+        await harness["fmp"].quote("AAPL")
     assert told.value.retry_after == 7
-    desk.vendors.mood("fmp", "well")
-    desk.clock.advance(6)
+    harness.vendors.mood("fmp", "well")
+    harness.clock.advance(6)
     with pytest.raises(ProviderQuotaError):
-        await desk["fmp"].profile("AAPL")
-    assert len(desk.vendors.asked) == 1
-    desk.clock.advance(1)
-    assert (await desk["fmp"].quote("AAPL")).price == 232.8
+        await harness["fmp"].profile("AAPL")
+    assert len(harness.vendors.asked) == 1
+    harness.clock.advance(1)
+    assert (await harness["fmp"].quote("AAPL")).price == 232.8
 
 
-async def test_a_budget_counts_all_questions_to_a_provider_and_no_others(make_desk: MakeDesk) -> None:
-    desk = make_desk(fmp={"per_day": 2})
-    await desk["fmp"].quote("AAPL")
-    await desk["fmp"].profile("AAPL")
+async def test_a_quota_counts_all_questions_to_a_provider_and_no_others(make_harness: MakeHarness) -> None:
+    harness = make_harness(fmp={"per_day": 2})
+    await harness["fmp"].quote("AAPL")
+    await harness["fmp"].profile("AAPL")
     with pytest.raises(ProviderQuotaError):
-        await desk["fmp"].news("AAPL", 5)
-    await desk["tiingo"].quote("AAPL")
-    assert [vendor for vendor, _, _ in desk.vendors.asked] == ["fmp", "fmp", "tiingo"]
+        await harness["fmp"].news("AAPL", 5)
+    await harness["tiingo"].quote("AAPL")
+    assert [vendor for vendor, _, _ in harness.vendors.asked] == ["fmp", "fmp", "tiingo"]
 
 
-async def test_one_that_keeps_breaking_is_left_alone_and_tried_again(make_desk: MakeDesk) -> None:
-    desk = make_desk(failures=2, pause=30)
-    desk.vendors.mood("tiingo", "broken")
+async def test_one_that_keeps_breaking_is_left_alone_and_tried_again(make_harness: MakeHarness) -> None:
+    harness = make_harness(failures=2, pause=30)
+    harness.vendors.mood("tiingo", "broken")
     for _ in range(2):
         with pytest.raises(ProviderUnavailableError):
-            await desk["tiingo"].quote("AAPL")
+            await harness["tiingo"].quote("AAPL")
     with pytest.raises(ProviderRestingError):
-        await desk["tiingo"].quote("AAPL")
-    assert len(desk.vendors.asked) == 2
-    desk.vendors.mood("tiingo", "well")
-    desk.clock.advance(30)
-    assert (await desk["tiingo"].quote("AAPL")).price == 232.79
+        await harness["tiingo"].quote("AAPL")
+    assert len(harness.vendors.asked) == 2
+    harness.vendors.mood("tiingo", "well")
+    harness.clock.advance(30)
+    assert (await harness["tiingo"].quote("AAPL")).price == 232.79
 
 
-async def test_a_caller_who_goes_away_takes_the_request_along(desk: Desk) -> None:
-    desk.vendors.mood("fmp", "slow")
-    asking = asyncio.ensure_future(desk["fmp"].quote("AAPL"))
-    await eventually(lambda: desk.vendors.asked, what="the question")
+async def test_a_caller_who_goes_away_takes_the_request_along(harness: Harness) -> None:
+    harness.vendors.mood("fmp", "slow")
+    asking = asyncio.ensure_future(harness["fmp"].quote("AAPL"))
+    await eventually(lambda: harness.vendors.asked, what="the question")
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asking
@@ -261,20 +263,20 @@ async def test_a_caller_who_goes_away_takes_the_request_along(desk: Desk) -> Non
 @pytest.mark.parametrize("key", [None, SecretStr("")])
 @pytest.mark.parametrize("name", KEYED)
 async def test_without_a_key_a_provider_is_not_configured_and_asks_nobody(
-    make_desk: MakeDesk, name: str, key: SecretStr | None
+    make_harness: MakeHarness, name: str, key: SecretStr | None
 ) -> None:
     settings = {"fmp": "financial_modeling_prep"}.get(name, name)
-    desk = make_desk(**{f"{settings}_api_key": key})
-    assert not desk[name].configured
+    harness = make_harness(**{f"{settings}_api_key": key})
+    assert not harness[name].configured
     with pytest.raises(ProviderRefusedError):
-        await desk[name].quote("AAPL")
-    assert desk.vendors.asked == []
+        await harness[name].quote("AAPL")
+    assert harness.vendors.asked == []
 
 
 @pytest.mark.parametrize("name", KEYED)
-async def test_a_wrong_key_is_a_refusal(make_desk: MakeDesk, name: str) -> None:
+async def test_a_wrong_key_is_a_refusal(make_harness: MakeHarness, name: str) -> None:
     settings = {"fmp": "financial_modeling_prep"}.get(name, name)
-    desk = make_desk(**{f"{settings}_api_key": "wrong"})
+    harness = make_harness(**{f"{settings}_api_key": "wrong"})
     with pytest.raises(ProviderRefusedError) as refused:
-        await desk[name].quote(SHARE[name])
+        await harness[name].quote(SHARE[name])
     assert "wrong" not in str(refused.value)

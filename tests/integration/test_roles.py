@@ -152,15 +152,15 @@ async def test_when_the_feed_is_killed_the_other_one_goes_on(valkey: Valkey) -> 
         await subscribe(socket, symbol, gone)
         await eventually(lambda: taken(owner), what="the lease")
         await next_event(socket, "price")
-        async with running(valkey, "feed", synthetic(symbol)) as heir:
-            assert (await readiness(heir))["feeds"] == {"synthetic": "standby"}
+        async with running(valkey, "feed", synthetic(symbol)) as standby:
+            assert (await readiness(standby))["feeds"] == {"synthetic": "standby"}
             owner.kill()
             await socket.fence()
             before = len(values(socket, symbol))
             async with asyncio.timeout(scaled(5)):
                 while len(values(socket, symbol)) <= before + 1:
                     await next_event(socket, "price")
-            assert taken(heir) == 1
+            assert taken(standby) == 1
             assert_never_older(socket, symbol, gone)
             # What the heir does not feed is not live for ever because somebody else once said so.
             while (await next_event(socket, "status"))["symbol"] != gone:
@@ -177,11 +177,11 @@ async def test_a_feed_that_ends_in_order_hands_over_at_once(valkey: Valkey) -> N
     ):
         await subscribe(socket, symbol)
         await eventually(lambda: taken(owner), what="the lease")
-        async with running(valkey, "feed", synthetic(symbol)) as heir:
+        async with running(valkey, "feed", synthetic(symbol)) as standby:
             assert await asyncio.to_thread(owner.terminate) == 0
             with valkey.client() as client:
-                assert client.get("marketstream:{lease}:owner") is None or taken(heir)
-            await eventually(lambda: taken(heir), what="the lease at the heir")
+                assert client.get("marketstream:{lease}:owner") is None or taken(standby)
+            await eventually(lambda: taken(standby), what="the lease at the heir")
             before = len(values(socket, symbol))
             while len(values(socket, symbol)) <= before + 1:
                 await next_event(socket, "price")
@@ -200,7 +200,7 @@ async def test_a_feed_that_was_frozen_cannot_publish_any_more(valkey: Valkey, fr
         await subscribe(socket, both, old, new)
         await eventually(lambda: taken(owner), what="the lease")
         await next_event(socket, "price")
-        async with running(valkey, "feed", synthetic(both, new)) as heir:
+        async with running(valkey, "feed", synthetic(both, new)) as standby:
             os.kill(owner.pid, signal.SIGSTOP)
             try:
                 while not values(socket, new):
@@ -217,7 +217,7 @@ async def test_a_feed_that_was_frozen_cannot_publish_any_more(valkey: Valkey, fr
                 await next_event(socket, "price")
             assert len(values(socket, old)) == last
             assert_never_older(socket, both, old, new)
-            assert (taken(owner), taken(heir)) == (1, 1)
+            assert (taken(owner), taken(standby)) == (1, 1)
             assert (await readiness(owner))["feeds"] == {"synthetic": "standby"}
 
 

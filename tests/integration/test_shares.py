@@ -1,4 +1,4 @@
-"""Users of a real server and the budget of a vendor that they share: nobody spends it for the others."""
+"""Users of a real server and the quota of a vendor that they share: nobody spends it for the others."""
 
 import asyncio
 import string

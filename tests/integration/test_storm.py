@@ -54,7 +54,7 @@ def connections(valkey: Valkey) -> int:
         return len(client.client_list()) - 1
 
 
-async def test_a_crowd_that_comes_at_once_gets_every_value_and_hears_no_false_word(valkey: Valkey) -> None:
+async def test_a_crowd_that_comes_at_once_gets_every_value_and_receives_no_false_word(valkey: Valkey) -> None:
     symbols = [new_symbol("CROWD") for _ in range(SYMBOLS)]
     async with gateways(valkey.url) as (owner, gateway):
         await owner.publish(prices=[price(symbol, 1) for symbol in symbols])

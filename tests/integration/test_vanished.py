@@ -1,4 +1,4 @@
-"""Peers that vanish without a word, on every edge: the server notices, and their places are free again."""
+"""Peers that vanish without a word, on every edge: the server notices and counts them no more."""
 
 import asyncio
 import json
@@ -101,7 +101,7 @@ async def everybody(server: Server, symbols: list[str]) -> AsyncIterator[dict[st
         yield clients
 
 
-async def places(server: Server) -> dict[str, float]:
+async def connections(server: Server) -> dict[str, float]:
     """How many clients the server believes it has."""
     ways = [way for way in WAYS if way != "request"]
     series = [f'websocket_active_connections{{transport="{way}"}}' for way in ways]
@@ -110,13 +110,13 @@ async def places(server: Server) -> dict[str, float]:
 
 async def _all_are_noticed(server: Server, symbols: list[str], patience: float) -> None:
     async with everybody(server, symbols) as clients:
-        assert set((await places(server)).values()) == {1.0}
+        assert set((await connections(server)).values()) == {1.0}
         assert all(held(server.port, client._sock) for client in clients.values())
         for client in clients.values():
             vanish(client._sock)
 
         async def free() -> bool:
-            return set((await places(server)).values()) == {0.0}
+            return set((await connections(server)).values()) == {0.0}
 
         async def forgotten() -> bool:
             return not any(held(server.port, client._sock) for client in clients.values())
@@ -152,4 +152,4 @@ async def test_a_peer_that_is_only_slow_stays() -> None:
         await stream(client, server, QUIET)
         began = asyncio.get_running_loop().time()
         await eventually(lambda: asyncio.get_running_loop().time() - began > 4, 10, "four times as long")
-        assert (await places(server))["sse"] == 1.0
+        assert (await connections(server))["sse"] == 1.0

@@ -226,7 +226,7 @@ async def test_a_lost_connection_brings_no_symbols(stage: Stage) -> None:
     assert (status.connected, status.symbols) == (False, 0)
 
 
-async def test_a_connection_that_falls_mute_while_a_market_trades_is_lost(stage: Stage) -> None:
+async def test_a_connection_that_falls_silent_while_a_market_trades_is_lost(stage: Stage) -> None:
     await stage.start("A")
     await stage.streamer.push(frame("A"))
     await stage.sink.until(1)
@@ -238,7 +238,7 @@ async def test_a_connection_that_falls_mute_while_a_market_trades_is_lost(stage:
     assert await stage.lost() == "nothing was heard for 60 s while a market trades"
 
 
-async def test_how_long_it_may_be_mute_can_be_said(streamer: Streamer) -> None:
+async def test_how_long_it_may_be_silent_can_be_said(streamer: Streamer) -> None:
     stage = Stage(streamer, mute_after=5)
     await stage.start("A")
     await streamer.push(frame("A"))
@@ -292,13 +292,17 @@ async def test_after_hours_silence_is_expected_until_the_market_opens(stage: Sta
 
 @pytest.mark.parametrize(
     ("trouble", "reason"),
-    [("refuses", "no connection: 403"), ("mute", "no connection within 0.2 s"), ("gone", "no connection: ")],
+    [
+        ("refuses", "no connection: 403"),
+        ("unresponsive", "no connection within 0.2 s"),
+        ("gone", "no connection: "),
+    ],
 )
 async def test_a_connection_that_does_not_come_about_says_why(
     streamer: Streamer, trouble: str, reason: str
 ) -> None:
     url = "ws://127.0.0.1:1/" if trouble == "gone" else streamer.url
-    streamer.refuses, streamer.mute = trouble == "refuses", trouble == "mute"
+    streamer.refuses, streamer.unresponsive = trouble == "refuses", trouble == "unresponsive"
     stage = Stage(streamer, url=url, handshake=0.2)
     await stage.sink.want("A")
     await stage.start()

@@ -73,7 +73,7 @@ def ids(watcher: Watcher) -> list[str]:
     return [event["id"] for batch in watcher.named("events") for event in batch["events"]]
 
 
-async def hears(watcher: Watcher, *wanted: str) -> None:
+async def receives(watcher: Watcher, *wanted: str) -> None:
     """Returns when a client has got events of these ids, and no others."""
     await eventually(lambda: len(ids(watcher)) >= len(wanted), 10, f"events {wanted}")
     assert ids(watcher) == list(wanted)

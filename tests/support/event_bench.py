@@ -8,7 +8,7 @@ from marketstream.bus.memory import MemoryChannel, MemoryEventChannel, MemoryEve
 from marketstream.core.delivery.commands import SubscribeEvents
 from marketstream.core.events.rule import Rule
 from marketstream.engine.events.ports import EventStore
-from marketstream.engine.events.streams import EventStreams, Roads
+from marketstream.engine.events.streams import Backplane, EventStreams
 from marketstream.wire.events import codec as wire
 from tests.support.builders import Bench, Client
 from tests.support.eventually import eventually
@@ -38,7 +38,9 @@ class EventBench(Bench):
         self.streams = EventStreams(
             node=self.node,
             bus=self.bus,
-            roads=Roads(MemoryEventChannel(clock=self.clock), MemoryChannel(), MemoryChannel(), self.news),
+            channels=Backplane(
+                MemoryEventChannel(clock=self.clock), MemoryChannel(), MemoryChannel(), self.news
+            ),
             store=self.store,
             rules=rules,
             window=window,

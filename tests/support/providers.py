@@ -136,7 +136,7 @@ class Reader:
     Attributes:
         clock: The time.
         providers: By name.
-        provision: What is tested.
+        service: What is tested.
         cache: Where it keeps answers.
         stats: Its counters.
     """
@@ -146,7 +146,7 @@ class Reader:
         self.providers = {name: ScriptedProvider(name, sleep=self.clock.sleep) for name in providers}
         self.cache = cache or MemoryCache(clock=self.clock)
         self.stats = ReadStats()
-        self.provision = build(self, self.clock, spawn or asyncio.ensure_future)
+        self.service = build(self, self.clock, spawn or asyncio.ensure_future)
 
     def __getitem__(self, name: str) -> ScriptedProvider:
         return self.providers[name]

@@ -89,7 +89,7 @@ async def reading(*providers: str, registry: SymbolRegistry | None = None) -> As
     tokens.known["admin"] = principal("root", scopes=("market:read", "admin"))
     tokens.known["publisher"] = principal("feeder", scopes=("market:publish",))
     overview = Overview(
-        queries=reader.provision,
+        queries=reader.service,
         clock=reader.clock,
         popular=("AAPL", "MSFT", "XOM"),
         indices=[("^GSPC", "S&P 500")],
@@ -102,7 +102,7 @@ async def reading(*providers: str, registry: SymbolRegistry | None = None) -> As
     read = Reading(
         endpoint=endpoint,
         node=bench.node,
-        queries=reader.provision,
+        queries=reader.service,
         overview=overview,
         time=reader.clock,
     )

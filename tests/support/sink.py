@@ -14,7 +14,7 @@ class RecordingSink:
     Attributes:
         offers: What each call of `offer` brought, in order.
         waits: How many quotes had been offered at each call of `ready`.
-        asked: What was known at each call of `demand`.
+        asked: What was known at each call of `interest`.
         signs: How often the source was said to be there.
         resting: The symbols of the last call of `rest`.
         lacking: The symbols of the last call of `lack`.
@@ -28,7 +28,7 @@ class RecordingSink:
         self.resting: frozenset[str] = frozenset()
         self.lacking: frozenset[str] = frozenset()
         self._count = 0
-        self._demand: set[str] = set()
+        self._interest: set[str] = set()
         self._changed = asyncio.Condition()
         self._wakers: list[tuple[int, asyncio.Event]] = []
 
@@ -55,8 +55,8 @@ class RecordingSink:
         self.asked.append(known)
         async with self._changed:
             self._changed.notify_all()
-            await self._changed.wait_for(lambda: self._demand != known)
-            return frozenset(self._demand)
+            await self._changed.wait_for(lambda: self._interest != known)
+            return frozenset(self._interest)
 
     def alive(self) -> None:
         """Counts the sign of life."""
@@ -73,17 +73,17 @@ class RecordingSink:
     async def want(self, *symbols: str) -> None:
         """Clients subscribe to symbols."""
         async with self._changed:
-            self._demand.update(symbols)
+            self._interest.update(symbols)
             self._changed.notify_all()
 
     async def unwant(self, *symbols: str) -> None:
         """The last clients of symbols have been gone for long enough."""
         async with self._changed:
-            self._demand.difference_update(symbols)
+            self._interest.difference_update(symbols)
             self._changed.notify_all()
 
     async def until_asked(self, known: frozenset[str] = frozenset()) -> None:
-        """Waits until a feed knows this of the demand, and waits for something else."""
+        """Waits until a feed knows this of the interest, and waits for something else."""
         async with self._changed:
             await self._changed.wait_for(lambda: self.asked[-1:] == [known])
 

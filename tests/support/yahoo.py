@@ -78,7 +78,7 @@ class Streamer:
         opening: What it asked for first.
         connections: How often a client came.
         refuses: Whether handshakes are answered with 403.
-        mute: Whether handshakes are not answered at all.
+        unresponsive: Whether handshakes are not answered at all.
         endless: Whether prices of what is asked for never end.
     """
 
@@ -89,7 +89,7 @@ class Streamer:
         self.opening: list[str] = []
         self.connections = 0
         self.refuses = False
-        self.mute = False
+        self.unresponsive = False
         self.endless = endless
         self._socket: web.WebSocketResponse | None = None
         self._request: web.Request | None = None
@@ -133,7 +133,7 @@ class Streamer:
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         self.connections += 1
-        if self.mute:
+        if self.unresponsive:
             await self._stop.wait()
         if self.refuses:
             return web.Response(status=403)
@@ -146,13 +146,13 @@ class Streamer:
         try:
             async for message in socket:
                 if message.type is WSMsgType.TEXT:
-                    self._hear(json.loads(message.data))
+                    self._handle(json.loads(message.data))
         finally:
             if endless is not None:
                 endless.cancel()
         return socket
 
-    def _hear(self, call: dict[str, list[str]]) -> None:
+    def _handle(self, call: dict[str, list[str]]) -> None:
         self.calls.append(call)
         self.opening = self.opening or call.get("subscribe", [])
         self.subscribed.update(call.get("subscribe", ()))

@@ -73,7 +73,7 @@ class Broadcaster:
         self._stats = stats
         self._limit = limit
         self._capacity = capacity
-        self._mailboxes: dict[Connection, EventQueue] = {}
+        self._queues: dict[Connection, EventQueue] = {}
         # When to look at which connection, and how long it is left alone if it has taken nothing by then.
         self._due: list[tuple[float, int, Connection, float]] = []
         self._order = count()
@@ -82,7 +82,7 @@ class Broadcaster:
     @property
     def waiting(self) -> int:
         """Letters that wait."""
-        return sum(map(len, self._mailboxes.values()))
+        return sum(map(len, self._queues.values()))
 
     def offer(self, posts: Iterable[Post], now: float) -> None:
         """Has an event sent to connections, in that order, now or with others.
@@ -94,10 +94,10 @@ class Broadcaster:
         urgent: dict[int, Frame] = {}
         told = sent_ms = 0
         for connection, rendered in posts:
-            waiting = self._mailboxes.get(connection)
+            waiting = self._queues.get(connection)
             if waiting is None:
                 waiting = EventQueue(self.window, self._limit, self._capacity, self._stats.tally)
-                self._mailboxes[connection] = waiting
+                self._queues[connection] = waiting
             idle = waiting.due is None
             if waiting.offer(rendered, now):
                 frame = urgent.get(id(rendered))
@@ -116,13 +116,13 @@ class Broadcaster:
 
     def forget(self, connection: Connection) -> None:
         """Lets go of what waits for a connection that is gone."""
-        waiting = self._mailboxes.pop(connection, None)
+        waiting = self._queues.pop(connection, None)
         if waiting is not None:
             self._stats.abandoned += len(waiting)
 
     def rewrite(self, connection: Connection, who: Principal) -> None:
         """Writes what waits for a connection as it may see it now; it is told how much it may not."""
-        waiting = self._mailboxes.get(connection)
+        waiting = self._queues.get(connection)
         if waiting is not None:
             waiting.rewrite(lambda letter: cast("RenderedEvent", letter).of(who), self._clock.now())
 
@@ -138,7 +138,7 @@ class Broadcaster:
             if not self._due or self._due[0][0] > now:
                 break
             _, _, connection, patience = heapq.heappop(self._due)
-            waiting = self._mailboxes.get(connection)
+            waiting = self._queues.get(connection)
             if waiting is None or waiting.due is None or waiting.due > now:
                 # It is gone, or there is another entry for it.
                 continue

@@ -51,7 +51,7 @@ _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
-class Roads:
+class Backplane:
     """How the event streams of many processes meet, or those of one that is alone.
 
     Attributes:
@@ -77,7 +77,7 @@ class EventStreams:
     Args:
         node: Whose connections.
         bus: Knows how a symbol stands.
-        roads: How processes meet.
+        backplane: How processes meet.
         store: Keeps subscriptions.
         rules: Rules of routing.
         window: Seconds in which events for one connection are collected.
@@ -97,7 +97,7 @@ class EventStreams:
         *,
         node: Node,
         bus: Bus,
-        roads: Roads,
+        channels: Backplane,
         store: EventStore,
         rules: Sequence[Rule],
         window: float,
@@ -107,7 +107,7 @@ class EventStreams:
         self.router = Router(rules, Index())
         self._node = node
         self._bus = bus
-        self._news = roads.news
+        self._news = channels.news
         self._users: dict[User, list[Connection]] = {}
         self.broadcaster = Broadcaster(
             clock=bus.clock, send=node.send, settle=node.settle, stats=self.stats, window=window
@@ -115,29 +115,29 @@ class EventStreams:
         # The task group comes later.
         self._store = SubscriptionStore(store=store, router=self.router, spawn=lambda work: node.spawn(work))  # noqa: PLW0108
         self.publisher = EventPublisher(
-            clock=bus.clock, channel=roads.events, router=self.router, look=self._look, stats=self.stats
+            clock=bus.clock, channel=channels.events, router=self.router, look=self._look, stats=self.stats
         )
         self._groups = groups = groups_of(rules)
         self.workers = Workers(
             node=node,
-            name=roads.name,
+            name=channels.name,
             rules=groups,
-            reports=roads.reports,
-            orders=roads.orders,
+            reports=channels.reports,
+            orders=channels.orders,
             stats=self.stats,
             per_tenant=workers_per_tenant,
         )
         self.coordinator = Coordinator(
             clock=bus.clock,
             groups=groups,
-            reports=roads.reports,
-            orders=roads.orders,
-            dead=roads.dead,
+            reports=channels.reports,
+            orders=channels.orders,
+            dead=channels.dead,
             stats=self.stats,
         )
-        roads.events.listen(self.receive)
-        if roads.news is not None:
-            roads.news.listen(self._take_news)
+        channels.events.listen(self.receive)
+        if channels.news is not None:
+            channels.news.listen(self._take_news)
         node.on_admitted = self.enter
         node.on_renewed = self.renew
         node.on_left = self.leave

@@ -22,9 +22,9 @@ class Told:
     def __init__(self) -> None:
         clock = FakeClock()
         self.pulse = PulseWatch(cast("Client", None), clock, 1, 1.0)
-        self.mirror = LastValues()
-        self.mirror.watch("A")
-        self.freshness = Freshness(self.mirror, self.pulse, clock, lambda _name: 0)
+        self.last_values = LastValues()
+        self.last_values.watch("A")
+        self.freshness = Freshness(self.last_values, self.pulse, clock, lambda _name: 0)
         self.said: list[str] = []
         self.freshness.receive = lambda frames: self.said.extend(_in_words(frame) for frame in frames)
 
@@ -58,7 +58,7 @@ def told() -> Told:
     return Told()
 
 
-def test_a_state_of_a_price_in_doubt_is_told_when_the_doubt_ends(told: Told) -> None:
+def test_a_state_of_a_stale_value_is_told_when_it_is_live_again(told: Told) -> None:
     """Whoever heard `live` in the middle of a doubt would not be told that it goes on."""
     told.fed(fed=False)
     told.freshness.publish([price(1), live(2)])
@@ -68,14 +68,14 @@ def test_a_state_of_a_price_in_doubt_is_told_when_the_doubt_ends(told: Told) -> 
     assert told.said[2:] == ["live", "price"]
 
 
-def test_a_loss_of_the_bus_in_the_middle_of_a_doubt_leaves_clients_with_stale(told: Told) -> None:
+def test_a_loss_of_the_bus_while_stale_leaves_clients_with_stale(told: Told) -> None:
     told.fed(fed=False)
     told.freshness.publish([price(1), live(2)])
     told.freshness.lose_bus()
     assert [said for said in told.said if said != "price"] == ["stale no_feed"]
 
 
-def test_what_is_read_again_tells_no_state_that_is_in_doubt(told: Told) -> None:
+def test_what_is_read_again_tells_no_state_that_is_stale(told: Told) -> None:
     told.fed(fed=False)
     told.freshness.refresh({(None, "A"): price(1), (None, messages.status_key("A")): live(2)})
     assert told.said == ["stale no_feed", "price"]

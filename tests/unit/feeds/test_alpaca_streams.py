@@ -26,7 +26,7 @@ def asked(request: Request | None) -> tuple[str, set[str]]:
     return request.action, set().union(*request.streams.values())
 
 
-def test_nothing_is_asked_for_before_the_demand_is_known() -> None:
+def test_nothing_is_asked_for_before_the_interest_is_known() -> None:
     """Else a new connection would give away the places of the one before."""
     connection = streams(held=frozenset({"Z"}))
     assert connection.next() is None
@@ -71,7 +71,7 @@ def test_symbols_that_do_not_fit_are_left_out_and_named() -> None:
     assert connection.left_out == frozenset()
 
 
-def test_a_new_connection_gives_places_to_those_that_had_them() -> None:
+def test_a_new_connection_gives_room_to_those_that_had_it() -> None:
     connection = streams(room=4, held=frozenset({"Y", "Z"}))
     connection.want(frozenset({"A", "B", "Y", "Z"}))
     assert connection.chosen == {"Y", "Z"}

@@ -23,7 +23,7 @@ def future(clock: FakeClock) -> FutureTimeError:
     return FutureTimeError("t: lies in the future", clock.wall_ms() + HOUR_MS)
 
 
-def doubts(logs: list[Any]) -> list[int]:
+def clock_warnings(logs: list[Any]) -> list[int]:
     """Seconds of each warning about a clock."""
     return [each["seconds"] for each in logs if each["event"] == "feed_clock_off"]
 
@@ -55,7 +55,7 @@ def test_a_clock_that_stays_wrong_is_said_once_a_minute(clock: FakeClock) -> Non
             reception.refuse([future(clock)])
             clock.advance(1)
     assert reception.ahead == 2 * SAY_EVERY
-    assert doubts(logs) == [3600, 3600]
+    assert clock_warnings(logs) == [3600, 3600]
 
 
 def test_prices_that_are_older_than_they_should_be_are_said_and_not_counted(clock: FakeClock) -> None:
@@ -64,7 +64,7 @@ def test_prices_that_are_older_than_they_should_be_are_said_and_not_counted(cloc
         reception.take(clock.wall_ms() - HOUR_MS // 2)
         assert not logs
         reception.take(clock.wall_ms() - HOUR_MS)
-    assert doubts(logs) == [-3600]
+    assert clock_warnings(logs) == [-3600]
     assert (reception.skipped, reception.offset_ms) == (0, -HOUR_MS)
 
 

@@ -205,7 +205,7 @@ async def test_exactly_one_state_of_each_feed_is_set(figures: Figures) -> None:
     assert figures.value("upstream_reconnects_total", feed="tape") == 3
 
 
-async def test_demand_is_counted_until_it_has_lingered(figures: Figures) -> None:
+async def test_interest_is_counted_until_it_has_lingered(figures: Figures) -> None:
     figures.client().subscribe("A", "B")
     leaving = figures.client()
     leaving.subscribe("B", "C")

@@ -100,7 +100,7 @@ async def test_a_no_is_an_answer_too(kind: type[MarketstreamError]) -> None:
     assert gate.asked == 5
 
 
-async def test_a_spent_budget_costs_no_question() -> None:
+async def test_a_spent_quota_costs_no_question() -> None:
     gate = Gate(per_minute=2)
     await gate.ask()
     await gate.ask()
@@ -144,7 +144,7 @@ async def test_a_caller_who_leaves_early_says_nothing_about_the_provider() -> No
     assert gate.guard.state == "closed"
 
 
-async def test_a_try_that_the_budget_refuses_is_the_next_ones_turn() -> None:
+async def test_a_try_that_the_quota_refuses_is_the_next_ones_turn() -> None:
     gate = Gate(per_minute=2)
     for _ in range(2):
         with pytest.raises(ProviderTimeoutError):

@@ -1,4 +1,4 @@
-"""The road through Redis, with a small answering thread in the place of a server."""
+"""The channel through Redis, with a small answering thread in the place of a server."""
 
 import json
 import os
@@ -109,8 +109,8 @@ def run(
     """
     said: list[str] = []
     with piped(text) as out:
-        road = RelayedChannel(valkey.url, patience=scaled(patience), answer_seconds=scaled(answer_seconds))
-        return publish(road, out, said.append), said
+        channel = RelayedChannel(valkey.url, patience=scaled(patience), answer_seconds=scaled(answer_seconds))
+        return publish(channel, out, said.append), said
 
 
 def refused(status: int, body: bytes) -> Callable[[forwarded.Request], bytes]:
@@ -202,12 +202,12 @@ def test_a_redis_that_is_not_there_ends_it_at_once() -> None:
 
 def test_a_redis_that_is_restarted_between_two_batches_is_found_again() -> None:
     with running_valkey() as valkey:
-        road = RelayedChannel(valkey.url, patience=scaled(10), answer_seconds=scaled(0.1))
+        channel = RelayedChannel(valkey.url, patience=scaled(10), answer_seconds=scaled(0.1))
         said: list[str] = []
         out, into = os.pipe()
         ended: list[Tally] = []
         before = Owner(valkey)
-        thread = threading.Thread(target=lambda: ended.append(publish(road, out, said.append)))
+        thread = threading.Thread(target=lambda: ended.append(publish(channel, out, said.append)))
         thread.start()
         os.write(into, QUOTE + b"\n")
         wait_until(lambda: before.requests, what="the first batch")

@@ -293,7 +293,7 @@ async def http() -> AsyncIterator[TestClient[web.Request, web.Application]]:
     bench = Bench()
     bench.tokens.known["good"] = WHO
     app = web.Application()
-    desk = PublicationHandler(
+    handler = PublicationHandler(
         registry=SymbolRegistry("open"),
         aggregator=bench.aggregator,
         publisher=bench.publisher,
@@ -303,7 +303,7 @@ async def http() -> AsyncIterator[TestClient[web.Request, web.Application]]:
     )
     publishing = Publishing(
         guard=Guard(verifier=bench.tokens, credentials=Credentials(), waiting=bench.node.waiting),
-        forwarder=desk,
+        forwarder=handler,
     )
     reference.attach(app, publishing.operations())
     async with answered(app, OriginPolicy([])) as client:

@@ -25,7 +25,7 @@ def test_what_belongs_to_one_shard_is_kept_together_by_a_cluster() -> None:
     assert "{7}" in keys.probe_channel("me", 7)
 
 
-def test_the_road_of_a_channel_is_read_from_its_name() -> None:
+def test_the_kind_of_a_channel_is_read_from_its_name() -> None:
     assert keys.channel_shard(keys.frames_channel(12)) == 12
     assert keys.channel_shard(keys.probe_channel("me", 3)) == 3
     assert [keys.channel_shard(name) for name in (keys.RELAY, keys.probe_channel("me"), "x{3}:")] == [
@@ -33,7 +33,7 @@ def test_the_road_of_a_channel_is_read_from_its_name() -> None:
     ] * 3
 
 
-def test_no_two_users_share_their_places_and_none_can_be_read_or_is_long() -> None:
+def test_no_two_users_share_their_key_and_none_can_be_read_or_is_long() -> None:
     users = [("a", "b c"), ("a b", "c"), ("", "a b c"), ("a", "b"), ("\ud800", "x" * 10_000)]
     names = {keys.user_connections(*user) for user in users}
     assert len(names) == len(users)

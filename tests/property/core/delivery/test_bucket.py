@@ -69,13 +69,13 @@ def test_a_caller_within_the_rate_is_never_refused(capacity: int, refill: float,
 
 
 @given(st.integers(1, 5), STARTS, STEPS)
-def test_a_meter_never_blames_who_stays_within_the_limit_and_always_who_sends_twice_as_much(
+def test_a_rate_never_blames_who_stays_within_the_limit_and_always_who_sends_twice_as_much(
     limit: int, start: float, steps: list[float]
 ) -> None:
     """Windows last a second at least, so a stretch shorter than one touches two of them at most."""
-    meter = MessageRate(limit)
+    message_rate = MessageRate(limit)
     times = list(accumulate(steps, initial=start))
-    blamed = [meter.exceeded(now) for now in times]
+    blamed = [message_rate.exceeded(now) for now in times]
 
     def busiest(window: float) -> int:
         return max(sum(now <= other < now + window for other in times) for now in times)

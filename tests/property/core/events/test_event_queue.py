@@ -13,7 +13,7 @@ LIMIT, CAPACITY = 5, 8
 STEPS = st.sampled_from([0.0, 0.0625, 0.125, 0.5, 0.9375, 1.0, 3.0])
 
 
-class MailboxMachine(RuleBasedStateMachine):
+class EventQueueMachine(RuleBasedStateMachine):
     """Whatever comes whenever, a user is never flooded, and nothing is lost without being counted."""
 
     def __init__(self) -> None:
@@ -28,9 +28,9 @@ class MailboxMachine(RuleBasedStateMachine):
 
     @initialize(window=st.sampled_from([0.0, 0.125]))
     def open(self, window: float) -> None:
-        """A mailbox of a new user."""
+        """A queue of a new user."""
         self.window = window
-        self.box = EventQueue(window, LIMIT, CAPACITY)
+        self.queue = EventQueue(window, LIMIT, CAPACITY)
 
     @rule(
         priority=st.sampled_from(Priority),
@@ -41,19 +41,19 @@ class MailboxMachine(RuleBasedStateMachine):
         """Events come."""
         for _ in range(count):
             self.number += 1
-            letter = QueuedEvent(b"%d" % self.number, priority, self.now + lasts)
-            at_once = self.box.offer(letter, self.now)
+            event = QueuedEvent(b"%d" % self.number, priority, self.now + lasts)
+            at_once = self.queue.offer(event, self.now)
             assert at_once == (priority is Priority.CRITICAL and lasts > 0)
             if at_once:
                 self.sent.add(self.number)
             elif lasts == 0:
                 self.told["expired"] += 1
             else:
-                self.admit(letter)
+                self.admit(event)
 
-    def admit(self, letter: QueuedEvent) -> None:
+    def admit(self, event: QueuedEvent) -> None:
         """The model: if there is no room, the lowest and oldest goes."""
-        self.waiting[self.number] = letter
+        self.waiting[self.number] = event
         if len(self.waiting) > CAPACITY:
             lowest = min(self.waiting, key=lambda number: (self.waiting[number].priority, number))
             expired = self.waiting.pop(lowest).expires_at <= self.now
@@ -63,22 +63,22 @@ class MailboxMachine(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         """Time passes, and somebody looks though nothing may be due."""
         self.now += seconds
-        if self.box.due is None or self.now < self.box.due:
-            assert self.box.take(self.now) is EMPTY
+        if self.queue.due is None or self.now < self.queue.due:
+            assert self.queue.take(self.now) is EMPTY
         else:
             self.take()
 
     @rule()
     def take_when_due(self) -> None:
         """Somebody comes when it is time."""
-        if self.box.due is not None:
-            self.now = max(self.now, self.box.due)
+        if self.queue.due is not None:
+            self.now = max(self.now, self.queue.due)
             self.take()
 
     def take(self) -> None:
         """A batch: what is sent is what is first, up to the limit, and the counts are those of the model."""
-        batch = self.box.take(self.now)
-        numbers = [int(letter.body) for letter in batch.events]
+        batch = self.queue.take(self.now)
+        numbers = [int(event.body) for event in batch.events]
         room = LIMIT - sum(at + 1 > self.now for at in self.times)
         order = sorted(self.waiting, key=lambda number: (-self.waiting[number].priority, number))
         expected: list[int] = []
@@ -104,13 +104,13 @@ class MailboxMachine(RuleBasedStateMachine):
         """Every event is somewhere, once."""
         if not hasattr(self, "box"):
             return
-        box = self.box
-        assert box.offered == self.number
-        assert box.offered == box.sent + box.dropped + box.expired + len(box)
-        assert box.sent == len(self.sent)
-        assert box.limited == len(self.limited)
-        assert len(box) == len(self.waiting) <= CAPACITY
-        assert (box.due is None) == (not self.waiting)
+        queue = self.queue
+        assert queue.offered == self.number
+        assert queue.offered == queue.sent + queue.dropped + queue.expired + len(queue)
+        assert queue.sent == len(self.sent)
+        assert queue.limited == len(self.limited)
+        assert len(queue) == len(self.waiting) <= CAPACITY
+        assert (queue.due is None) == (not self.waiting)
 
     @invariant()
     def never_flooded(self) -> None:
@@ -121,12 +121,12 @@ class MailboxMachine(RuleBasedStateMachine):
     @invariant()
     def prompt(self) -> None:
         """What waits is due when its window closes, unless the limit stands in the way."""
-        if hasattr(self, "box") and self.box.due is not None:
+        if hasattr(self, "box") and self.queue.due is not None:
             full = sum(at + 1 > self.now for at in self.times) >= LIMIT
-            assert full or self.box.due <= self.now + self.window
+            assert full or self.queue.due <= self.now + self.window
 
 
-TestMailbox = MailboxMachine.TestCase
+TestEventQueue = EventQueueMachine.TestCase
 
 
 @given(
@@ -137,15 +137,15 @@ def test_nothing_is_reordered_within_a_priority_or_delivered_twice(
     window: float, bursts: list[tuple[float, Priority, int]]
 ) -> None:
     """Taken when due until nothing is left; no second exceeds the limit, rounded times included."""
-    box, now, number = EventQueue(window, LIMIT, 10_000), 1_000.1, 0
+    queue, now, number = EventQueue(window, LIMIT, 10_000), 1_000.1, 0
     seen: defaultdict[Priority, list[int]] = defaultdict(list)
     times: list[float] = []
 
     def take_until(until: float) -> None:
-        while box.due is not None and box.due <= until:
-            at = box.due
-            for letter in box.take(at).events:
-                seen[letter.priority].append(int(letter.body))
+        while queue.due is not None and queue.due <= until:
+            at = queue.due
+            for event in queue.take(at).events:
+                seen[event.priority].append(int(event.body))
                 times.append(at)
 
     for pause, priority, count in bursts:
@@ -153,7 +153,7 @@ def test_nothing_is_reordered_within_a_priority_or_delivered_twice(
         take_until(now)
         for _ in range(count):
             number += 1
-            if box.offer(QueuedEvent(b"%d" % number, priority), now):
+            if queue.offer(QueuedEvent(b"%d" % number, priority), now):
                 seen[priority].append(number)
     take_until(math.inf)
     assert all(numbers == sorted(numbers) for numbers in seen.values())

@@ -94,19 +94,19 @@ def test_many_subscriptions_say_what_asking_each_would_say(
 
 
 @given(st.lists(st.tuples(st.integers(0, 4_000), st.booleans())))
-def test_a_posting_holds_what_was_put_in_however_far_apart(steps: list[tuple[int, bool]]) -> None:
+def test_a_bit_set_holds_what_was_put_in_however_far_apart(steps: list[tuple[int, bool]]) -> None:
     """It changes its form as it grows and shrinks; what is in it does not."""
-    posting, held = BitSet(), set()
+    bits, held = BitSet(), set()
     for slot, dense in steps:
         for each in range(slot, slot + 40) if dense else [slot]:
             if each in held:
                 held.discard(each)
-                posting.discard(each)
+                bits.discard(each)
             else:
                 held.add(each)
-                posting.add(each)
-        assert len(posting) == len(held)
-        assert posting.bits() == pack(held)
+                bits.add(each)
+        assert len(bits) == len(held)
+        assert bits.bits() == pack(held)
 
 
 @given(st.sets(st.integers(0, 500)), st.integers(0, 100))

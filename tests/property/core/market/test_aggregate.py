@@ -16,7 +16,9 @@ DEFAULT_PATIENCE = 10.0
 DIGITS = 1500  # enough for the sum of the largest and the smallest float
 
 FINITE = st.floats(allow_nan=False, allow_infinity=False)
-GRID = st.builds(lambda units, places: units / 10**places, st.integers(-(10**9), 10**9), st.integers(0, 9))
+GRID = st.builds(
+    lambda units, decimals: units / 10**decimals, st.integers(-(10**9), 10**9), st.integers(0, 9)
+)
 
 
 @dataclass(frozen=True)

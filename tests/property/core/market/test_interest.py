@@ -8,12 +8,12 @@ SYMBOLS = st.frozensets(st.sampled_from(["U", "V", "W", "X"]))
 LINGER = 5.0
 
 
-class DemandMachine(RuleBasedStateMachine):
+class InterestMachine(RuleBasedStateMachine):
     """Under any history, demanded is what anyone holds or held less than five seconds ago."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.holdings = InterestCounts(LINGER)
+        self.counts = InterestCounts(LINGER)
         self.now = 100.0
         self.held: set[tuple[str, str]] = set()
         self.left: dict[str, float] = {}
@@ -29,26 +29,26 @@ class DemandMachine(RuleBasedStateMachine):
     @rule(holder=HOLDERS, symbols=SYMBOLS)
     def hold(self, holder: str, symbols: frozenset[str]) -> None:
         """Somebody watches more."""
-        self.holdings.hold(holder, symbols)
+        self.counts.hold(holder, symbols)
         self.held |= {(holder, symbol) for symbol in symbols}
 
     @rule(holder=HOLDERS, symbols=SYMBOLS)
     def release(self, holder: str, symbols: frozenset[str]) -> None:
         """Somebody watches less, or never did."""
-        self.holdings.release(holder, symbols, self.now)
+        self.counts.release(holder, symbols, self.now)
         self.let_go({(holder, symbol) for symbol in symbols})
 
     @rule(holder=HOLDERS, symbols=SYMBOLS)
     def replace(self, holder: str, symbols: frozenset[str]) -> None:
         """Somebody says all."""
-        self.holdings.replace(holder, symbols, self.now)
+        self.counts.replace(holder, symbols, self.now)
         self.held |= {(holder, symbol) for symbol in symbols}
         self.let_go({pair for pair in self.held if pair[0] == holder and pair[1] not in symbols})
 
     @rule(holder=HOLDERS)
     def forget(self, holder: str) -> None:
         """Somebody is gone."""
-        self.holdings.forget(holder, self.now)
+        self.counts.forget(holder, self.now)
         self.let_go({pair for pair in self.held if pair[0] == holder})
 
     @rule(seconds=st.sampled_from([0.5, 1, 2.5, 5, 20]))
@@ -59,26 +59,26 @@ class DemandMachine(RuleBasedStateMachine):
     @invariant()
     def demanded_is_what_the_model_says(self) -> None:
         """In every way to ask."""
-        changes = self.holdings.changes
-        self.holdings.expire(self.now)
+        changes = self.counts.changes
+        self.counts.expire(self.now)
         held = {symbol for _, symbol in self.held}
         expected = held | {symbol for symbol, at in self.left.items() if self.now - at < LINGER}
-        assert self.holdings.symbols() == expected
-        assert len(self.holdings) == len(expected)
-        assert all(symbol in self.holdings for symbol in expected)
+        assert self.counts.symbols() == expected
+        assert len(self.counts) == len(expected)
+        assert all(symbol in self.counts for symbol in expected)
         lingering = [at + LINGER for symbol, at in self.left.items() if symbol in expected - held]
-        assert self.holdings.ends_at == min(lingering, default=None)
+        assert self.counts.ends_at == min(lingering, default=None)
         if expected != self.seen[-1]:
-            assert self.holdings.changes > 0
+            assert self.counts.changes > 0
             self.seen.append(frozenset(expected))
-        elif changes == self.holdings.changes:
+        elif changes == self.counts.changes:
             assert expected == self.seen[-1]
 
     @invariant()
     def nothing_is_kept_of_those_who_hold_nothing(self) -> None:
         """Neither holders nor symbols."""
-        assert set(self.holdings._held) == {holder for holder, _ in self.held}
-        assert set(self.holdings._counts) == {symbol for _, symbol in self.held}
+        assert set(self.counts._held) == {holder for holder, _ in self.held}
+        assert set(self.counts._counts) == {symbol for _, symbol in self.held}
 
 
-TestDemand = DemandMachine.TestCase
+TestInterest = InterestMachine.TestCase

@@ -37,7 +37,7 @@ def test_it_is_open_after_a_run_of_failures_and_never_before(steps: list[tuple[s
 
 
 @given(st.integers(1, 20), st.lists(st.floats(0, 9.99), max_size=30))
-def test_in_doubt_it_lets_one_through_in_each_pause(callers: int, times: list[float]) -> None:
+def test_half_open_it_lets_one_through_in_each_pause(callers: int, times: list[float]) -> None:
     breaker = Breaker(failures=1, pause=PAUSE)
     breaker.failed(0)
     admitted = [breaker.admit(PAUSE + at) for at in sorted([0.0] * callers + times)]

@@ -22,23 +22,23 @@ from tests.support.builders import HOSTILE, JSON
 from tests.support.events import AT_MS, EVENTS, event
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
-PLACES = st.builds(work.Address, TEXT, TEXT, TEXT, TEXT)
+ADDRESSES = st.builds(work.Address, TEXT, TEXT, TEXT, TEXT)
 MARKETS = st.none() | st.builds(
     Market,
     st.none() | st.just(b'{"symbol":"AAPL","midPrice":1.5}'),
     st.none() | st.sampled_from(("live", "stale")),
 )
 REPORTS = st.one_of(
-    st.builds(work.Join, PLACES),
-    st.builds(work.Leave, PLACES),
-    st.builds(work.Done, PLACES, TEXT),
-    st.builds(work.Here, PLACES, st.integers(0, 2**31), st.lists(EVENTS, max_size=3).map(tuple)),
+    st.builds(work.Join, ADDRESSES),
+    st.builds(work.Leave, ADDRESSES),
+    st.builds(work.Done, ADDRESSES, TEXT),
+    st.builds(work.Here, ADDRESSES, st.integers(0, 2**31), st.lists(EVENTS, max_size=3).map(tuple)),
     st.builds(work.All, TEXT, st.integers(0, 2**31)),
     st.builds(work.Hello, TEXT),
 )
 ORDERS = st.one_of(
     st.builds(work.Resync, st.integers(0, 2**31)),
-    st.builds(work.Give, PLACES, st.booleans(), st.binary(max_size=40)),
+    st.builds(work.Give, ADDRESSES, st.booleans(), st.binary(max_size=40)),
 )
 NOISE = st.one_of(
     st.binary(max_size=60),
@@ -87,7 +87,7 @@ def test_an_order_is_read_as_it_was_written(order: work.Order) -> None:
 
 
 @given(st.lists(st.tuples(EVENTS, st.floats(0, 3)), max_size=60), st.integers(1, 8), st.integers(1, 5))
-def test_a_tally_counts_by_priority_what_mailboxes_count_together(
+def test_a_tally_counts_by_priority_what_queues_count_together(
     offered: list[tuple[Event, float]], capacity: int, limit: int
 ) -> None:
     tally = Tally()

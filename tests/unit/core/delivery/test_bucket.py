@@ -63,14 +63,14 @@ def test_buckets_and_meters_carry_no_dictionary_as_every_connection_owns_one() -
 
 
 def test_a_thousand_messages_a_second_are_allowed_and_one_more_is_not() -> None:
-    meter = MessageRate()
-    assert not any(meter.exceeded(7.0 + n / 1001) for n in range(1000))
-    assert meter.exceeded(7.999)
+    message_rate = MessageRate()
+    assert not any(message_rate.exceeded(7.0 + n / 1001) for n in range(1000))
+    assert message_rate.exceeded(7.999)
 
 
-def test_a_meter_counts_anew_in_each_second() -> None:
-    meter = MessageRate(limit=2)
-    assert [meter.exceeded(at) for at in (0.0, 0.5, 0.9, 1.0, 1.1, 1.2)] == [
+def test_a_rate_counts_anew_in_each_second() -> None:
+    message_rate = MessageRate(limit=2)
+    assert [message_rate.exceeded(at) for at in (0.0, 0.5, 0.9, 1.0, 1.1, 1.2)] == [
         False,
         False,
         True,
@@ -81,10 +81,16 @@ def test_a_meter_counts_anew_in_each_second() -> None:
 
 
 def test_a_window_opens_with_the_first_message_after_a_pause() -> None:
-    meter = MessageRate(limit=2)
-    assert [meter.exceeded(at) for at in (0.0, 1.9, 2.1, 2.8, 2.9)] == [False, False, False, True, False]
+    message_rate = MessageRate(limit=2)
+    assert [message_rate.exceeded(at) for at in (0.0, 1.9, 2.1, 2.8, 2.9)] == [
+        False,
+        False,
+        False,
+        True,
+        False,
+    ]
 
 
 def test_a_clock_that_goes_back_does_not_open_a_new_window() -> None:
-    meter = MessageRate(limit=2)
-    assert [meter.exceeded(at) for at in (5.0, 5.1, 1.0)] == [False, False, True]
+    message_rate = MessageRate(limit=2)
+    assert [message_rate.exceeded(at) for at in (5.0, 5.1, 1.0)] == [False, False, True]

@@ -43,7 +43,7 @@ def test_a_plan_covers_the_symbols_and_channels_of_its_globs() -> None:
     assert [plan.allows_channel(c) for c in ("indices", "sectors")] == [True, False]
 
 
-def test_a_plan_that_shows_prices_late_hears_no_channel_of_prices() -> None:
+def test_a_plan_that_shows_prices_late_receives_no_channel_of_prices() -> None:
     plan = Plan("late", delay=900)
     heard = [c for c in ("indices", "sectors", "movers", "sentiment") if plan.allows_channel(c)]
     assert heard == ["sentiment"]

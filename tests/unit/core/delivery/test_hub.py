@@ -94,7 +94,7 @@ def test_a_frame_for_one_tenant_reaches_its_members_only(hub: Hub[str], twice: b
     assert len(theirs) == 0
 
 
-def test_a_member_that_left_hears_nothing_more_also_of_its_tenant(hub: Hub[str]) -> None:
+def test_a_member_that_left_receives_nothing_more_also_of_its_tenant(hub: Hub[str]) -> None:
     member, stays = box(), box()
     for each in (member, stays):
         hub.join("r", each)

@@ -35,12 +35,12 @@ def test_no_other_room_has_a_symbol(room: str) -> None:
 
 
 @pytest.mark.parametrize("room", [symbol_room("EUR/USD"), symbol_room("EUR/USD", 15), "channel:EUR/USD"])
-def test_members_of_a_room_wait_to_hear_of_its_symbol_or_channel(room: str) -> None:
+def test_members_of_a_room_wait_to_learn_of_its_symbol_or_channel(room: str) -> None:
     assert watched_by(room) == "EUR/USD"
 
 
 @pytest.mark.parametrize("room", [tenant_room("AAPL"), "symbol:", "delayed:15:", "delayed:15", "AAPL", ""])
-def test_of_other_rooms_nobody_waits_to_hear(room: str) -> None:
+def test_other_rooms_belong_to_no_symbol_or_channel(room: str) -> None:
     assert watched_by(room) is None
 
 

@@ -7,128 +7,128 @@ from marketstream.core.events.queue import PriorityQueue
 LOW, MEDIUM, HIGH, CRITICAL = Priority
 
 
-def letters(count: int, priority: Priority = MEDIUM, since: int = 0) -> list[QueuedEvent]:
+def events(count: int, priority: Priority = MEDIUM, since: int = 0) -> list[QueuedEvent]:
     return [QueuedEvent(b"%d" % number, priority) for number in range(since, since + count)]
 
 
-def put(box: EventQueue, some: list[QueuedEvent], now: float) -> None:
-    for letter in some:
-        assert not box.offer(letter, now)
+def put(queue: EventQueue, some: list[QueuedEvent], now: float) -> None:
+    for event in some:
+        assert not queue.offer(event, now)
 
 
 def test_what_comes_within_a_window_goes_out_in_one_batch() -> None:
-    box = EventQueue(window=0.1)
-    first, second = letters(2)
-    assert box.due is None
-    assert not box.offer(first, 5.0)
-    assert box.due == pytest.approx(5.1)
-    assert not box.offer(second, 5.09)
-    assert box.take(5.09) is EMPTY
-    assert box.take(5.11).events == (first, second)
-    assert box.due is None
+    queue = EventQueue(window=0.1)
+    first, second = events(2)
+    assert queue.due is None
+    assert not queue.offer(first, 5.0)
+    assert queue.due == pytest.approx(5.1)
+    assert not queue.offer(second, 5.09)
+    assert queue.take(5.09) is EMPTY
+    assert queue.take(5.11).events == (first, second)
+    assert queue.due is None
 
 
 def test_without_a_window_everything_is_due_at_once() -> None:
-    box = EventQueue(window=0)
-    put(box, letters(1), 5.0)
-    assert box.due == 5.0
-    assert len(box.take(5.0).events) == 1
+    queue = EventQueue(window=0)
+    put(queue, events(1), 5.0)
+    assert queue.due == 5.0
+    assert len(queue.take(5.0).events) == 1
 
 
 def test_higher_priorities_come_first_and_order_is_kept_within_one() -> None:
-    box = EventQueue()
+    queue = EventQueue()
     low, high, medium, high_too = (QueuedEvent(b"", priority) for priority in (LOW, HIGH, MEDIUM, HIGH))
-    put(box, [low, high, medium, high_too], 0.0)
-    batch = box.take(1.0).events
-    assert [id(letter) for letter in batch] == [id(letter) for letter in (high, high_too, medium, low)]
+    put(queue, [low, high, medium, high_too], 0.0)
+    batch = queue.take(1.0).events
+    assert [id(event) for event in batch] == [id(event) for event in (high, high_too, medium, low)]
 
 
 def test_a_hundred_go_out_in_a_second_and_the_rest_waits() -> None:
-    box = EventQueue()
-    put(box, letters(250), 0.0)
-    batch = box.take(0.1)
+    queue = EventQueue()
+    put(queue, events(250), 0.0)
+    batch = queue.take(0.1)
     assert (len(batch.events), batch.limited, batch.dropped) == (100, 150, 0)
-    assert box.due == 1.1
-    batch = box.take(1.1)
+    assert queue.due == 1.1
+    batch = queue.take(1.1)
     assert (len(batch.events), batch.limited) == (100, 0)
-    assert [letter.body for letter in box.take(2.1).events] == [b"%d" % number for number in range(200, 250)]
-    assert (box.limited, box.sent) == (150, 250)
+    assert [event.body for event in queue.take(2.1).events] == [b"%d" % number for number in range(200, 250)]
+    assert (queue.limited, queue.sent) == (150, 250)
 
 
 def test_room_comes_back_as_what_was_sent_grows_old() -> None:
     """A sliding second, not one that begins anew."""
-    box = EventQueue(window=0.25, limit=4)
-    put(box, letters(3), 0.0)
-    assert len(box.take(0.25).events) == 3
-    put(box, letters(3), 0.75)
-    assert len(box.take(1.0).events) == 1
-    assert box.due == 1.25
-    assert len(box.take(1.25).events) == 2
+    queue = EventQueue(window=0.25, limit=4)
+    put(queue, events(3), 0.0)
+    assert len(queue.take(0.25).events) == 3
+    put(queue, events(3), 0.75)
+    assert len(queue.take(1.0).events) == 1
+    assert queue.due == 1.25
+    assert len(queue.take(1.25).events) == 2
 
 
 def test_room_that_comes_back_within_a_window_does_not_shorten_it() -> None:
-    box = EventQueue(window=0.25, limit=1)
-    put(box, letters(1), 0.0)
-    box.take(0.25)
-    put(box, letters(1), 1.125)
-    assert box.due == 1.375
+    queue = EventQueue(window=0.25, limit=1)
+    put(queue, events(1), 0.0)
+    queue.take(0.25)
+    put(queue, events(1), 1.125)
+    assert queue.due == 1.375
 
 
 def test_critical_events_know_no_window_no_limit_and_no_queue() -> None:
-    box = EventQueue(limit=1, capacity=1)
-    put(box, letters(1), 0.0)
-    assert all(box.offer(QueuedEvent(b"!", CRITICAL), 0.0) for _ in range(500))
-    assert (box.sent, len(box)) == (500, 1)
-    assert len(box.take(0.1).events) == 1
+    queue = EventQueue(limit=1, capacity=1)
+    put(queue, events(1), 0.0)
+    assert all(queue.offer(QueuedEvent(b"!", CRITICAL), 0.0) for _ in range(500))
+    assert (queue.sent, len(queue)) == (500, 1)
+    assert len(queue.take(0.1).events) == 1
 
 
 def test_when_there_is_no_room_the_lowest_and_oldest_goes_and_is_told() -> None:
-    box = EventQueue(capacity=3)
-    put(box, [QueuedEvent(b"h", HIGH), QueuedEvent(b"l1", LOW), QueuedEvent(b"l2", LOW)], 0.0)
-    put(box, [QueuedEvent(b"m", MEDIUM), QueuedEvent(b"h2", HIGH)], 0.0)
-    put(box, [QueuedEvent(b"l3", LOW)], 0.0)
-    batch = box.take(0.1)
-    assert [letter.body for letter in batch.events] == [b"h", b"h2", b"m"]
-    assert (batch.dropped, box.dropped) == (3, 3)
-    put(box, letters(1), 1.0)
-    assert box.take(1.1).dropped == 0
+    queue = EventQueue(capacity=3)
+    put(queue, [QueuedEvent(b"h", HIGH), QueuedEvent(b"l1", LOW), QueuedEvent(b"l2", LOW)], 0.0)
+    put(queue, [QueuedEvent(b"m", MEDIUM), QueuedEvent(b"h2", HIGH)], 0.0)
+    put(queue, [QueuedEvent(b"l3", LOW)], 0.0)
+    batch = queue.take(0.1)
+    assert [event.body for event in batch.events] == [b"h", b"h2", b"m"]
+    assert (batch.dropped, queue.dropped) == (3, 3)
+    put(queue, events(1), 1.0)
+    assert queue.take(1.1).dropped == 0
 
 
 def test_what_is_of_no_use_any_more_is_not_sent_and_takes_no_room() -> None:
-    box = EventQueue(limit=1, capacity=2)
-    put(box, [QueuedEvent(b"old", HIGH, 0.05), QueuedEvent(b"new", LOW, 0.2)], 0.0)
-    batch = box.take(0.1)
-    assert [letter.body for letter in batch.events] == [b"new"]
+    queue = EventQueue(limit=1, capacity=2)
+    put(queue, [QueuedEvent(b"old", HIGH, 0.05), QueuedEvent(b"new", LOW, 0.2)], 0.0)
+    batch = queue.take(0.1)
+    assert [event.body for event in batch.events] == [b"new"]
     assert (batch.expired, batch.limited) == (1, 0)
-    assert not box.offer(QueuedEvent(b"late", CRITICAL, 1.0), 1.0)
-    assert not box.offer(QueuedEvent(b"late", LOW, 1.0), 1.0)
-    assert (box.expired, len(box), box.due) == (3, 0, None)
+    assert not queue.offer(QueuedEvent(b"late", CRITICAL, 1.0), 1.0)
+    assert not queue.offer(QueuedEvent(b"late", LOW, 1.0), 1.0)
+    assert (queue.expired, len(queue), queue.due) == (3, 0, None)
 
 
-def test_an_expired_letter_that_makes_room_is_not_told_as_dropped() -> None:
-    box = EventQueue(capacity=1)
-    put(box, [QueuedEvent(b"old", LOW, 0.05)], 0.0)
-    put(box, letters(1), 0.06)
-    batch = box.take(0.1)
+def test_an_expired_event_that_makes_room_is_not_told_as_dropped() -> None:
+    queue = EventQueue(capacity=1)
+    put(queue, [QueuedEvent(b"old", LOW, 0.05)], 0.0)
+    put(queue, events(1), 0.06)
+    batch = queue.take(0.1)
     assert (batch.dropped, batch.expired) == (0, 1)
 
 
 def test_a_batch_may_have_nothing_but_a_loss_to_tell() -> None:
-    box = EventQueue(capacity=1)
-    put(box, [QueuedEvent(b"a", LOW), QueuedEvent(b"b", HIGH, 0.05)], 0.0)
-    batch = box.take(0.1)
+    queue = EventQueue(capacity=1)
+    put(queue, [QueuedEvent(b"a", LOW), QueuedEvent(b"b", HIGH, 0.05)], 0.0)
+    batch = queue.take(0.1)
     assert (batch.events, batch.dropped, batch.expired) == ((), 1, 1)
 
 
 def test_waiting_again_for_the_limit_is_not_counted_again() -> None:
-    box = EventQueue(window=0, limit=1)
-    put(box, letters(3), 0.0)
-    assert [box.take(now).limited for now in (0.0, 1.0, 2.0)] == [2, 0, 0]
-    assert box.limited == 2
+    queue = EventQueue(window=0, limit=1)
+    put(queue, events(3), 0.0)
+    assert [queue.take(now).limited for now in (0.0, 1.0, 2.0)] == [2, 0, 0]
+    assert queue.limited == 2
 
 
 @pytest.mark.parametrize(("limit", "capacity"), [(0, 1), (1, 0)])
-def test_a_mailbox_that_could_let_nothing_through_is_refused(limit: int, capacity: int) -> None:
+def test_a_queue_that_could_let_nothing_through_is_refused(limit: int, capacity: int) -> None:
     with pytest.raises(ValueError, match="lets nothing through"):
         EventQueue(limit=limit, capacity=capacity)
 

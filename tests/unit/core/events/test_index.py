@@ -49,7 +49,7 @@ def test_a_confidence_is_compared_as_it_is_and_not_by_the_step_it_falls_into() -
     assert index.match(event(confidence=None)) == {}
 
 
-def test_one_who_is_dropped_hears_nothing_and_leaves_nothing_behind() -> None:
+def test_one_who_is_dropped_receives_nothing_and_leaves_nothing_behind() -> None:
     index = Index()
     for number in range(300):
         index.put(ANN, f"s{number}", symbols("AAPL", f"X{number}"))
@@ -61,7 +61,7 @@ def test_one_who_is_dropped_hears_nothing_and_leaves_nothing_behind() -> None:
     assert not any((*index._priorities, *index._steps))
 
 
-def test_places_that_became_free_are_used_again() -> None:
+def test_numbers_that_became_free_are_used_again() -> None:
     """What is held bounds what it takes, not how often users come and go."""
     index = Index()
     for _ in range(50):
@@ -90,8 +90,8 @@ def test_many_rare_values_do_not_cost_a_set_of_everybody_each() -> None:
         # Some values have been rare for long: two who came early, and one late.
         early = f"Z{number % 4_000 // 2}"
         index.put(("acme", f"u{number}"), "mine", symbols(f"X{number}", f"Y{number // 2}", early))
-    postings = index._fields[2]._values.values()
-    long = [posting for posting in postings if posting._many.bit_length() > 1_000]
+    bit_sets = index._fields[2]._values.values()
+    long = [bits for bits in bit_sets if bits._many.bit_length() > 1_000]
     assert long == []
     found: dict[Event, int] = {event(symbol=name): 0 for name in ("X4999", "Y0", "Y2499")}
     assert [len(index.match(each)) for each in found] == [1, 2, 2]

@@ -14,7 +14,7 @@ POPULAR = ("A", "B", "C")
 
 def overview(reader: Reader) -> Overview:
     return Overview(
-        queries=reader.provision,
+        queries=reader.service,
         clock=reader.clock,
         popular=POPULAR,
         indices=[("^X", "Index X"), ("^Y", "Index Y")],
@@ -133,7 +133,7 @@ async def test_a_view_made_of_old_quotes_says_that_they_are_old() -> None:
     reader = Reader("yahoo")
     view = overview(reader)
     for symbol in POPULAR:
-        await reader.provision.quote(symbol)
+        await reader.service.quote(symbol)
     reader.script("yahoo", exhausted("yahoo"))
     reader.clock.advance(QUOTE.ttl)
     found = await view.sentiment()

@@ -75,7 +75,7 @@ def test_a_flood_is_logged_once_a_minute() -> None:
     assert told == [1, 50]
 
 
-def test_a_flood_is_over_when_half_of_the_places_are_free() -> None:
+def test_a_flood_is_over_when_half_of_the_room_is_free() -> None:
     bench = crowd(4)
     waiting = [bench.node.open(str(number), "polling", RecordingTransport()) for number in range(5)]
     over = []

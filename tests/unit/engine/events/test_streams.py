@@ -120,7 +120,7 @@ async def test_more_than_the_limit_waits_for_the_next_second(bench: EventBench) 
 async def test_a_client_that_takes_nothing_holds_a_bounded_number_of_events_and_is_told_of_the_rest(
     bench: EventBench,
 ) -> None:
-    """One batch is in the outbox, a thousand events in the mailbox, and every other one is counted."""
+    """One batch is in the outbox, a thousand events in the queue, and every other one is counted."""
     slow, quick = bench.client(principal("slow")), bench.client(principal("quick"))
     for client in (slow, quick):
         await bench.subscribe(client)
@@ -181,7 +181,7 @@ async def test_every_tab_of_a_user_gets_each_event_once(bench: EventBench) -> No
     assert ids(other) == []
 
 
-async def test_a_user_of_another_tenant_hears_nothing_of_an_event_for_one(bench: EventBench) -> None:
+async def test_a_user_of_another_tenant_receives_nothing_of_an_event_for_one(bench: EventBench) -> None:
     ours, theirs = bench.client(), bench.client(principal(tenant="rival"))
     for client in (ours, theirs):
         await bench.subscribe(client)
@@ -190,7 +190,7 @@ async def test_a_user_of_another_tenant_hears_nothing_of_an_event_for_one(bench:
     assert (ids(ours), ids(theirs)) == (["ours", "all"], ["all"])
 
 
-async def test_nobody_hears_of_a_symbol_that_plan_and_token_do_not_cover(bench: EventBench) -> None:
+async def test_nobody_learns_of_a_symbol_that_plan_and_token_do_not_cover(bench: EventBench) -> None:
     narrow = bench.client(principal("narrow", symbols=["EUR/*"]))
     await bench.subscribe(narrow)
     await bench.take({"id": "1", "symbol": "EUR/USD"}, {"id": "2", "symbol": "AAPL"}, {"id": "3"})
@@ -199,7 +199,7 @@ async def test_nobody_hears_of_a_symbol_that_plan_and_token_do_not_cover(bench: 
     assert ids(narrow) == ["1", "3"]
 
 
-async def test_a_token_that_may_not_read_hears_of_no_events(bench: EventBench) -> None:
+async def test_a_token_that_may_not_read_learns_of_no_events(bench: EventBench) -> None:
     reader = bench.client()
     await bench.subscribe(reader)
     publisher = bench.client(principal(scopes=["market:publish"]))

@@ -93,7 +93,7 @@ async def test_the_tenant_that_was_quiet_for_longest_makes_room(
     assert list(bench.aggregator._private) == ["a", "c"]
 
 
-async def test_a_feed_sees_demand_and_is_seen_to_speak(bench: Bench, client: Client) -> None:
+async def test_a_feed_sees_interest_and_is_seen_to_speak(bench: Bench, client: Client) -> None:
     spoken: list[bool] = []
     sink = FeedSink(
         name="tape",

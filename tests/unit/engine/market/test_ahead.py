@@ -27,7 +27,7 @@ def ahead_of(bench: Bench) -> Ahead:
     return Ahead(clock=bench.clock, stats=bench.stats)
 
 
-def desk(bench: Bench) -> PublicationHandler:
+def handler(bench: Bench) -> PublicationHandler:
     return PublicationHandler(
         registry=SymbolRegistry("open"),
         aggregator=bench.aggregator,
@@ -47,7 +47,7 @@ def published(at_ms: int) -> dict[str, Any]:
 async def test_a_publisher_is_told_that_its_clock_is_wrong_and_the_symbol_goes_on(
     bench: Bench, kind: str, ahead_ms: int
 ) -> None:
-    taken = desk(bench)
+    taken = handler(bench)
 
     async def take(at_ms: int) -> dict[str, Any]:
         item = {**published(at_ms), "source": "x", "bid": 1}

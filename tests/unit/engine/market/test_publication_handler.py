@@ -12,7 +12,7 @@ from tests.support.builders import Bench
 async def test_a_large_publication_holds_nobody_up() -> None:
     """Ten thousand items at once would be a fifth of a second in which nobody gets a price."""
     bench = Bench()
-    desk = PublicationHandler(
+    handler = PublicationHandler(
         registry=SymbolRegistry("open"),
         aggregator=bench.aggregator,
         publisher=bench.publisher,
@@ -30,7 +30,7 @@ async def test_a_large_publication_holds_nobody_up() -> None:
             await asyncio.sleep(0)
 
     counting = asyncio.create_task(count())
-    answer = json.loads(await desk.take(json.dumps({"prices": prices}).encode()))
+    answer = json.loads(await handler.take(json.dumps({"prices": prices}).encode()))
     counting.cancel()
     assert answer == {"accepted": SLICE * 10, "rejected": []}
     assert turns >= 10

@@ -29,11 +29,11 @@ async def test_providers_are_told_who_asks_and_whether_it_is_known() -> None:
         heard.append((asker.user, asker.plan, asker.known))
         raise down("yahoo")
 
-    await reader.provision.profile("AAPL", ANN)
+    await reader.service.profile("AAPL", ANN)
     reader["yahoo"].quote = quote  # type: ignore[assignment,method-assign]  # only what is told matters
     for symbol, who in (("AAPL", ANN), ("NEW", BOB), ("NEW", None)):
         with pytest.raises(Exception, match="provider"):
-            await reader.provision.quote(symbol, who=who)
+            await reader.service.quote(symbol, who=who)
     assert set(heard[:1]) == {(("acme", "ann"), "basic", True)}
     assert (("acme", "bob"), "basic", False) in heard
     assert (None, "", False) in heard
@@ -41,7 +41,7 @@ async def test_providers_are_told_who_asks_and_whether_it_is_known() -> None:
 
 async def test_what_one_process_knows_to_exist_the_next_one_knows() -> None:
     one = Reader("yahoo")
-    await one.provision.quote("AAPL", who=ANN)
+    await one.service.quote("AAPL", who=ANN)
     two = Reader("yahoo", cache=one.cache)
     known = []
 
@@ -52,20 +52,20 @@ async def test_what_one_process_knows_to_exist_the_next_one_knows() -> None:
     two["yahoo"].quote = quote  # type: ignore[assignment,method-assign]  # as above
     for symbol in ("AAPL", "NEW"):
         with pytest.raises(UnknownSymbolError):
-            await two.provision.quote(symbol, renew=True)
+            await two.service.quote(symbol, renew=True)
     assert known == [True, False]
 
 
 async def test_whoever_has_spent_the_share_gets_what_is_left_or_is_told_when_to_come_back() -> None:
     reader = Reader("yahoo", "fmp")
-    await reader.provision.quote("AAPL")
+    await reader.service.quote("AAPL")
     for name in ("yahoo", "fmp"):
         reader.script(name, spent())
     with pytest.raises(ShareSpentError) as refused:
-        await reader.provision.quote("MSFT", who=ANN)
+        await reader.service.quote("MSFT", who=ANN)
     assert (refused.value.status, refused.value.retry_after_ms) == (429, 1_800_000)
     reader.clock.advance(QUOTE.ttl + 1)
-    assert (await reader.provision.quote("AAPL", who=ANN)).source == "cache"
+    assert (await reader.service.quote("AAPL", who=ANN)).source == "cache"
 
 
 async def test_that_the_share_of_one_is_spent_keeps_nobody_else_from_the_answer() -> None:
@@ -81,8 +81,8 @@ async def test_that_the_share_of_one_is_spent_keeps_nobody_else_from_the_answer(
 
     reader["yahoo"].quote = quote  # type: ignore[assignment,method-assign]  # as above
     ann, bob = await asyncio.gather(
-        reader.provision.quote("MSFT", who=ANN),
-        reader.provision.quote("MSFT", who=BOB),
+        reader.service.quote("MSFT", who=ANN),
+        reader.service.quote("MSFT", who=BOB),
         return_exceptions=True,
     )
     assert isinstance(ann, ShareSpentError)
@@ -97,11 +97,11 @@ async def test_a_provider_that_does_not_have_a_symbol_is_not_asked_again_though_
     reader.script("fmp", spent())
     for _ in range(5):
         with pytest.raises(UnknownSymbolError):
-            await reader.provision.quote("NOPE", renew=True, who=ANN)
+            await reader.service.quote("NOPE", renew=True, who=ANN)
     assert len(reader["yahoo"].asked) == 1
     reader.clock.advance(UNKNOWN_TTL)
     with pytest.raises(UnknownSymbolError):
-        await reader.provision.quote("NOPE", renew=True, who=ANN)
+        await reader.service.quote("NOPE", renew=True, who=ANN)
     assert len(reader["yahoo"].asked) == 2
 
 
@@ -109,8 +109,8 @@ async def test_a_symbol_without_candles_of_a_day_may_have_some_of_a_year() -> No
     reader = Reader("yahoo")
     reader.script("yahoo", unknown(), None)
     with pytest.raises(UnknownSymbolError):
-        await reader.provision.historical("AAPL", "1d", "1m", ANN)
-    assert (await reader.provision.historical("AAPL", "1y", "1d", ANN)).value.candles
+        await reader.service.historical("AAPL", "1d", "1m", ANN)
+    assert (await reader.service.historical("AAPL", "1y", "1d", ANN)).value.candles
 
 
 async def test_a_spent_share_is_counted_each_time_and_said_once_a_minute() -> None:
@@ -119,7 +119,7 @@ async def test_a_spent_share_is_counted_each_time_and_said_once_a_minute() -> No
     with structlog.testing.capture_logs() as logs:
         for number in range(5):
             with pytest.raises(ShareSpentError):
-                await reader.provision.quote(f"A{'BCDEF'[number]}", who=ANN)
+                await reader.service.quote(f"A{'BCDEF'[number]}", who=ANN)
     assert [entry["event"] for entry in logs] == ["provider_share_spent"]
     assert (logs[0]["whose"], logs[0]["plan"], logs[0]["tenant"]) == ("user", "basic", "acme")
     assert reader.stats.attempts["yahoo", "PROVIDER_SHARE"] == 5

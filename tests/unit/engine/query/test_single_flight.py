@@ -28,19 +28,19 @@ async def turns(count: int = 5) -> None:
 
 
 async def test_a_thousand_who_ask_together_cost_one_piece_of_work() -> None:
-    flights, work = SingleFlight[str](asyncio.ensure_future), Work()
-    waiting = [asyncio.ensure_future(flights.do("q", work)) for _ in range(CROWD)]
+    single_flight, work = SingleFlight[str](asyncio.ensure_future), Work()
+    waiting = [asyncio.ensure_future(single_flight.do("q", work)) for _ in range(CROWD)]
     await turns()
-    assert (work.calls, len(flights)) == (1, 1)
+    assert (work.calls, len(single_flight)) == (1, 1)
     work.done.set_result("answer")
     assert await asyncio.gather(*waiting) == ["answer"] * CROWD
-    assert (work.calls, len(flights)) == (1, 0)
+    assert (work.calls, len(single_flight)) == (1, 0)
 
 
 async def test_one_who_stops_waiting_harms_no_other() -> None:
     """Not even the one who asked first."""
-    flights, work = SingleFlight[str](asyncio.ensure_future), Work()
-    waiting = [asyncio.ensure_future(flights.do("q", work)) for _ in range(3)]
+    single_flight, work = SingleFlight[str](asyncio.ensure_future), Work()
+    waiting = [asyncio.ensure_future(single_flight.do("q", work)) for _ in range(3)]
     await turns()
     waiting[0].cancel()
     await turns()
@@ -50,52 +50,52 @@ async def test_one_who_stops_waiting_harms_no_other() -> None:
 
 
 async def test_work_goes_on_when_nobody_waits_any_more() -> None:
-    flights, work = SingleFlight[str](asyncio.ensure_future), Work()
-    waiting = asyncio.ensure_future(flights.do("q", work))
+    single_flight, work = SingleFlight[str](asyncio.ensure_future), Work()
+    waiting = asyncio.ensure_future(single_flight.do("q", work))
     await turns()
     waiting.cancel()
     await turns()
-    assert len(flights) == 1
+    assert len(single_flight) == 1
     work.done.set_result("answer")
     await turns()
-    assert len(flights) == 0
+    assert len(single_flight) == 0
 
 
 async def test_a_failure_reaches_everybody_who_waits_and_nobody_after() -> None:
-    flights, work = SingleFlight[str](asyncio.ensure_future), Work()
-    waiting = [asyncio.ensure_future(flights.do("q", work)) for _ in range(3)]
+    single_flight, work = SingleFlight[str](asyncio.ensure_future), Work()
+    waiting = [asyncio.ensure_future(single_flight.do("q", work)) for _ in range(3)]
     await turns()
     work.done.set_exception(UnavailableError("gone"))
     found = await asyncio.gather(*waiting, return_exceptions=True)
     assert [type(each) for each in found] == [UnavailableError] * 3
     again = Work()
     again.done.set_result("answer")
-    assert await flights.do("q", again) == "answer"
+    assert await single_flight.do("q", again) == "answer"
 
 
 async def test_different_questions_are_worked_on_apart() -> None:
-    flights, first, second = SingleFlight[str](asyncio.ensure_future), Work(), Work()
+    single_flight, first, second = SingleFlight[str](asyncio.ensure_future), Work(), Work()
     first.done.set_result("1")
     second.done.set_result("2")
-    found = await asyncio.gather(flights.do("a", first), flights.do("b", second))
+    found = await asyncio.gather(single_flight.do("a", first), single_flight.do("b", second))
     assert list(found) == ["1", "2"]
 
 
 async def test_those_who_wait_are_let_go_when_the_process_ends() -> None:
-    flights, work = SingleFlight[str](asyncio.ensure_future), Work()
-    waiting = asyncio.ensure_future(flights.do("q", work))
+    single_flight, work = SingleFlight[str](asyncio.ensure_future), Work()
+    waiting = asyncio.ensure_future(single_flight.do("q", work))
     await turns()
-    flights.cancel()
+    single_flight.cancel()
     await turns()
     assert waiting.cancelled()
-    assert len(flights) == 0
+    assert len(single_flight) == 0
 
 
 async def test_a_process_that_is_going_down_refuses_new_questions() -> None:
     def closed(_work: Coroutine[None, None, None]) -> None:
         raise RuntimeError("the group is shutting down")
 
-    flights = SingleFlight[str](closed)
+    single_flight = SingleFlight[str](closed)
     with pytest.raises(UnavailableError):
-        await flights.do("q", Work())
-    assert len(flights) == 0
+        await single_flight.do("q", Work())
+    assert len(single_flight) == 0

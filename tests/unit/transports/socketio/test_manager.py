@@ -63,7 +63,7 @@ async def test_an_event_to_several_rooms_reaches_the_members_of_each(edge: Edge)
     assert [len(client.sink.named("news")) for client in clients] == [1, 1, 0]
 
 
-async def test_a_member_of_two_of_the_rooms_hears_an_event_once(edge: Edge) -> None:
+async def test_a_member_of_two_of_the_rooms_receives_an_event_once(edge: Edge) -> None:
     client = edge.member()
     await edge.manager.enter_room(client.connection.id, NAMESPACE, "vip")
     await edge.emit("news", 1, room=["tenant:acme", "vip", client.connection.id])

@@ -23,7 +23,7 @@ from marketstream.core.delivery.entitlements import Plan, Principal
 from marketstream.core.events.filter import Filter
 from marketstream.core.events.rule import Rule
 from marketstream.engine.events import coordinator
-from marketstream.engine.events.streams import EventStreams, Roads
+from marketstream.engine.events.streams import Backplane, EventStreams
 from marketstream.errors import BusError, InvalidMessageError, NotEntitledError, SubscriptionLimitError
 from marketstream.wire.events import work as wire
 from marketstream.wire.events.between_processes import parse_message, render_message
@@ -41,7 +41,7 @@ def worker_token(**who: Any) -> Principal:
 
 
 class Channel:
-    """A road that many processes hear; a test can break it.
+    """A channel that many processes hear; a test can break it.
 
     Attributes:
         broken: Whether what is said is lost.
@@ -51,17 +51,17 @@ class Channel:
     def __init__(self) -> None:
         self.broken = False
         self.said: list[bytes] = []
-        self._ears: list[Any] = []
+        self._handlers: list[Any] = []
 
     def send(self, message: bytes) -> None:
         """Tells all."""
         self.said.append(message)
-        for hear in [] if self.broken else self._ears:
-            hear(message)
+        for handle in [] if self.broken else self._handlers:
+            handle(message)
 
     def listen(self, receive: Any) -> None:
         """One more who hears."""
-        self._ears.append(receive)
+        self._handlers.append(receive)
 
 
 class Cluster:
@@ -89,13 +89,18 @@ class Cluster:
     def _join(self, number: int, bench: Bench) -> EventStreams:
         # The clock of the first is everybody's.
         bench.clock = bench.node.clock = bench.bus.clock = self.benches[0].clock
-        roads = Roads(
-            _Road(self.events, bench), self.reports, self.orders, None, f"node{number}", self._find_dead
+        channels = Backplane(
+            _EventChannel(self.events, bench),
+            self.reports,
+            self.orders,
+            None,
+            f"node{number}",
+            self._find_dead,
         )
         return EventStreams(
             node=bench.node,
             bus=bench.bus,
-            roads=roads,
+            channels=channels,
             store=MemoryEventStore(),
             rules=self._rules,
             window=0.1,
@@ -146,7 +151,7 @@ class Cluster:
             bench.node.flusher.stop()
 
 
-class _Road(MemoryEventChannel):
+class _EventChannel(MemoryEventChannel):
     """Carries events to all processes of a cluster."""
 
     def __init__(self, channel: Channel, bench: Bench) -> None:
@@ -274,7 +279,7 @@ async def test_a_process_that_seems_dead_for_a_moment_keeps_its_work(cluster: Cl
     assert (len(ids(one)), len(ids(two))) == (1, 1)
 
 
-async def test_what_was_said_while_nobody_could_be_heard_is_made_good_by_a_roll(cluster: Cluster) -> None:
+async def test_what_was_said_while_nobody_could_be_heard_is_made_good_by_a_resync(cluster: Cluster) -> None:
     one, two = cluster.worker(0), cluster.worker(1)
     async with cluster.led_by(1):
         await cluster.publish("a", "b")
@@ -434,7 +439,7 @@ async def test_nonsense_is_passed_over(cluster: Cluster) -> None:
         assert cluster.streams[0].coordinator.waiting == 1
 
 
-async def test_what_a_member_had_in_hand_when_it_left_unheard_goes_to_another(cluster: Cluster) -> None:
+async def test_what_a_member_had_in_hand_when_it_left_unnoticed_goes_to_another(cluster: Cluster) -> None:
     """Nobody hands out work for some seconds when whoever did so has died."""
     one = cluster.worker(0, user="one")
     async with cluster.led_by(1):

@@ -1,4 +1,4 @@
-"""What one process holds counts at all: symbols that are watched, and places for connections."""
+"""What one process holds counts at all: symbols that are watched, and connections of users."""
 
 import json
 import os
@@ -227,7 +227,7 @@ async def test_connections_of_a_user_are_counted_over_all_gateways_and_edges(val
         assert list(client.scan_iter("marketstream:places:*")) == []
 
 
-async def test_the_places_of_a_gateway_that_was_killed_are_free_at_once(valkey: Valkey) -> None:
+async def test_the_connections_of_a_gateway_that_was_killed_count_no_more(valkey: Valkey) -> None:
     async with gateways(valkey.url, env=GATEWAY, owner=False) as (first, second):
         token = second.token(user="u", plan="pair")
         async with AsyncExitStack() as stack:

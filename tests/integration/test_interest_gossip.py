@@ -21,13 +21,13 @@ NOTHING: frozenset[str] = frozenset()
 
 
 class Process:
-    """The parts of a process that have to do with demand.
+    """The parts of a process that have to do with interest.
 
     Attributes:
         bus: Where it meets others.
-        demand: What is watched, here and elsewhere.
-        presence: What tells and listens.
-        places: Connections of users.
+        interest: What is watched, here and elsewhere.
+        gossip: What tells and listens.
+        limits: Connections of users.
     """
 
     def __init__(self, url: str) -> None:
@@ -35,16 +35,16 @@ class Process:
         bus = build_bus(url, clock=clock)
         assert isinstance(bus, RedisBus)
         self.bus = bus
-        self.demand = Interest(clock=clock, linger=0.05)
-        self.presence = InterestGossip(bus=bus, clock=clock)
-        self.presence.attach(self.demand)
-        self.places: RedisConnectionLimits = self.presence.connection_limits
+        self.interest = Interest(clock=clock, linger=0.05)
+        self.gossip = InterestGossip(bus=bus, clock=clock)
+        self.gossip.attach(self.interest)
+        self.limits: RedisConnectionLimits = self.gossip.connection_limits
 
     async def knows(self, *symbols: str) -> None:
         """Waits until these symbols are demanded and no others."""
 
         async def known() -> bool:
-            return await self.demand.differs(frozenset({"not a symbol"})) == set(symbols)
+            return await self.interest.differs(frozenset({"not a symbol"})) == set(symbols)
 
         await eventually(known, 10, f"a demand of {len(symbols)} symbols")
 
@@ -53,8 +53,8 @@ class Process:
 async def process(url: str, *, listens: bool = False) -> AsyncIterator[Process]:
     """A process that runs inside the block."""
     made = Process(url)
-    made.presence.listen(listens)
-    tasks = [asyncio.create_task(made.presence.run()), asyncio.create_task(made.bus.run())]
+    made.gossip.listen(listens)
+    tasks = [asyncio.create_task(made.gossip.run()), asyncio.create_task(made.bus.run())]
     try:
         await eventually(lambda: made.bus.connected, what="a connection to Valkey")
         yield made
@@ -82,46 +82,46 @@ async def test_ten_thousand_symbols_are_told_in_a_few_words(valkey: Valkey) -> N
     names = [f"S{number}" for number in range(10_000)]
     async with process(valkey.url, listens=True) as feed, process(valkey.url) as gateway:
         for name in names:
-            gateway.demand.watch(name)
+            gateway.interest.watch(name)
             if name.endswith("99"):
                 await asyncio.sleep(0)
         await feed.knows(*names)
-        assert gateway.presence._number <= 10
+        assert gateway.gossip._number <= 10
         for name in names[1:]:
-            gateway.demand.unwatch(name)
+            gateway.interest.unwatch(name)
         await feed.knows(names[0])
         assert stored(valkey, gateway) == {names[0]}
 
 
 async def test_who_comes_and_goes_in_one_moment_is_not_told_at_all(valkey: Valkey) -> None:
     async with process(valkey.url, listens=True) as feed, process(valkey.url) as gateway:
-        gateway.demand.watch("A")
+        gateway.interest.watch("A")
         await feed.knows("A")
-        told = gateway.presence._number
+        told = gateway.gossip._number
         for number in range(1_000):
-            gateway.demand.watch(f"S{number}")
-            gateway.demand.unwatch("A")
-            gateway.demand.unwatch(f"S{number}")
-            gateway.demand.watch("A")
-        assert len(gateway.presence._touched) <= 1
-        gateway.demand.watch("B")
+            gateway.interest.watch(f"S{number}")
+            gateway.interest.unwatch("A")
+            gateway.interest.unwatch(f"S{number}")
+            gateway.interest.watch("A")
+        assert len(gateway.gossip._touched) <= 1
+        gateway.interest.watch("B")
         await feed.knows("A", "B")
-        assert gateway.presence._number == told + 1
+        assert gateway.gossip._number == told + 1
 
 
-@pytest.mark.parametrize("hears_more", [True, False])
-async def test_a_word_that_was_not_heard_is_noticed(valkey: Valkey, *, hears_more: bool) -> None:
+@pytest.mark.parametrize("sees_more", [True, False])
+async def test_a_word_that_was_not_heard_is_noticed(valkey: Valkey, *, sees_more: bool) -> None:
     """By the number of the next one, or by a sign of life if there is none."""
     async with process(valkey.url, listens=True) as feed, process(valkey.url) as gateway:
-        gateway.demand.watch("A")
+        gateway.interest.watch("A")
         await feed.knows("A")
         feed.bus.unsubscribe(keys.INTEREST)
-        gateway.demand.watch("B")
-        gateway.demand.unwatch("A")
+        gateway.interest.watch("B")
+        gateway.interest.unwatch("A")
         await eventually(lambda: stored(valkey, gateway) == {"B"}, what="the change in Redis")
-        if hears_more:
-            feed.bus.subscribe(keys.INTEREST, feed.presence._receive)
-            gateway.demand.watch("C")
+        if sees_more:
+            feed.bus.subscribe(keys.INTEREST, feed.gossip._receive)
+            gateway.interest.watch("C")
             await feed.knows("B", "C")
         else:
             await feed.knows("B")
@@ -130,14 +130,14 @@ async def test_a_word_that_was_not_heard_is_noticed(valkey: Valkey, *, hears_mor
 async def test_of_several_who_hold_a_symbol_the_last_one_ends_it(valkey: Valkey) -> None:
     async with process(valkey.url, listens=True) as feed, process(valkey.url) as one:
         async with process(valkey.url) as two:
-            feed.demand.watch("A")
-            one.demand.watch("A")
-            two.demand.watch("A")
-            two.demand.watch("B")
+            feed.interest.watch("A")
+            one.interest.watch("A")
+            two.interest.watch("A")
+            two.interest.watch("B")
             await feed.knows("A", "B")
-            feed.demand.unwatch("A")
-            one.demand.unwatch("A")
-            one.demand.watch("C")
+            feed.interest.unwatch("A")
+            one.interest.unwatch("A")
+            one.interest.watch("C")
             await feed.knows("A", "B", "C")
         # It said goodbye.
         await feed.knows("C")
@@ -145,38 +145,38 @@ async def test_of_several_who_hold_a_symbol_the_last_one_ends_it(valkey: Valkey)
 
 async def test_listening_can_be_switched_off_and_on(valkey: Valkey) -> None:
     async with process(valkey.url) as feed, process(valkey.url) as gateway:
-        gateway.demand.watch("A")
-        feed.demand.watch("MINE")
+        gateway.interest.watch("A")
+        feed.interest.watch("MINE")
         for _ in range(2):
-            feed.presence.listen(True)
-            assert feed.presence.listens
+            feed.gossip.listen(True)
+            assert feed.gossip.listens
             await feed.knows("A", "MINE")
-            feed.presence.listen(False)
+            feed.gossip.listen(False)
             await feed.knows("MINE")
-        gateway.demand.watch("B")
+        gateway.interest.watch("B")
         await eventually(lambda: stored(valkey, gateway) == {"A", "B"}, what="the change in Redis")
-        assert feed.presence._numbers == {}
+        assert feed.gossip._numbers == {}
 
 
 async def test_nothing_piles_up_while_redis_is_away_and_everything_is_told_afterwards(mortal: Valkey) -> None:
     async with process(mortal.url, listens=True) as feed, process(mortal.url) as gateway:
-        gateway.demand.watch("A")
-        gateway.demand.watch("B")
+        gateway.interest.watch("A")
+        gateway.interest.watch("B")
         await _take(gateway, "stays")
         await _take(gateway, "leaves")
         await feed.knows("A", "B")
         mortal.kill()
         await eventually(lambda: not gateway.bus.connected, what="the loss")
         for number in range(1_000):
-            gateway.demand.watch(f"S{number}")
-            gateway.demand.unwatch(f"S{number}")
+            gateway.interest.watch(f"S{number}")
+            gateway.interest.unwatch(f"S{number}")
             await _take(gateway, f"u{number}")
-            gateway.places.release("acme", f"u{number}")
-        assert len(gateway.presence._touched) <= 1
-        assert len(gateway.places._stale | gateway.places._written) <= 2
-        gateway.demand.unwatch("A")
-        gateway.demand.watch("C")
-        gateway.places.release("acme", "leaves")
+            gateway.limits.release("acme", f"u{number}")
+        assert len(gateway.gossip._touched) <= 1
+        assert len(gateway.limits._stale | gateway.limits._written) <= 2
+        gateway.interest.unwatch("A")
+        gateway.interest.watch("C")
+        gateway.limits.release("acme", "leaves")
         await _take(gateway, "new")
         await feed.knows("A", "B")
         mortal.start()
@@ -191,33 +191,33 @@ async def test_nothing_piles_up_while_redis_is_away_and_everything_is_told_after
                 ),
                 what="the counts in Redis",
             )
-        assert gateway.places._stale == set()
+        assert gateway.limits._stale == set()
 
 
 async def test_words_that_make_no_sense_change_nothing(valkey: Valkey) -> None:
     async with process(valkey.url, listens=True) as feed, process(valkey.url) as gateway:
-        gateway.demand.watch("A")
+        gateway.interest.watch("A")
         await feed.knows("A")
         with valkey.client() as client:
             for word in (b"", b"{}", b"\xff", wire.render(wire.Word(gateway.bus.node, 0, "gone"))):
                 client.publish(keys.INTEREST, word)
-        gateway.demand.watch("B")
+        gateway.interest.watch("B")
         await feed.knows("A", "B")
 
 
 async def test_a_script_that_redis_has_forgotten_is_taught_again(valkey: Valkey) -> None:
     async with process(valkey.url, listens=True) as feed, process(valkey.url) as gateway:
-        gateway.demand.watch("A")
+        gateway.interest.watch("A")
         await feed.knows("A")
         with valkey.client() as client:
             client.script_flush()
-        gateway.demand.watch("B")
+        gateway.interest.watch("B")
         await _take(gateway, "u")
         await feed.knows("A", "B")
-        assert not gateway.places._failing
+        assert not gateway.limits._failing
 
 
 async def _take(gateway: Process, user: str) -> None:
-    waiting = gateway.places.acquire("acme", user, 5)
+    waiting = gateway.limits.acquire("acme", user, 5)
     if waiting is not None:
         await waiting

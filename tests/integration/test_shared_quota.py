@@ -1,4 +1,4 @@
-"""The budget of several processes on a real Valkey: shared, forgotten in time, replaced when it is away."""
+"""The quota of several processes on a real Valkey: shared, forgotten in time, replaced when it is away."""
 
 from collections.abc import AsyncIterator
 
@@ -19,7 +19,7 @@ KEY = keys.provider_quota("fmp")
 
 
 class Process:
-    """A budget as a process has it."""
+    """A quota as a process has it."""
 
     def __init__(self, valkey: Valkey, per_minute: int = 0, per_day: int = 4) -> None:
         self.clock = FakeClock()
@@ -27,22 +27,22 @@ class Process:
         assert isinstance(bus, RedisBus)
         self._client = bus.client
         allowances = {"fmp": Allowance(per_minute, per_day)}
-        self.budget = RedisProviderQuota(self._client, allowances, clock=self.clock)
+        self.quota = RedisProviderQuota(self._client, allowances, clock=self.clock)
 
     async def connect(self) -> "Process":
         """Waits until Redis answers in time."""
 
         async def answered() -> bool:
-            await self.budget.take("nobody")
+            await self.quota.take("nobody")
             self.clock.advance(PAUSE)
-            return not self.budget._lost
+            return not self.quota._lost
 
         await eventually(answered, what="an answer of Redis")
         return self
 
     async def take(self) -> bool:
         """Whether a question may be asked."""
-        return await self.budget.take("fmp") == 0
+        return await self.quota.take("fmp") == 0
 
     async def aclose(self) -> None:
         """Lets go of connections."""
@@ -67,16 +67,16 @@ async def test_processes_share_what_a_user_may_ask(pair: tuple[Process, Process]
     """A half of four; the rest is there for others."""
     one, two = pair
     ann = Asker(("acme", "ann"), "basic", 0.5)
-    assert [await process.budget.take("fmp", ann) for process in (one, two)] == [0, 0]
+    assert [await process.quota.take("fmp", ann) for process in (one, two)] == [0, 0]
     for process in (one, two):
         with pytest.raises(ProviderShareError):
-            await process.budget.take("fmp", ann)
+            await process.quota.take("fmp", ann)
     assert [await process.take() for process in (one, two, one)] == [True, True, False]
 
 
 async def test_what_one_process_is_told_counts_for_all(pair: tuple[Process, Process]) -> None:
     one, two = pair
-    await one.budget.spend("fmp", 30)
+    await one.quota.spend("fmp", 30)
     assert not await two.take()
 
 
@@ -93,14 +93,14 @@ async def test_another_minute_and_another_day_begin_anew(valkey: Valkey) -> None
     await process.aclose()
 
 
-async def test_a_budget_is_forgotten_when_its_day_is_over(valkey: Valkey) -> None:
+async def test_a_quota_is_forgotten_when_its_day_is_over(valkey: Valkey) -> None:
     process = await Process(valkey).connect()
     await process.take()
     with valkey.client() as client:
         seconds, _ = client.time()
         ends = client.pttl(KEY) / 1000 + seconds
         assert ends == pytest.approx((seconds // 86_400 + 1) * 86_400, abs=2)
-        await process.budget.spend("fmp", 200_000)
+        await process.quota.spend("fmp", 200_000)
         assert client.pttl(KEY) / 1000 == pytest.approx(200_000, abs=2)
     await process.aclose()
 
@@ -122,8 +122,8 @@ async def test_a_redis_that_hangs_costs_one_question_a_moment_and_the_next_nothi
         process = await Process(valkey).connect()
         valkey.pause()
         assert await process.take()
-        assert process.budget._lost
-        await process.budget.spend("fmp", 10)
+        assert process.quota._lost
+        await process.quota.spend("fmp", 10)
         assert not await process.take()
         valkey.go_on()
         process.clock.advance(10)

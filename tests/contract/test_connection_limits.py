@@ -1,6 +1,6 @@
-"""What places for connections promise, whoever keeps them.
+"""What connection limits promise, whoever keeps them.
 
-An implementation joins by one entry in `PLACES`: how to make it, ready to be asked.
+An implementation joins by one entry in `LIMITS`: how to make it, ready to be asked.
 """
 
 import asyncio
@@ -34,11 +34,11 @@ async def redis(request: pytest.FixtureRequest) -> AsyncIterator[ConnectionLimit
     valkey: Valkey = request.getfixturevalue("valkey")
     bus = build_bus(valkey.url, clock=SystemClock())
     assert isinstance(bus, RedisBus)
-    presence = InterestGossip(bus=bus, clock=SystemClock())
-    running = [asyncio.create_task(presence.run()), asyncio.create_task(bus.run())]
+    gossip = InterestGossip(bus=bus, clock=SystemClock())
+    running = [asyncio.create_task(gossip.run()), asyncio.create_task(bus.run())]
     try:
         await eventually(lambda: bus.connected, what="a connection to Valkey")
-        yield presence.connection_limits
+        yield gossip.connection_limits
     finally:
         for task in running:
             task.cancel()
@@ -46,21 +46,21 @@ async def redis(request: pytest.FixtureRequest) -> AsyncIterator[ConnectionLimit
                 await task
 
 
-PLACES: dict[str, Open] = {"memory": memory, "redis": redis}
+LIMITS: dict[str, Open] = {"memory": memory, "redis": redis}
 
 
-@pytest.fixture(params=list(PLACES.values()), ids=list(PLACES))
-async def places(request: pytest.FixtureRequest) -> AsyncIterator[ConnectionLimits]:
+@pytest.fixture(params=list(LIMITS.values()), ids=list(LIMITS))
+async def limits(request: pytest.FixtureRequest) -> AsyncIterator[ConnectionLimits]:
     """Places of each kind."""
     make: Open = request.param
     async with make(request) as made:
         yield made
 
 
-async def take(places: ConnectionLimits, user: str = "u", limit: int = 2, tenant: str = "acme") -> bool:
+async def take(limits: ConnectionLimits, user: str = "u", limit: int = 2, tenant: str = "acme") -> bool:
     """Whether there was a place."""
     try:
-        waiting = places.acquire(tenant, user, limit)
+        waiting = limits.acquire(tenant, user, limit)
         if waiting is not None:
             await waiting
     except ConnectionLimitError as error:
@@ -69,49 +69,49 @@ async def take(places: ConnectionLimits, user: str = "u", limit: int = 2, tenant
     return True
 
 
-async def test_there_are_as_many_places_as_the_limit_says(places: ConnectionLimits) -> None:
-    assert [await take(places) for _ in range(4)] == [True, True, False, False]
+async def test_as_many_are_admitted_as_the_limit_says(limits: ConnectionLimits) -> None:
+    assert [await take(limits) for _ in range(4)] == [True, True, False, False]
 
 
-async def test_a_place_that_is_given_back_is_there_again(places: ConnectionLimits) -> None:
+async def test_a_place_that_is_given_back_is_there_again(limits: ConnectionLimits) -> None:
     for _ in range(5):
-        assert await take(places, limit=1)
-        assert not await take(places, limit=1)
-        places.release("acme", "u")
-    assert await take(places, limit=1)
+        assert await take(limits, limit=1)
+        assert not await take(limits, limit=1)
+        limits.release("acme", "u")
+    assert await take(limits, limit=1)
 
 
-async def test_every_user_of_every_tenant_has_places_of_its_own(places: ConnectionLimits) -> None:
+async def test_every_user_of_every_tenant_has_a_limit_of_its_own(limits: ConnectionLimits) -> None:
     users = [("acme", "u"), ("acme", "v"), ("rival", "u"), ("acme u", ""), ("", "acme u"), ("\ud800", "\x1f")]
-    assert all([await take(places, user, 1, tenant) for tenant, user in users])
-    assert not any([await take(places, user, 1, tenant) for tenant, user in users])
+    assert all([await take(limits, user, 1, tenant) for tenant, user in users])
+    assert not any([await take(limits, user, 1, tenant) for tenant, user in users])
 
 
-async def test_the_limit_is_that_of_who_asks(places: ConnectionLimits) -> None:
+async def test_the_limit_is_that_of_who_asks(limits: ConnectionLimits) -> None:
     """A user may have tokens of different plans."""
-    assert await take(places, limit=1)
-    assert not await take(places, limit=1)
-    assert await take(places, limit=2)
-    assert not await take(places, limit=2)
+    assert await take(limits, limit=1)
+    assert not await take(limits, limit=1)
+    assert await take(limits, limit=2)
+    assert not await take(limits, limit=2)
 
 
-async def test_of_many_who_ask_at_once_as_many_get_a_place_as_there_are(places: ConnectionLimits) -> None:
+async def test_of_many_who_ask_at_once_as_many_get_a_place_as_there_are(limits: ConnectionLimits) -> None:
     asked = [(f"u{number % 7}", number) for number in range(70)]
-    found = await asyncio.gather(*(take(places, user, 4) for user, _ in asked))
+    found = await asyncio.gather(*(take(limits, user, 4) for user, _ in asked))
     for user in {user for user, _ in asked}:
         granted = [each for (asker, _), each in zip(asked, found, strict=True) if asker == user]
         assert granted == [True] * 4 + [False] * 6
 
 
-async def test_who_stops_waiting_holds_no_place(places: ConnectionLimits) -> None:
+async def test_who_stops_waiting_holds_no_place(limits: ConnectionLimits) -> None:
     """However far it had come."""
     for turns in (0, 1, 2, 3, 5, 8, 16, 32, 64, 128, 256, 512, 1024):
-        task = asyncio.create_task(take(places, limit=1))
+        task = asyncio.create_task(take(limits, limit=1))
         for _ in range(turns):
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait([task])
         if not task.cancelled():
             assert task.result()
-            places.release("acme", "u")
-    assert await take(places, limit=1)
+            limits.release("acme", "u")
+    assert await take(limits, limit=1)

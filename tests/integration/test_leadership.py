@@ -145,13 +145,13 @@ def prices_of(got: list[Frame]) -> list[bytes]:
 # Terms
 
 
-async def test_of_two_only_one_does_the_duty_and_the_other_one_comes_next(valkey: Valkey) -> None:
+async def test_of_two_only_one_leads_and_the_other_one_comes_next(valkey: Valkey) -> None:
     """It is given what was published, and what it publishes goes out in its name."""
     served: list[tuple[str, list[bytes]]] = []
 
-    def duty(name: str) -> Callable[[Sequence[Frame]], Awaitable[None]]:
-        async def serve(heritage: Sequence[Frame]) -> None:
-            served.append((name, [each.body for each in heritage]))
+    def term(name: str) -> Callable[[Sequence[Frame]], Awaitable[None]]:
+        async def serve(last_values: Sequence[Frame]) -> None:
+            served.append((name, [each.body for each in last_values]))
             await asyncio.Event().wait()
 
         return serve
@@ -162,9 +162,9 @@ async def test_of_two_only_one_does_the_duty_and_the_other_one_comes_next(valkey
         AsyncExitStack() as stack,
     ):
         mine, theirs = RedisLease(first), RedisLease(second)
-        async with running(lambda: mine.hold(duty("first"))):
+        async with running(lambda: mine.hold(term("first"))):
             await eventually(lambda: mine.held, what="the lease")
-            await stack.enter_async_context(running(lambda: theirs.hold(duty("second"))))
+            await stack.enter_async_context(running(lambda: theirs.hold(term("second"))))
             first.publish([frame("A", 1)])
             await first.flushed()
             assert (mine.held, theirs.held) == (True, False)
@@ -207,7 +207,7 @@ async def test_who_cannot_publish_gives_no_sign_of_life_though_the_lease_is_rene
 async def test_that_nothing_can_be_read_at_the_start_of_a_term_is_said_once(
     valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However long it lasts; the duty begins when it is over."""
+    """However long it lasts; the term begins when it is over."""
     async with running_bus(valkey) as (bus, _):
         ask, failures = bus.client.ask, iter(range(3))
 
@@ -225,7 +225,7 @@ async def test_that_nothing_can_be_read_at_the_start_of_a_term_is_said_once(
         assert [each["event"] for each in said].count("bus_read_failed") == 1
 
 
-async def idle(_heritage: Sequence[Frame]) -> None:
+async def idle(_last_values: Sequence[Frame]) -> None:
     await asyncio.Event().wait()
 
 
@@ -310,9 +310,9 @@ class Held:
     def __init__(self, *, held: bool) -> None:
         self.held = held
 
-    async def hold(self, duty: Callable[[Sequence[Frame]], Awaitable[None]]) -> None:
-        """Does the duty."""
-        await duty([])
+    async def hold(self, term: Callable[[Sequence[Frame]], Awaitable[None]]) -> None:
+        """Serve the term."""
+        await term([])
 
 
 _: type[Lease] = Held
@@ -347,16 +347,16 @@ class Clumsy(PublicationHandler):
 
 @asynccontextmanager
 async def court(valkey: Valkey) -> AsyncIterator[tuple[RedisLeaderForwarder, Clumsy, RedisBus]]:
-    """Who asks, the desk of who judges, and the bus of that one."""
+    """Who asks, the handler of who judges, and the bus of that one."""
     async with running_bus(valkey) as (judge, _), running_bus(valkey) as (asker, _):
-        desk = Clumsy(judge)
+        handler = Clumsy(judge)
         with valkey.client() as client:
             client.set(keys.LEASE, judge.node)
-        judging = RedisLeaderForwarder(bus=judge, lease=Held(held=True), handler=desk)
+        judging = RedisLeaderForwarder(bus=judge, lease=Held(held=True), handler=handler)
         asking = RedisLeaderForwarder(bus=asker, lease=Held(held=False), handler=Clumsy(asker))
         async with running(judging.judge):
             await heard(asking)
-            yield asking, desk, judge
+            yield asking, handler, judge
 
 
 async def heard(asking: RedisLeaderForwarder) -> None:
@@ -370,26 +370,26 @@ async def heard(asking: RedisLeaderForwarder) -> None:
 
 
 async def test_a_fault_at_one_publication_is_answered_and_the_next_one_is_judged(valkey: Valkey) -> None:
-    async with court(valkey) as (asking, desk, _):
+    async with court(valkey) as (asking, handler, _):
         with pytest.raises(UnavailableError):
             await asyncio.wait_for(asking.submit(b"stumble"), scaled(2))
         with pytest.raises(InvalidMessageError) as refused:
             await asking.submit(b"bad")
         assert (str(refused.value), refused.value.path) == ("it is bad", "prices")
         assert await asking.submit(b"good") == b"taken good"
-        assert desk.given[-3:] == [b"stumble", b"bad", b"good"]
+        assert handler.given[-3:] == [b"stumble", b"bad", b"good"]
 
 
 async def test_nobody_is_told_that_something_was_taken_which_redis_refused(
     valkey: Valkey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "PATIENCE", 0.5)
-    async with court(valkey) as (asking, desk, judge):
+    async with court(valkey) as (asking, handler, judge):
         judge.sender.start_term("1")
         supersede(valkey)
         with pytest.raises(UnavailableError):
             await asking.submit(b"late")
-        assert desk.given[-1] == b"late"
+        assert handler.given[-1] == b"late"
         judge.sender.start_term(str(LATER))
         assert await asking.submit(b"again") == b"taken again"
 
@@ -397,16 +397,16 @@ async def test_nobody_is_told_that_something_was_taken_which_redis_refused(
 async def test_what_comes_before_the_holder_listens_is_judged_when_it_does(valkey: Valkey) -> None:
     """By another process, and by that one itself."""
     async with running_bus(valkey) as (judge, _), running_bus(valkey) as (asker, _):
-        desk = Clumsy(judge)
+        handler = Clumsy(judge)
         with valkey.client() as client:
             client.set(keys.LEASE, judge.node)
         lease = Held(held=False)
-        judging = RedisLeaderForwarder(bus=judge, lease=lease, handler=desk)
+        judging = RedisLeaderForwarder(bus=judge, lease=lease, handler=handler)
         asking = RedisLeaderForwarder(bus=asker, lease=Held(held=False), handler=Clumsy(asker))
-        early = [asyncio.ensure_future(intake.submit(b"early")) for intake in (judging, asking)]
+        early = [asyncio.ensure_future(forwarder.submit(b"early")) for forwarder in (judging, asking)]
         done, _ = await asyncio.wait(early, timeout=0.2)
         assert not done
         lease.held = True
         async with running(judging.judge):
             assert await asyncio.gather(*early) == [b"taken early"] * 2
-        assert desk.given == [b"early"] * 2
+        assert handler.given == [b"early"] * 2
