@@ -13,7 +13,7 @@ from typing import cast
 
 from marketstream.core.delivery.entitlements import Principal
 from marketstream.core.delivery.frame import Frame
-from marketstream.core.events.event_queue import CAPACITY, LIMIT, WINDOW, Batch, EventQueue, QueuedEvent
+from marketstream.core.events.queue import CAPACITY, LIMIT, WINDOW, Batch, EventQueue, QueuedEvent
 from marketstream.engine.alarm import Alarm
 from marketstream.engine.delivery.connection import Connection
 from marketstream.engine.events.rendered import RenderedEvent
@@ -112,7 +112,8 @@ class Broadcaster:
             self._stats.delivered += told
             self._stats.delivery.observe(max(0, self._clock.wall_ms() - sent_ms), told)
             self._settle()
-        self._arm()
+        if self._due:
+            self._alarm.set(self._due[0][0])
 
     def forget(self, connection: Connection) -> None:
         """Lets go of what waits for a connection that is gone."""
@@ -153,7 +154,8 @@ class Broadcaster:
                 self._look(connection, waiting.due)
         self._note(shared, now)
         self._settle()
-        self._arm()
+        if self._due:
+            self._alarm.set(self._due[0][0])
 
     def _hand_over(self, connection: Connection, batch: Batch, shared: _Shared) -> None:
         key = (batch.events, batch.dropped)
@@ -173,10 +175,6 @@ class Broadcaster:
 
     def _look(self, connection: Connection, at: float, patience: float = RETRY) -> None:
         heapq.heappush(self._due, (at, next(self._order), connection, patience))
-
-    def _arm(self) -> None:
-        if self._due:
-            self._alarm.set(self._due[0][0])
 
 
 def _frame(events: Sequence[QueuedEvent], dropped: int) -> Frame:

@@ -6,6 +6,7 @@ second time, so a back end that is not sure may simply send again.
 
 import secrets
 from collections.abc import Awaitable, Callable
+from functools import partial
 from itertools import pairwise
 
 from marketstream.core.events.event import Event
@@ -28,9 +29,8 @@ Look = Callable[[Event], Awaitable[Market]]
 """Finds how the symbol of an event stands."""
 
 
-def new_id() -> str:
-    """An id for an event that came without one."""
-    return secrets.token_hex(12)
+new_id = partial(secrets.token_hex, 12)
+"""Make an id for an event that came without one."""
 
 
 class EventPublisher:
@@ -68,7 +68,7 @@ class EventPublisher:
             UnavailableError: Events cannot travel now; some may have been sent. Those that had an id may be
                 sent again.
         """
-        values = _listed(loads(body))
+        values = _listed(body)
         at_ms = self._clock.wall_ms()
         events: list[tuple[int, Event]] = []
         rejected = []
@@ -129,7 +129,8 @@ class EventPublisher:
         return Message(event, wire.render_event(event), at_ms, market, rule)
 
 
-def _listed(value: object) -> list[object]:
+def _listed(body: bytes) -> list[object]:
+    value = loads(body)
     if isinstance(value, dict) and "events" in value:
         value = value["events"]
         if not isinstance(value, list):

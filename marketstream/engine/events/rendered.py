@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from marketstream.core.delivery.entitlements import Plan, Principal
-from marketstream.core.events.event_queue import QueuedEvent
+from marketstream.core.events.queue import QueuedEvent
 from marketstream.core.events.rule import Rule
 from marketstream.wire.events import codec as wire
 from marketstream.wire.events.between_processes import Message

@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from marketstream.core.events.event_queue import Tally
+from marketstream.core.events.queue import Tally
 from marketstream.engine.stats import Histogram
 
 FINE_MS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 20, 50, 100, 125, 250, 500, 1_000)

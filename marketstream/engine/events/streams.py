@@ -5,7 +5,7 @@ carry them; nothing has to be said again after a reconnect. Who may not read hea
 all processes, this one too, by one road; from there on all is this process's own.
 """
 
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import isawaitable
 from typing import TypeVar
@@ -311,8 +311,7 @@ class EventStreams:
         if route.rule.strategy == "load_balanced":
             self.coordinator.assign(message, route.rule.group or "")
             return
-        events = RenderedEvents(message, route.rule, received_at=now, expires_at=expires_at)
-        self.broadcaster.offer(self._posts(route, events), now)
+        self.broadcaster.offer(self._posts(message, route, now, expires_at), now)
 
     def _route(self, message: Message, now: float) -> Route:
         route = self.router.route(message.event, now, message.rule)
@@ -323,7 +322,9 @@ class EventStreams:
         self.stats.routed[route.rule.name] += 1
         return route
 
-    def _posts(self, route: Route, events: RenderedEvents) -> Iterator[Post]:
+    def _posts(self, message: Message, route: Route, now: float, expires_at: float) -> list[Post]:
+        events = RenderedEvents(message, route.rule, received_at=now, expires_at=expires_at)
+        posts = []
         for user, names in route.recipients:
             for connection in self._users.get(user, ()):
                 session = connection.session
@@ -331,7 +332,8 @@ class EventStreams:
                     continue
                 event = events.of(session.principal, names)
                 if event is not None:
-                    yield connection, event
+                    posts.append((connection, event))
+        return posts
 
     async def _look(self, event: Event) -> Market:
         """How the symbol of an event stands, as everybody may know who gets it."""

@@ -9,6 +9,7 @@ passed over, so that back ends may be ahead; those of a filter are refused (see 
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from marketstream.core.events.event import Event, Priority
@@ -51,19 +52,16 @@ def parse_event(value: object, at_ms: int, make_id: Callable[[], str]) -> Event:
     if not isinstance(value, dict):
         raise InvalidMessageError("an event must be an object")
     kind, name = read_name(value.get("type"), "type"), read_name(value.get("name"), "name")
-    return Event(
-        id=make_id() if value.get("id") is None else read_name(value["id"], "id", MAX_ID),
-        type=kind,
-        name=name,
-        priority=_optional(value, "priority", read_priority, Priority.MEDIUM),
-        at_ms=_time(value, at_ms),
-        symbol=_optional(value, "symbol", read_symbol),
-        tier=_optional(value, "tier", read_tier),
-        confidence=_optional(value, "confidence", read_confidence),
-        expires_at_ms=_optional(value, "expiresAt", _moment),
-        tenant=_optional(value, "tenantId", _tenant),
-        data=_optional(value, "data", _data, b"{}"),
-    )
+    said = {
+        attribute: read(value[field], field)
+        for field, (attribute, read) in _READERS.items()
+        if value.get(field) is not None
+    }
+    if said.setdefault("at_ms", at_ms) > at_ms + MAX_AHEAD_MS:
+        text = "timestamp: lies in the future; epoch milliseconds are expected"
+        raise InvalidMessageError(text, path="timestamp")
+    said.setdefault("priority", Priority.MEDIUM)
+    return Event(said.pop("id", None) or make_id(), kind, name, **said)
 
 
 def parse_filter(value: object) -> Filter:
@@ -114,7 +112,7 @@ def render_event(event: Event) -> bytes:
         "tenantId": event.tenant,
     }
     head = dumps({field: value for field, value in said.items() if value is not None})
-    return _with(head, "data", event.data)
+    return b'%b,"data":%b}' % (head[:-1], event.data)
 
 
 def enrich(body: bytes, price: bytes | None, state: str | None) -> bytes:
@@ -125,7 +123,7 @@ def enrich(body: bytes, price: bytes | None, state: str | None) -> bytes:
         price: The best price, encoded, such as those who get this may see it; None when there is none.
         state: live, stale, delayed or closed; None when it is not known.
     """
-    return _with(body, "market", b'{"price":%b,"state":%b}' % (price or b"null", dumps(state)))
+    return b'%b,"market":{"price":%b,"state":%b}}' % (body[:-1], price or b"null", dumps(state))
 
 
 def drop_fields(body: bytes, fields: Iterable[str]) -> bytes:
@@ -148,18 +146,13 @@ def drop_fields(body: bytes, fields: Iterable[str]) -> bytes:
 
 def render_matched(body: bytes, names: Sequence[str]) -> bytes:
     """Adds `matched`: names of the subscriptions by which a user gets an event."""
-    return _with(body, "matched", dumps(list(names)))
+    return b'%b,"matched":%b}' % (body[:-1], dumps(list(names)))
 
 
 def render_batch(bodies: Iterable[bytes], dropped: int = 0) -> bytes:
     """The payload of `events` {events, dropped?}, from events that were encoded before."""
     told = b',"dropped":%d' % dropped if dropped else b""
     return b'{"events":[%b]%b}' % (b",".join(bodies), told)
-
-
-def _with(body: bytes, field: str, value: bytes) -> bytes:
-    """An object that is not empty, with one more field."""
-    return b'%b,"%b":%b}' % (body[:-1], field.encode(), value)
 
 
 def _drop(value: object, path: list[str]) -> bool:
@@ -171,32 +164,10 @@ def _drop(value: object, path: list[str]) -> bool:
 _ABSENT = object()
 
 
-def _optional(
-    value: dict[str, Any],
-    field: str,
-    read: Callable[[object, str], Any],
-    default: Any = None,  # noqa: ANN401  # of the type that is read
-) -> Any:  # noqa: ANN401  # the same
-    given = value.get(field)
-    return default if given is None else read(given, field)
-
-
-def _tenant(value: object, path: str) -> str:
-    return read_name(value, path, MAX_TENANT)
-
-
 def _moment(value: object, path: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 1 <= value <= MAX_MS:
         raise InvalidMessageError(f"{path}: must be epoch milliseconds", path=path)
     return int(value)
-
-
-def _time(value: dict[str, Any], at_ms: int) -> int:
-    time: int = _optional(value, "timestamp", _moment, at_ms)
-    if time > at_ms + MAX_AHEAD_MS:
-        text = "timestamp: lies in the future; epoch milliseconds are expected"
-        raise InvalidMessageError(text, path="timestamp")
-    return time
 
 
 def _data(value: object, path: str) -> bytes:
@@ -210,3 +181,17 @@ def _data(value: object, path: str) -> bytes:
         text = f"{path}: may have {MAX_DATA} bytes as JSON, it has {len(data)}"
         raise InvalidMessageError(text, path=path)
     return data
+
+
+_READERS: Mapping[str, tuple[str, Callable[[object, str], Any]]] = {
+    "id": ("id", partial(read_name, limit=MAX_ID)),
+    "priority": ("priority", read_priority),
+    "timestamp": ("at_ms", _moment),
+    "symbol": ("symbol", read_symbol),
+    "tier": ("tier", read_tier),
+    "confidence": ("confidence", read_confidence),
+    "expiresAt": ("expires_at_ms", _moment),
+    "tenantId": ("tenant", partial(read_name, limit=MAX_TENANT)),
+    "data": ("data", _data),
+}
+"""Of each field that may be absent: where it goes, and how it is read."""

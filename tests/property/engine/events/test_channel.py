@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketstream.core.events.event import Event
-from marketstream.core.events.event_queue import EventQueue, QueuedEvent, Tally
 from marketstream.core.events.group import Group
+from marketstream.core.events.queue import EventQueue, QueuedEvent, Tally
 from marketstream.errors import InvalidMessageError
 from marketstream.wire.events import work
 from marketstream.wire.events.between_processes import (

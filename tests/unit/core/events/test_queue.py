@@ -1,8 +1,7 @@
 import pytest
 
 from marketstream.core.events.event import Priority
-from marketstream.core.events.event_queue import EMPTY, EventQueue, QueuedEvent
-from marketstream.core.events.queue import PriorityQueue
+from marketstream.core.events.queue import EMPTY, EventQueue, PriorityQueue, QueuedEvent
 
 LOW, MEDIUM, HIGH, CRITICAL = Priority
 

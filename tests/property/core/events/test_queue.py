@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from marketstream.core.events.event import Priority
-from marketstream.core.events.event_queue import EMPTY, EventQueue, QueuedEvent
+from marketstream.core.events.queue import EMPTY, EventQueue, QueuedEvent
 
 LIMIT, CAPACITY = 5, 8
 # Binary fractions, so that sums of them are exact and ends of windows are met.
