@@ -14,6 +14,7 @@ from marketstream.engine.delivery.waiting import Waiting
 from marketstream.errors import UnavailableError
 from tests.support.builders import Bench, Client
 from tests.support.clock import FakeClock
+from tests.support.fake_redis import FakeRedis
 
 
 def test_what_has_no_room_is_refused_until_there_is_some() -> None:
@@ -129,7 +130,7 @@ async def test_who_is_not_admitted_may_have_little_waiting() -> None:
 
 def test_messages_to_other_processes_that_wait_are_bounded_by_their_bytes() -> None:
     """The oldest goes, and it is told."""
-    sender = Sender(None, 1)  # type: ignore[arg-type]  # nothing is sent
+    sender = Sender(FakeRedis().client(), 1)
     with capture_logs() as logs:
         for _ in range(3):
             sender.send("channel", b"x" * (MAX_NOTE_BYTES // 2))
