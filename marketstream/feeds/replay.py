@@ -240,7 +240,7 @@ def _quote(cells: Sequence[str], at_ms: int, symbols: dict[str, str]) -> Quote:
     if symbol is None:
         symbol = normalise(raw)
         if symbol is None:
-            raise ValueError(f"symbol is {raw!r}, must be 1 to 32 of A-Z 0-9 . - _ / = ^ :")
+            raise ValueError(f"symbol is {raw!r}, must be 1 to 32 of A-Z 0-9 . - _ / = ^ : &")
         symbols[raw] = symbol
     if not source:
         raise ValueError("source is empty")

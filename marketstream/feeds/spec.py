@@ -125,7 +125,7 @@ def _symbols(text: str) -> tuple[str, ...]:
             if symbol is None:
                 raise ValueError(
                     f"where {name!r} is not a symbol: must be a list such as AAPL,SYM*100, "
-                    "each 1 to 32 of A-Z 0-9 . - _ / = ^ :"
+                    "each 1 to 32 of A-Z 0-9 . - _ / = ^ : &"
                 )
             symbols[symbol] = None
     return tuple(symbols)

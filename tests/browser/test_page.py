@@ -177,7 +177,7 @@ async def test_nothing_flashes_for_those_who_ask_for_less_motion(watch: Scene) -
 async def test_symbols_are_filtered_added_shared_by_address_and_removed(watch: Scene) -> None:
     facts = await watch("ask")
     assert facts["filtered"] == ["ASK/TWO"]
-    assert facts["wrong"] == ["true", '"no$uch" is not a symbol: 1 to 32 of A-Z 0-9 . - _ / = ^ :']
+    assert facts["wrong"] == ["true", '"no$uch" is not a symbol: 1 to 32 of A-Z 0-9 . - _ / = ^ : &']
     assert (facts["shared"], facts["left"]) == ("#ASK/ONE,ASK/TWO,VOD.L", "#ASK/ONE,ASK/TWO")
 
 

@@ -138,7 +138,7 @@ async def test_only_well_formed_symbols_and_named_sources_are_offered(
     build: Callable[[FakeClock, Sleep], Feed],
 ) -> None:
     for quote in (await played(build, 1000)).quotes:
-        assert re.fullmatch(r"[A-Z0-9.\-_/=^:]{1,32}", quote.symbol)
+        assert re.fullmatch(r"[A-Z0-9.\-_/=^:&]{1,32}", quote.symbol)
         assert quote.source
 
 

@@ -16,7 +16,7 @@ SymbolMode = Literal["open", "listed"]
 
 MAX_LENGTH = 32
 
-_WELL_FORMED = re.compile(rf"[A-Z0-9.\-_/=^:]{{1,{MAX_LENGTH}}}")
+_WELL_FORMED = re.compile(rf"[A-Z0-9.\-_/=^:&]{{1,{MAX_LENGTH}}}")
 _GLOB = re.compile(r"[*?\[]")
 
 

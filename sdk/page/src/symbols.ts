@@ -1,7 +1,7 @@
 /** Lists of symbols as people write them: in the form, and in the address. */
 
 // Some letters beyond ASCII become ASCII when upper-cased, so this is asked before.
-const SYMBOL = /^[A-Za-z0-9.\-_/=^:]{1,32}$/;
+const SYMBOL = /^[A-Za-z0-9.\-_/=^:&]{1,32}$/;
 
 /** The order of names for people: SYM2 comes before SYM10. */
 export const byName = new Intl.Collator("en", { numeric: true }).compare;
@@ -27,5 +27,6 @@ export function readAddress({ hash, search }: { hash: string; search: string }):
 
 /** The address of a page that shows these symbols, or of one that shows whatever there is. */
 export function writeAddress(path: string, symbols: readonly string[]): string {
-  return symbols.length > 0 ? `${path}#${symbols.join(",")}` : path;
+  // Of a symbol's characters only this one ends a value of a query.
+  return symbols.length > 0 ? `${path}#${symbols.join(",").replaceAll("&", "%26")}` : path;
 }

@@ -17,6 +17,7 @@ test("a letter that only becomes ASCII in upper case is none", () => {
 
 test("an address names symbols behind its hash, or else in its query", () => {
   expect(readAddress({ hash: "#ES=F,eur/usd", search: "?symbols=aapl" })).toEqual(["ES=F", "EUR/USD"]);
+  expect(readAddress({ hash: "#m%26m.ns,AAPL", search: "" })).toEqual(["M&M.NS", "AAPL"]);
   expect(readAddress({ hash: "", search: "?symbols=aapl,EUR%2FUSD&x=1" })).toEqual(["AAPL", "EUR/USD"]);
   expect(readAddress({ hash: "#%zz", search: "" })).toEqual([]);
 });

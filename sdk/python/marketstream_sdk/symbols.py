@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from marketstream_sdk.errors import InvalidSymbolError
 
-_SYMBOL = re.compile(r"[A-Za-z0-9.\-_/=^:]{1,32}")
+_SYMBOL = re.compile(r"[A-Za-z0-9.\-_/=^:&]{1,32}")
 _SHOWN = 64
 
 
@@ -40,5 +40,5 @@ def _normalise(symbol: str) -> str:
     trimmed = str(symbol).strip()
     if not _SYMBOL.fullmatch(trimmed):
         shown = repr(symbol)[:_SHOWN]
-        raise InvalidSymbolError(f"{shown} is not a symbol: 1 to 32 of A-Z 0-9 . - _ / = ^ :")
+        raise InvalidSymbolError(f"{shown} is not a symbol: 1 to 32 of A-Z 0-9 . - _ / = ^ : &")
     return trimmed.upper()

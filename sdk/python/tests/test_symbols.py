@@ -23,6 +23,6 @@ def test_what_cannot_be_a_symbol_is_refused_at_once(symbols: str | list[str]) ->
     assert isinstance(caught.value, ValueError)
 
 
-@given(st.text(alphabet="abcXYZ019.-_/=^:", min_size=1, max_size=32))
+@given(st.text(alphabet="abcXYZ019.-_/=^:&", min_size=1, max_size=32))
 def test_whatever_is_well_formed_is_taken(symbol: str) -> None:
     assert normalise(symbol) == (symbol.upper(),)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from marketstream.errors import InvalidMessageError
 from marketstream.wire.interest import Word, parse, parse_symbols, render
 
-SYMBOLS = st.lists(st.from_regex(r"[A-Z0-9.\-_/=^:]{1,32}", fullmatch=True), max_size=5).map(tuple)
+SYMBOLS = st.lists(st.from_regex(r"[A-Z0-9.\-_/=^:&]{1,32}", fullmatch=True), max_size=5).map(tuple)
 GOOD: dict[str, Any] = {"node": "n", "number": 1, "kind": "change", "added": ["A"], "dropped": []}
 
 

@@ -29,7 +29,7 @@ export class InvalidSymbolError extends MarketDataError {
 
   constructor(symbol: unknown) {
     const text = typeof symbol === "string" ? symbol.slice(0, 64) : String(symbol);
-    super("INVALID_SYMBOL", `${JSON.stringify(text)} is not a symbol: 1 to 32 of A-Z 0-9 . - _ / = ^ :`);
+    super("INVALID_SYMBOL", `${JSON.stringify(text)} is not a symbol: 1 to 32 of A-Z 0-9 . - _ / = ^ : &`);
     this.symbol = text;
   }
 }

@@ -1,6 +1,6 @@
 import { InvalidSymbolError, MarketDataError } from "./errors.js";
 
-const SYMBOL = /^[A-Za-z0-9.\-_/=^:]{1,32}$/;
+const SYMBOL = /^[A-Za-z0-9.\-_/=^:&]{1,32}$/;
 
 /**
  * A symbol as the server writes it: trimmed, upper-case.

@@ -28,8 +28,8 @@ KINDS: dict[str, st.SearchStrategy[Any]] = {
 }
 MESSAGES = st.fixed_dictionaries({}, optional=KINDS)
 NUMBERS = {name: PricingData.DESCRIPTOR.fields_by_name[name].number for name in KINDS}
-ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_/=^:"
-SYMBOLS = st.from_regex(r"[A-Z0-9.\-_/=^:]{1,32}", fullmatch=True)
+ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_/=^:&"
+SYMBOLS = st.from_regex(r"[A-Z0-9.\-_/=^:&]{1,32}", fullmatch=True)
 CODES = st.sampled_from(sorted(yahoo.CURRENCIES | {"BTC", "ETH", "SOL", "AAPL"}))
 NAMES = SYMBOLS | st.builds("{}{}{}".format, CODES, st.sampled_from(["/", "-", ""]), CODES)
 

@@ -7,7 +7,7 @@ from marketstream.errors import ConfigurationError
 
 
 @pytest.mark.parametrize(
-    "raw", ["EUR/USD", "AAPL", "BRK.B", "^GSPC", "EURUSD=X", "BTC-USD", "A_B", "X:Y", "7203"]
+    "raw", ["EUR/USD", "AAPL", "BRK.B", "^GSPC", "EURUSD=X", "BTC-USD", "A_B", "X:Y", "7203", "M&M.NS"]
 )
 def test_a_well_formed_symbol_is_returned_as_it_is(raw: str) -> None:
     assert normalise(raw) == raw
