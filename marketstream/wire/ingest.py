@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from marketstream.core.market.model import BestPrice
 from marketstream.core.market.symbols import SymbolRegistry
 from marketstream.errors import FutureTimeError, InvalidMessageError
-from marketstream.wire.json import loads
+from marketstream.wire.json import loads_with_nan
 from marketstream.wire.publication import best_price, tenant_of
 
 EVENT_TYPE = "market-data.best-price"
@@ -41,7 +41,7 @@ def parse(data: bytes, registry: SymbolRegistry, now_ms: int, added_ms: int) -> 
     Raises:
         InvalidMessageError: It is not one.
     """
-    value = loads(data)
+    value = loads_with_nan(data)
     if not isinstance(value, dict):
         raise InvalidMessageError("must be an object with eventType and payload")
     if value.get("eventType") != EVENT_TYPE:

@@ -8,12 +8,14 @@ from typing import Any
 from marketstream.core.market.model import BestPrice, Quote, Side
 from marketstream.core.market.symbols import SymbolRegistry, normalise
 from marketstream.errors import FutureTimeError, InvalidMessageError, RequestError
-from marketstream.wire.json import loads
+from marketstream.wire.json import loads_with_nan
 
 MAX_ITEMS = 10_000
 MAX_NAME = 64
 MAX_AHEAD_MS = 5 * 60 * 1000
 """What lies further ahead is no wrong clock but a mistake of units; the engine allows clocks less."""
+EARLIEST_MS = 631_152_000_000
+"""The year 1990: seconds taken for milliseconds lie in January 1970, microseconds in the future."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def parse(body: bytes) -> Publication:
     Raises:
         InvalidMessageError: It is not {quotes?, prices?, tenantId?}.
     """
-    value = loads(body)
+    value = loads_with_nan(body)
     if not isinstance(value, dict):
         raise InvalidMessageError("the body must be an object with quotes, prices or both")
     prices, quotes = (_list(value, field) for field in ("prices", "quotes"))
@@ -95,6 +97,8 @@ def best_price(value: dict[str, Any], registry: SymbolRegistry, at_ms: int) -> B
     Raises:
         InvalidMessageError: It is not one; the text begins with the path of the fault.
     """
+    if all(value.get(field) is None for field in ("bestBid", "bestAsk", "timestamp")):
+        raise InvalidMessageError("a price needs a bestBid, a bestAsk or a timestamp", path="bestBid")
     return BestPrice(
         symbol=_symbol(value, registry),
         best_bid=_side(value, "bestBid"),
@@ -186,8 +190,9 @@ def _time(value: dict[str, Any], at_ms: int) -> int:
     time = value.get("timestamp")
     if time is None:
         return at_ms
-    if isinstance(time, bool) or not isinstance(time, int | float) or not 1 <= time < math.inf:
-        raise InvalidMessageError("timestamp: must be epoch milliseconds", path="timestamp")
+    if isinstance(time, bool) or not isinstance(time, int | float) or not EARLIEST_MS <= time < math.inf:
+        text = "timestamp: must be epoch milliseconds, in 1990 or later; seconds are too small"
+        raise InvalidMessageError(text, path="timestamp")
     if time > at_ms + MAX_AHEAD_MS:
         text = "timestamp: lies in the future; epoch milliseconds are expected"
         raise FutureTimeError(text, int(time), path="timestamp")

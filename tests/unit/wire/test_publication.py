@@ -175,3 +175,39 @@ def test_a_name_may_be_in_any_script() -> None:
     quote = item("quotes", QUOTE | {"source": "銀行 é 😀"})
     assert isinstance(quote, Quote)
     assert quote.source == "銀行 é 😀"
+
+
+@pytest.mark.parametrize("literal", ["NaN", "Infinity", "-Infinity"])
+def test_a_number_that_json_has_no_form_for_costs_its_own_item_only(literal: str) -> None:
+    """Python's json and others write them; orjson refuses the whole text."""
+    quote = json.dumps(QUOTE)
+    bad = quote.replace('"bid": 1', f'"bid": {literal}')
+    first, second, third = parse(f'{{"quotes":[{quote},{bad},{quote}]}}'.encode()).items(OPEN, NOW)
+    assert isinstance(first[1], Quote)
+    assert (second[0], str(second[1])) == (1, "bid: must be a finite number or null")
+    assert isinstance(third[1], Quote)
+
+
+@pytest.mark.parametrize("body", [b'{"quotes":[{"bid":NaN}', b'{"quotes":NaN,,}', b"[" * 100_000 + b"NaN"])
+def test_a_body_that_is_no_json_even_then_is_refused(body: bytes) -> None:
+    with pytest.raises(InvalidMessageError, match="not JSON"):
+        parse(body)
+
+
+@pytest.mark.parametrize("kind", ["quotes", "prices"])
+@pytest.mark.parametrize("seconds", [1, 1_764_550_000, 1_764_550_000.5])
+def test_seconds_are_no_milliseconds(kind: str, seconds: float) -> None:
+    """Read as milliseconds they would lie in January 1970."""
+    value = (QUOTE if kind == "quotes" else PRICE) | {"timestamp": seconds}
+    assert "epoch milliseconds" in str(refusal(kind, value))
+
+
+@pytest.mark.parametrize("finer", [NOW * 1_000, NOW * 1_000_000])
+def test_microseconds_and_nanoseconds_are_no_milliseconds(finer: int) -> None:
+    assert "epoch milliseconds" in str(item("quotes", QUOTE | {"timestamp": finer}))
+
+
+def test_a_price_that_says_nothing_is_refused() -> None:
+    """With a time it says that nobody quotes the symbol any more."""
+    assert str(refusal("prices", {"symbol": "NOPE"})) == "a price needs a bestBid, a bestAsk or a timestamp"
+    assert isinstance(item("prices", {"symbol": "NOPE", "timestamp": NOW}), BestPrice)
