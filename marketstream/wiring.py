@@ -22,7 +22,8 @@ from marketstream.coordination.provider_quota import RedisProviderQuota
 from marketstream.core.market.symbols import SymbolRegistry
 from marketstream.engine.delivery.node import Node
 from marketstream.engine.delivery.quotes import newest_price
-from marketstream.engine.events.streams import Backplane, EventStreams
+from marketstream.engine.events.ports import Backplane
+from marketstream.engine.events.streams import EventStreams
 from marketstream.engine.jobs.actions import JobActions
 from marketstream.engine.jobs.scheduler import Jobs
 from marketstream.engine.market.stream_entries import PriceEntries

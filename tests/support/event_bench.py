@@ -7,8 +7,8 @@ from typing import Any
 from marketstream.bus.memory import MemoryChannel, MemoryEventChannel, MemoryEventStore
 from marketstream.core.delivery.commands import SubscribeEvents
 from marketstream.core.events.rule import Rule
-from marketstream.engine.events.ports import EventStore
-from marketstream.engine.events.streams import Backplane, EventStreams
+from marketstream.engine.events.ports import Backplane, EventStore
+from marketstream.engine.events.streams import EventStreams
 from marketstream.wire.events import codec as wire
 from tests.support.builders import Bench, Client
 from tests.support.eventually import eventually

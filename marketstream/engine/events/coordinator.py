@@ -10,7 +10,7 @@ of groups that come while nobody hands out work.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import count
 
 import structlog
@@ -18,9 +18,10 @@ import structlog
 from marketstream.core.events.event import Event
 from marketstream.core.events.group import Group, Member, Outcome
 from marketstream.core.events.rule import Rule
+from marketstream.engine.events.ports import Backplane
 from marketstream.engine.events.stats import EventStats
 from marketstream.errors import BusError, InvalidMessageError
-from marketstream.ports import Clock, Relay
+from marketstream.ports import Clock
 from marketstream.wire.events import work as wire
 from marketstream.wire.events.between_processes import Market, Message, render_message
 from marketstream.wire.events.codec import render_event
@@ -42,24 +43,14 @@ WAITING = 2_000
 
 _Key = tuple[str | None, str]
 
-Dead = Callable[[Sequence[str]], Awaitable[Sequence[str]]]
-"""Says which of some processes are dead; may raise `BusError`."""
-
-
-async def nobody(_nodes: Sequence[str]) -> Sequence[str]:
-    """Of processes there is only this one."""
-    return ()
-
 
 class Coordinator:
     """See the module.
 
     Args:
         clock: Time.
+        channels: Bring reports about members, and carry orders to them.
         groups: Rules by the names of the groups that they give work to.
-        reports: Brings words about members.
-        orders: Carries words to them.
-        dead: Knows which processes are no more.
         stats: Counters to keep.
     """
 
@@ -67,22 +58,20 @@ class Coordinator:
         self,
         *,
         clock: Clock,
+        channels: Backplane,
         groups: Mapping[str, Rule],
-        reports: Relay,
-        orders: Relay,
         stats: EventStats,
-        dead: Dead = nobody,
     ) -> None:
         self._clock = clock
         self._rules = groups
-        self._orders = orders
-        self._dead = dead
+        self._orders = channels.orders
+        self._dead = channels.dead
         self._stats = stats
         self._active = False
         self._resyncs = count(1)
         self._suspects: set[str] = set()
         self._reset()
-        reports.listen(self._receive)
+        channels.reports.listen(self._receive)
 
     @property
     def waiting(self) -> int:

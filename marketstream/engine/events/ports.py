@@ -1,9 +1,11 @@
 """What event streams ask of the outside; as in `marketstream.ports`, each implementation passes one suite."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from marketstream.core.events.event import User
+from marketstream.ports import Relay
 from marketstream.wire.events.between_processes import Message
 
 
@@ -63,3 +65,33 @@ class EventChannel(Protocol):
     def listen(self, receive: Callable[[Message], None]) -> None:
         """Names the one receiver in this process."""
         ...
+
+
+Dead = Callable[[Sequence[str]], Awaitable[Sequence[str]]]
+"""Says which of some processes are dead; may raise `BusError`."""
+
+
+async def nobody(_nodes: Sequence[str]) -> Sequence[str]:
+    """Of processes there is only this one."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Backplane:
+    """How the event streams of many processes meet, or those of one that is alone.
+
+    Attributes:
+        events: Carries events to every process.
+        reports: Carries words of workers to whoever hands out work.
+        orders: Carries the words of whoever hands out work.
+        news: Carries the word that a user's subscriptions changed; None for a process that is alone.
+        name: Of this process.
+        dead: Knows which processes are no more.
+    """
+
+    events: EventChannel
+    reports: Relay
+    orders: Relay
+    news: Relay | None = None
+    name: str = "alone"
+    dead: Dead = nobody

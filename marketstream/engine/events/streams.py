@@ -6,7 +6,6 @@ all processes, this one too, by one road; from there on all is this process's ow
 """
 
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass
 from inspect import isawaitable
 from typing import TypeVar
 
@@ -33,15 +32,15 @@ from marketstream.core.events.rule import Rule
 from marketstream.engine.delivery.connection import Connection
 from marketstream.engine.delivery.node import Node
 from marketstream.engine.events.broadcaster import Broadcaster, Post
-from marketstream.engine.events.coordinator import Coordinator, Dead, nobody
-from marketstream.engine.events.ports import EventChannel, EventStore
+from marketstream.engine.events.coordinator import Coordinator
+from marketstream.engine.events.ports import Backplane, EventStore
 from marketstream.engine.events.publisher import EventPublisher
 from marketstream.engine.events.rendered import RenderedEvents
 from marketstream.engine.events.stats import EventStats
 from marketstream.engine.events.subscription_store import SubscriptionStore
 from marketstream.engine.events.workers import PER_TENANT, Workers, groups_of
 from marketstream.errors import BusError, ConfigurationError, InvalidMessageError, UnavailableError
-from marketstream.ports import Bus, Relay
+from marketstream.ports import Bus
 from marketstream.wire import messages as wire_event
 from marketstream.wire.events.between_processes import Market, Message, parse_user, render_user
 
@@ -50,34 +49,13 @@ log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True, slots=True)
-class Backplane:
-    """How the event streams of many processes meet, or those of one that is alone.
-
-    Attributes:
-        events: Carries events to every process.
-        reports: Carries words of workers to whoever hands out work.
-        orders: Carries the words of whoever hands out work.
-        news: Carries the word that a user's subscriptions changed; None for a process that is alone.
-        name: Of this process.
-        dead: Knows which processes are no more.
-    """
-
-    events: EventChannel
-    reports: Relay
-    orders: Relay
-    news: Relay | None = None
-    name: str = "alone"
-    dead: Dead = nobody
-
-
 class EventStreams:
     """See the module.
 
     Args:
         node: Whose connections.
         bus: Knows how a symbol stands.
-        backplane: How processes meet.
+        channels: How processes meet.
         store: Keeps subscriptions.
         rules: Rules of routing.
         window: Seconds in which events for one connection are collected.
@@ -119,22 +97,9 @@ class EventStreams:
         )
         self._groups = groups = groups_of(rules)
         self.workers = Workers(
-            node=node,
-            name=channels.name,
-            rules=groups,
-            reports=channels.reports,
-            orders=channels.orders,
-            stats=self.stats,
-            per_tenant=workers_per_tenant,
+            node=node, channels=channels, rules=groups, stats=self.stats, per_tenant=workers_per_tenant
         )
-        self.coordinator = Coordinator(
-            clock=bus.clock,
-            groups=groups,
-            reports=channels.reports,
-            orders=channels.orders,
-            dead=channels.dead,
-            stats=self.stats,
-        )
+        self.coordinator = Coordinator(clock=bus.clock, channels=channels, groups=groups, stats=self.stats)
         channels.events.listen(self.receive)
         if channels.news is not None:
             channels.news.listen(self._take_news)

@@ -28,10 +28,10 @@ from marketstream.core.events.rule import Rule
 from marketstream.engine.delivery.connection import Connection
 from marketstream.engine.delivery.node import Node
 from marketstream.engine.events.broadcaster import EVENTS
+from marketstream.engine.events.ports import Backplane
 from marketstream.engine.events.rendered import RenderedEvents
 from marketstream.engine.events.stats import EventStats
 from marketstream.errors import InvalidMessageError, NotEntitledError, SubscriptionLimitError
-from marketstream.ports import Relay
 from marketstream.wire.events import codec
 from marketstream.wire.events import work as wire
 from marketstream.wire.events.between_processes import parse_message
@@ -56,10 +56,8 @@ class Workers:
 
     Args:
         node: Whose connections.
-        name: Name of this process.
+        channels: Carry reports to whoever hands out the work, and bring its orders.
         rules: Rules of routing; their groups are all there are.
-        reports: Carries words to whoever hands out the work.
-        orders: Brings the words of whoever does.
         stats: Counters to keep.
         per_tenant: Memberships that a tenant may have here.
     """
@@ -68,23 +66,21 @@ class Workers:
         self,
         *,
         node: Node,
-        name: str,
+        channels: Backplane,
         rules: Mapping[str, Rule],
-        reports: Relay,
-        orders: Relay,
         stats: EventStats,
         per_tenant: int = PER_TENANT,
     ) -> None:
         self._node = node
         self._per_tenant = per_tenant
-        self._name = name
+        self._name = channels.name
         self._rules = rules
-        self._reports = reports
+        self._reports = channels.reports
         self._stats = stats
         self._in_flight: dict[Connection, dict[str, dict[_Key, Event]]] = {}
         # Members that left with work in in_flight a moment ago, and until when that is remembered.
         self._left: deque[tuple[float, Address, tuple[Event, ...]]] = deque(maxlen=MAX_MEMBERS)
-        orders.listen(self._receive)
+        channels.orders.listen(self._receive)
         node.on_work_command = self.execute
 
     @property

@@ -23,7 +23,8 @@ from marketstream.core.delivery.entitlements import Plan, Principal
 from marketstream.core.events.filter import Filter
 from marketstream.core.events.rule import Rule
 from marketstream.engine.events import coordinator
-from marketstream.engine.events.streams import Backplane, EventStreams
+from marketstream.engine.events.ports import Backplane
+from marketstream.engine.events.streams import EventStreams
 from marketstream.errors import BusError, InvalidMessageError, NotEntitledError, SubscriptionLimitError
 from marketstream.wire.events import work as wire
 from marketstream.wire.events.between_processes import parse_message, render_message
