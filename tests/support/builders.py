@@ -26,8 +26,8 @@ from marketstream.ports import ConnectionLimits, Verifier
 from marketstream.transports.address import AddressReader
 from marketstream.transports.credentials import Credentials
 from marketstream.transports.origin import OriginPolicy
-from marketstream.transports.socketio.engine import EngineSocket
 from marketstream.transports.socketio.namespace import build_socketio
+from marketstream.transports.socketio.socket import EngineSocket
 from tests.support.clock import FakeClock
 from tests.support.recording import RecordingTransport
 

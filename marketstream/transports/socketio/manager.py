@@ -19,7 +19,7 @@ from marketstream.engine.delivery.connection import Connection
 from marketstream.engine.delivery.node import Node
 from marketstream.errors import InvalidMessageError
 from marketstream.ports import Relay
-from marketstream.transports.socketio.engine import EngineSocket
+from marketstream.transports.socketio.socket import EngineSocket
 from marketstream.wire import messages as events
 from marketstream.wire import relay as relays
 from marketstream.wire import socketio as wire

@@ -20,8 +20,9 @@ from marketstream.errors import InvalidMessageError, MarketstreamError
 from marketstream.transports.address import AddressReader
 from marketstream.transports.credentials import Credentials
 from marketstream.transports.origin import OriginPolicy
-from marketstream.transports.socketio.engine import EngineServer, EngineSocket
+from marketstream.transports.socketio.engine import EngineServer
 from marketstream.transports.socketio.manager import HubManager
+from marketstream.transports.socketio.socket import EngineSocket
 from marketstream.wire import messages, request
 from marketstream.wire import socketio as wire
 from marketstream.wire.socketio import Packet

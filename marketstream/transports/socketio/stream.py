@@ -12,7 +12,8 @@ from marketstream.wire.dialect import Dialect
 from marketstream.wire.websocket import Message
 
 if TYPE_CHECKING:
-    from marketstream.transports.socketio.engine import EngineServer, EngineSocket
+    from marketstream.transports.socketio.engine import EngineServer
+    from marketstream.transports.socketio.socket import EngineSocket
 
 
 class EngineStream(WebSocketStream):
