@@ -39,7 +39,26 @@ _OPTIONS = {
 
 
 class TokenVerifier:
-    """Checks tokens by a shared secret, by published keys, or by either."""
+    """Checks tokens by a shared secret, by published keys, or by either.
+
+    A JWKS file is read at once, a URL by `run`.
+
+    Args:
+        plans: Plans by the name that tokens use.
+        default_plan: Name of the plan of a token that names none.
+        clock: What the time is.
+        secret: Shared secret of HS256, at least 32 bytes.
+        jwks: Path or http(s) URL of the keys of RS256, ES256 and EdDSA.
+        algorithms: The only algorithms that count; empty means all that the given keys can do.
+        audience: What `aud` must be or hold; None: not looked at.
+        issuer: What `iss` must be; None: not looked at.
+        leeway: Seconds that this clock and the issuer's may differ.
+        jwks_refresh: Seconds between looks at the JWKS.
+        jwks_cooldown: Seconds between looks that an unknown key id can cause.
+
+    Raises:
+        ConfigurationError: The rules could never accept a token, or would accept too many.
+    """
 
     def __init__(  # noqa: PLR0913 - keyword arguments, all with a name and most with a default
         self,
@@ -56,24 +75,6 @@ class TokenVerifier:
         jwks_refresh: float = 600,
         jwks_cooldown: float = 30,
     ) -> None:
-        """Sets the rules; a JWKS file is read at once, a URL by `run`.
-
-        Args:
-            plans: Plans by the name that tokens use.
-            default_plan: Name of the plan of a token that names none.
-            clock: What the time is.
-            secret: Shared secret of HS256, at least 32 bytes.
-            jwks: Path or http(s) URL of the keys of RS256, ES256 and EdDSA.
-            algorithms: The only algorithms that count; empty means all that the given keys can do.
-            audience: What `aud` must be or hold; None: not looked at.
-            issuer: What `iss` must be; None: not looked at.
-            leeway: Seconds that this clock and the issuer's may differ.
-            jwks_refresh: Seconds between looks at the JWKS.
-            jwks_cooldown: Seconds between looks that an unknown key id can cause.
-
-        Raises:
-            ConfigurationError: The rules could never accept a token, or would accept too many.
-        """
         able = (SHARED if secret is not None else frozenset()) | (PUBLIC if jwks is not None else frozenset())
         self._allowed = _pinned(frozenset(algorithms), able)
         if default_plan not in plans:
