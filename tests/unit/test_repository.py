@@ -8,7 +8,25 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-MAX_LINES = 450
+MAX_LINES = 400
+MAX_FUNCTION_LINES = 40
+LONG_FILES = {
+    "marketstream/app.py": "the composition root, still to be cut",
+    "marketstream/engine/delivery/node.py": "the heart of a process, still to be cut",
+    "marketstream/ports.py": "one line over, still to be cut",
+}
+"""Files of the packages that may be longer, and why."""
+LONG_FUNCTIONS = {
+    "marketstream/app.py:__init__": "still to be cut",
+    "marketstream/app.py:_build_app": "still to be cut",
+    "marketstream/app.py:run": "still to be cut",
+    "marketstream/cli.py:serve": "a table: the options of a command",
+    "marketstream/cli.py:token": "a table: the options of a command",
+    "marketstream/engine/delivery/node.py:__init__": "still to be cut",
+    "marketstream/transports/rest/events.py:operations": "a table: one entry an endpoint",
+    "marketstream/wiring.py:attach_reading": "still to be cut",
+}
+"""Functions that may be longer, and why."""
 SOURCE_SUFFIXES = {".py", ".lua", ".js", ".mjs", ".css", ".html"}
 TOP_LEVEL = {
     *("marketstream", "sdk", "tests", "examples", "config", "docs"),
@@ -44,9 +62,36 @@ def test_the_package_under_test_is_the_one_in_this_tree() -> None:
 
 
 def test_no_source_file_is_too_long_to_be_read_in_one_go() -> None:
-    lengths = {path: len(path.read_text().splitlines()) for path in sources("marketstream")}
+    lengths = {
+        path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines())
+        for path in sources("marketstream", "sdk/python/marketstream_sdk")
+    }
     assert lengths
-    assert {str(path): lines for path, lines in lengths.items() if lines > MAX_LINES} == {}
+    long = {name: lines for name, lines in lengths.items() if lines > MAX_LINES}
+    assert {name: lines for name, lines in long.items() if name not in LONG_FILES} == {}
+
+
+def test_no_function_is_too_long_to_be_seen_at_once() -> None:
+    """Its docstring does not count, so that nobody saves on that."""
+    long: dict[str, int] = {}
+    for path in sources("marketstream", "sdk/python/marketstream_sdk"):
+        if path.suffix != ".py":
+            continue
+        for function in ast.walk(ast.parse(path.read_text())):
+            if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                name = f"{path.relative_to(ROOT).as_posix()}:{function.name}"
+                long[name] = max(_lines(function), long.get(name, 0))
+    assert long
+    over = {name: lines for name, lines in long.items() if lines > MAX_FUNCTION_LINES}
+    assert {name: lines for name, lines in over.items() if name not in LONG_FUNCTIONS} == {}
+
+
+def _lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    lines = (function.end_lineno or 0) - function.lineno + 1
+    first = function.body[0]
+    if ast.get_docstring(function) is not None:
+        lines -= (first.end_lineno or 0) - first.lineno + 1
+    return lines
 
 
 def test_every_module_says_what_it_is() -> None:
