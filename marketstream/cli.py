@@ -5,6 +5,7 @@ nothing more to watch, 2 that the command or the configuration cannot be used. E
 stderr, never a traceback.
 """
 
+import asyncio
 import errno
 import os
 import sys
@@ -24,7 +25,6 @@ from marketstream.observability.logging import configure
 from marketstream.observability.text import MASK, mask, mask_setting, printable
 from marketstream.publish import publish as publish_lines
 from marketstream.publish.channel import Channel
-from marketstream.publish.direct import DirectChannel
 from marketstream.security.jwt import sign_token
 from marketstream.settings import Settings, leaves, load_plans, load_registry, load_settings
 from marketstream.settings.loading import DEV_MODE
@@ -239,9 +239,8 @@ def publish(
     Bad lines are reported on stderr by number and skipped; the exit code is then 1.
     """
     with _plain_errors():
-        tally = publish_lines(
-            _channel(url, token, bus), 0, lambda text: typer.echo(printable(text), err=True)
-        )
+        channel = _channel(url, token, bus)
+        tally = asyncio.run(publish_lines(channel, 0, lambda text: typer.echo(printable(text), err=True)))
     if tally.bad:
         raise typer.Exit(_BAD_INPUT)
 
@@ -286,6 +285,8 @@ def _channel(url: str | None, token: str | None, bus: str | None) -> Channel:
         return RelayedChannel(bus)
     if not token:
         raise ConfigurationError("--token", "publishing takes a token; give one, or set MARKETSTREAM_TOKEN")
+    from marketstream.publish.direct import DirectChannel  # noqa: PLC0415 - it needs an HTTP client
+
     return DirectChannel(url or DEFAULT_URL, token)
 
 

@@ -1,4 +1,4 @@
-"""How lines reach a server: what a road promises, and what all roads have in common."""
+"""How lines reach a server: what a channel promises, and what all channels have in common."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -11,7 +11,7 @@ from marketstream.wire.json import dumps, loads
 class Channel(Protocol):
     """Takes batches to the server one after the other; each arrives, maybe twice, or an error says why."""
 
-    def send(self, lines: Sequence[Line]) -> list[tuple[int, str]]:
+    async def send(self, lines: Sequence[Line]) -> list[tuple[int, str]]:
         """Publishes lines, prices first, and tells which were rejected, by index, and why.
 
         Raises:
@@ -19,7 +19,7 @@ class Channel(Protocol):
         """
         ...
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Gives the way up."""
         ...
 

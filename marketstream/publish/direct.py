@@ -1,11 +1,13 @@
-"""The road by HTTP: one connection to a server, kept open between batches, with a token."""
+"""The channel by HTTP: connections to a server, kept open between batches, with a token."""
 
-import http.client
-import time
+import os
 from collections.abc import Sequence
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
-from marketstream.core.number import whole
+from aiohttp import ClientError, ClientTimeout
+from aiohttp_retry import RetryClient
+
 from marketstream.errors import (
     AuthFailedError,
     ConfigurationError,
@@ -17,12 +19,18 @@ from marketstream.errors import (
 from marketstream.observability.text import mask_setting
 from marketstream.publish.channel import Channel, parse_rejected, render_body
 from marketstream.publish.line import Line
+from marketstream.retry import Retry
 
 PATH = "/api/v1/market/publish"
 
 _ANSWER_SECONDS = 10
-_PATIENCE = 10  # answers of "too fast" that are waited out, for one batch
-_LONGEST_WAIT = 60
+_ATTEMPTS = 10
+_LONGEST_RETRY_AFTER = 60.0
+
+# A server that was never met may not be one: its absence ends the command at once.
+_FIRST = Retry(unanswered=False, attempts=_ATTEMPTS, first=1, longest=_LONGEST_RETRY_AFTER)
+# Prices and quotes that arrive twice do no harm: the server drops what is not newer.
+_LATER = Retry(repeatable=True, attempts=_ATTEMPTS, first=0.1, longest=_LONGEST_RETRY_AFTER)
 
 _REFUSALS: dict[int, MarketstreamError] = {
     401: AuthFailedError("the server does not accept the token"),
@@ -32,7 +40,7 @@ _REFUSALS: dict[int, MarketstreamError] = {
 
 
 class DirectChannel:
-    """See `Road`.
+    """See `Channel`.
 
     Args:
         url: Address of the server, such as `http://127.0.0.1:8080`.
@@ -53,42 +61,47 @@ class DirectChannel:
             raise ConfigurationError("--url", f"{shown} is not an http or https address")
         if not token.isascii() or not token.isprintable():
             raise ConfigurationError("--token", "it is not a token")
-        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        self._connection = kind(host, port, timeout=_ANSWER_SECONDS)
-        self._url = f"{parts.scheme}://{host}" + (f":{port}" if port else "")
+        named = f"[{host}]" if ":" in host else host
+        self._url = f"{parts.scheme}://{named}" + (f":{port}" if port else "")
         self._path = parts.path.rstrip("/") + PATH
         self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        self._client: RetryClient | None = None
+        self._met = False
 
-    def send(self, lines: Sequence[Line]) -> list[tuple[int, str]]:
-        """See `Road.send`."""
-        body = render_body(lines)
-        for _ in range(_PATIENCE):
-            status, retry_after, answer = self._post(body)
-            if status != http.HTTPStatus.TOO_MANY_REQUESTS:
-                break
-            time.sleep(min(whole(retry_after) or 1, _LONGEST_WAIT))
-        if status != http.HTTPStatus.OK:
+    async def send(self, lines: Sequence[Line]) -> list[tuple[int, str]]:
+        """See `Channel.send`."""
+        try:
+            status, answer = await self._post(render_body(lines))
+        except (ClientError, OSError) as error:  # a time-out is an OSError
+            raise UnavailableError(f"cannot publish to {self._url}: {_reason(error)}") from error
+        if status != HTTPStatus.OK:
             raise _REFUSALS.get(status) or UnavailableError(f"{self._url} answered with status {status}")
         return parse_rejected(answer, len(lines))
 
-    def close(self) -> None:
-        """See `Road.close`."""
-        self._connection.close()
+    async def close(self) -> None:
+        """See `Channel.close`."""
+        if self._client is not None:
+            await self._client.close()
 
-    def _post(self, body: bytes) -> tuple[int, str, bytes]:
-        """Status, Retry-After and body of the answer."""
-        while True:
-            kept = self._connection.sock is not None
-            try:
-                self._connection.request("POST", self._path, body, self._headers)
-                response = self._connection.getresponse()
-                return response.status, response.headers.get("Retry-After", ""), response.read()
-            except (http.client.HTTPException, OSError) as error:
-                self._connection.close()
-                # A connection that was kept may have been closed by the server meanwhile; a new one was not.
-                if not kept or isinstance(error, TimeoutError):
-                    reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-                    raise UnavailableError(f"cannot publish to {self._url}: {reason}") from error
+    async def _post(self, body: bytes) -> tuple[int, bytes]:
+        """Status and body of the answer."""
+        if self._client is None:
+            self._client = RetryClient(headers=self._headers, timeout=ClientTimeout(total=_ANSWER_SECONDS))
+        policy = _LATER if self._met else _FIRST
+        async with self._client.post(
+            self._url + self._path, data=body, retry_options=policy, allow_redirects=False
+        ) as response:
+            self._met = True
+            return response.status, await response.read()
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong in the words of the system, which say more than those of the library."""
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    number = error.errno if isinstance(error, OSError) else None
+    # Those of a name that cannot be resolved are negative, and not the system's.
+    return (number and number > 0 and os.strerror(number)) or str(error) or type(error).__name__
 
 
 _: type[Channel] = DirectChannel

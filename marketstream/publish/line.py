@@ -3,12 +3,12 @@
 So a pipe that trickles is as good as a file. A best price has `bestBid` or `bestAsk`, a quote has `source`.
 """
 
+import asyncio
 import contextlib
 import os
-import queue
 import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,10 @@ BATCH_BYTES = 256 * 1024
 """A quarter of what a server takes unless told otherwise."""
 
 BATCH_SECONDS = 0.1
+
+_PIECE = 64 * 1024
+_AHEAD = 2
+"""Pieces that are read before anybody wants them."""
 
 Raw = tuple[int, bytes]
 """Number of a line, from 1, and its bytes."""
@@ -62,16 +66,18 @@ def parse_line(number: int, raw: bytes) -> Line:
     return line
 
 
-def read_batches(stdin: int, reject: Callable[[int, str], None]) -> Iterator[Sequence[Line]]:
+async def read_batches(
+    stdin: int, reject: Callable[[int, str], None]
+) -> AsyncGenerator[Sequence[Line], None]:
     """Good lines together: as many as fit a batch and came within a tenth of a second.
 
     Args:
         stdin: File descriptor to read until it ends.
         reject: Told the number of each bad line, and why it is bad.
     """
-    lines, ended = _read(stdin), False
+    lines, ended = _Lines(stdin), False
     while not ended:
-        item, until = lines.get(), time.monotonic() + BATCH_SECONDS
+        item, until = await lines.next(), asyncio.get_running_loop().time() + BATCH_SECONDS
         batch: list[Line] = []
         room = BATCH_BYTES
         while item is not None:
@@ -82,8 +88,9 @@ def read_batches(stdin: int, reject: Callable[[int, str], None]) -> Iterator[Seq
             if len(batch) == BATCH_LINES or room <= 0:
                 break
             try:
-                item = lines.get(timeout=max(0.0, until - time.monotonic()))
-            except queue.Empty:
+                async with asyncio.timeout_at(until):
+                    item = await lines.next()
+            except TimeoutError:
                 break
         else:
             ended = True
@@ -91,23 +98,43 @@ def read_batches(stdin: int, reject: Callable[[int, str], None]) -> Iterator[Seq
             yield batch
 
 
-def _read(stdin: int) -> "queue.Queue[Raw | None]":
-    """Lines as they come, None at the end; by a thread, so that waiting for more never holds any back."""
-    lines: queue.Queue[Raw | None] = queue.Queue(maxsize=2 * BATCH_LINES)
+class _Lines:
+    """Lines of a file descriptor as they come.
 
-    def read() -> None:
+    A thread reads them, because an event loop cannot wait for a regular file; and one that a pipe which stays
+    open holds up by nothing, because nobody waits for its end.
+    """
+
+    def __init__(self, stdin: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._pieces: asyncio.Queue[list[Raw] | None] = asyncio.Queue()
+        self._room = threading.Semaphore(_AHEAD)
+        self._here: deque[Raw] = deque()
+        threading.Thread(target=self._read, args=(stdin,), name="stdin", daemon=True).start()
+
+    async def next(self) -> Raw | None:
+        """The next line; None after the last."""
+        while not self._here:
+            piece = await self._pieces.get()
+            if piece is None:
+                return None
+            self._room.release()
+            self._here.extend(piece)
+        return self._here.popleft()
+
+    def _read(self, stdin: int) -> None:
         number, rest = 0, b""
-        with contextlib.suppress(OSError):  # a closed stdin has no lines
-            while chunk := os.read(stdin, 65536):
-                *whole, rest = (rest + chunk).split(b"\n")
-                for raw in whole:
-                    number += 1
-                    lines.put((number, raw))
-            lines.put((number + 1, rest))
-        lines.put(None)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody wants more
+            with contextlib.suppress(OSError):  # a closed stdin has no lines
+                while self._room.acquire() and (piece := os.read(stdin, _PIECE)):
+                    *whole, rest = (rest + piece).split(b"\n")
+                    self._hand_on(list(enumerate(whole, number + 1)))
+                    number += len(whole)
+                self._hand_on([(number + 1, rest)])
+            self._hand_on(None)
 
-    threading.Thread(target=read, name="stdin", daemon=True).start()
-    return lines
+    def _hand_on(self, piece: list[Raw] | None) -> None:
+        self._loop.call_soon_threadsafe(self._pieces.put_nowait, piece)
 
 
 def _good(item: Raw, reject: Callable[[int, str], None]) -> Line | None:

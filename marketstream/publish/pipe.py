@@ -4,6 +4,7 @@ A bad line costs itself and nothing else; what makes all further sending pointle
 """
 
 from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 
 from marketstream.publish.channel import Channel
@@ -18,7 +19,7 @@ class Tally:
     bad: int = 0
 
 
-def publish(channel: Channel, stdin: int, say: Callable[[str], None]) -> Tally:
+async def publish(channel: Channel, stdin: int, say: Callable[[str], None]) -> Tally:
     """Publishes every line that can be read from a file descriptor until it ends.
 
     Args:
@@ -36,13 +37,14 @@ def publish(channel: Channel, stdin: int, say: Callable[[str], None]) -> Tally:
         say(f"line {number}: {reason}")
 
     try:
-        for batch in read_batches(stdin, reject):
-            ordered = sorted(batch, key=lambda line: not line.is_price)  # the server counts prices first
-            rejected = channel.send(ordered)
-            for index, reason in rejected:
-                reject(ordered[index].number, reason)
-            tally.accepted += len(ordered) - len(rejected)
+        async with aclosing(read_batches(stdin, reject)) as batches:
+            async for batch in batches:
+                ordered = sorted(batch, key=lambda line: not line.is_price)  # the server counts prices first
+                rejected = await channel.send(ordered)
+                for index, reason in rejected:
+                    reject(ordered[index].number, reason)
+                tally.accepted += len(ordered) - len(rejected)
     finally:
-        channel.close()
+        await channel.close()
         say(f"{tally.accepted} published, {tally.bad} bad")
     return tally

@@ -346,27 +346,27 @@ async def test_a_cluster_of_which_no_node_answers_is_an_error_of_redis_like_any_
     await client.aclose()
 
 
-async def test_who_has_no_event_loop_publishes_through_a_cluster_too(cluster: Cluster) -> None:
+async def test_the_command_publishes_through_a_cluster_too(cluster: Cluster) -> None:
     """Whichever node it speaks to, the process that feeds the market hears it, and is heard."""
     symbol = new_symbol("PIPE")
     async with gateways(cluster.url) as (_, second), raw_socket(second.url, token=second.token()) as socket:
         await subscribe(socket, symbol)
         line = parse_line(1, dumps(price(symbol, 4)))
-        assert await asyncio.to_thread(_send_through, cluster.url, line) == []
+        assert await _send_through(cluster.url, line) == []
         await next_price(socket, 4)
 
 
-def _send_through(url: str, line: Line) -> list[tuple[int, str]]:
+async def _send_through(url: str, line: Line) -> list[tuple[int, str]]:
     channel = RelayedChannel(url)
     try:
-        return channel.send([line])
+        return await channel.send([line])
     finally:
-        channel.close()
+        await channel.close()
 
 
 async def test_a_cluster_that_is_not_there_is_an_error_of_publish_in_one_sentence() -> None:
     with pytest.raises(UnavailableError, match="cannot publish through Redis"):
-        await asyncio.to_thread(RelayedChannel, f"redis+cluster://127.0.0.1:{free_port()}")
+        await _send_through(f"redis+cluster://127.0.0.1:{free_port()}", parse_line(1, b'{"source":"x"}'))
 
 
 async def test_entries_of_a_stream_in_a_cluster_are_published(cluster: Cluster) -> None:

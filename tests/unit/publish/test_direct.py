@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 from marketstream.errors import ConfigurationError, InvalidMessageError, MarketstreamError
 from marketstream.publish import Tally, parse_line, publish
 from marketstream.publish.direct import PATH, DirectChannel
-from tests.support.eventually import eventually
+from tests.support.eventually import eventually, scaled
 from tests.support.program import clean_environment
 
 QUOTE = b'{"symbol":"AAPL","source":"x","bid":1,"ask":2,"timestamp":1}'
@@ -56,7 +56,7 @@ class Receiver:
         said: list[str] = []
         writing = asyncio.create_task(asyncio.to_thread(_write, into, text))
         try:
-            tally = await asyncio.to_thread(publish, DirectChannel(url or self.url, TOKEN), out, said.append)
+            tally = await publish(DirectChannel(url or self.url, TOKEN), out, said.append)
         finally:
             os.close(out)
             with suppress(BrokenPipeError):
@@ -123,9 +123,7 @@ async def test_large_lines_travel_in_smaller_batches(receiver: Receiver) -> None
 
 async def test_a_line_does_not_wait_for_the_end_of_the_pipe(receiver: Receiver) -> None:
     out, into = os.pipe()
-    publishing = asyncio.create_task(
-        asyncio.to_thread(publish, DirectChannel(receiver.url, TOKEN), out, lambda _text: None)
-    )
+    publishing = asyncio.create_task(publish(DirectChannel(receiver.url, TOKEN), out, lambda _text: None))
     for count in (1, 2):
         os.write(into, QUOTE + b"\n" + QUOTE[:9])
         await eventually(lambda count=count: len(receiver.bodies) == count)  # type: ignore[misc]
@@ -203,6 +201,30 @@ async def test_an_address_where_nobody_listens_is_a_sentence(receiver: Receiver)
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
     with pytest.raises(MarketstreamError, match=f"cannot publish to {url}: Connection refused"):
         await receiver.run(QUOTE, url)
+
+
+async def test_a_server_that_is_started_again_between_two_batches_is_found_again() -> None:
+    """It was met: so it is worth waiting for, which one that never answered is not."""
+    first, second = Receiver(), Receiver()
+    out, into = os.pipe()
+    said: list[str] = []
+    await first.server.start_server()
+    port = first.server.port
+    publishing = asyncio.create_task(publish(DirectChannel(first.url, TOKEN), out, said.append))
+    os.write(into, QUOTE + b"\n")
+    await eventually(lambda: first.bodies, what="the first batch")
+    await first.server.close()
+    os.write(into, PRICE + b"\n")
+    os.close(into)
+    await asyncio.sleep(scaled(0.3))
+    assert not publishing.done()
+    second.server.port = port
+    await second.server.start_server()
+    await publishing
+    await second.server.close()
+    os.close(out)
+    assert said == ["2 published, 0 bad"]
+    assert len(second.bodies[0]["prices"]) == 1
 
 
 async def test_an_address_may_have_a_path_before_the_route(receiver: Receiver) -> None:

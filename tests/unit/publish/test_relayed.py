@@ -1,5 +1,6 @@
 """The channel through Redis, with a small answering thread in the place of a server."""
 
+import asyncio
 import json
 import os
 import socket
@@ -12,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from marketstream.errors import MarketstreamError
+from marketstream.errors import ConfigurationError, MarketstreamError
 from marketstream.publish import Tally, publish
 from marketstream.publish.relayed import RelayedChannel
 from marketstream.wire import forwarded, keys
-from tests.support.eventually import scaled, wait_until
+from tests.support.eventually import eventually, scaled
 from tests.support.program import clean_environment
 from tests.support.valkey import Valkey, running_valkey
 
@@ -96,7 +97,7 @@ def piped(text: bytes) -> Iterator[int]:
         os.close(out)
 
 
-def run(
+async def run(
     valkey: Valkey, text: bytes, *, patience: float = 30, answer_seconds: float = 10
 ) -> tuple[Tally, list[str]]:
     """Publishes a text as a pipe would bring it; returns the tally and what was said.
@@ -110,32 +111,32 @@ def run(
     said: list[str] = []
     with piped(text) as out:
         channel = RelayedChannel(valkey.url, patience=scaled(patience), answer_seconds=scaled(answer_seconds))
-        return publish(channel, out, said.append), said
+        return await publish(channel, out, said.append), said
 
 
 def refused(status: int, body: bytes) -> Callable[[forwarded.Request], bytes]:
     return lambda request: forwarded.answer(request.number, status, body)
 
 
-def test_quotes_and_prices_arrive_as_a_publication(valkey: Valkey, owner: Owner) -> None:
-    tally, said = run(valkey, b"\n".join([QUOTE, PRICE, QUOTE]))
+async def test_quotes_and_prices_arrive_as_a_publication(valkey: Valkey, owner: Owner) -> None:
+    tally, said = await run(valkey, b"\n".join([QUOTE, PRICE, QUOTE]))
     assert (tally.accepted, tally.bad) == (3, 0)
     assert said == ["3 published, 0 bad"]
     [body] = owner.bodies
     assert body == {"quotes": [json.loads(QUOTE)] * 2, "prices": [json.loads(PRICE)]}
 
 
-def test_what_is_rejected_is_reported_by_the_number_of_its_line(valkey: Valkey, owner: Owner) -> None:
+async def test_what_is_rejected_is_reported_by_the_number_of_its_line(valkey: Valkey, owner: Owner) -> None:
     owner.rejects = [{"index": 1, "error": "second price"}, {"index": 2, "error": "first quote"}]
-    tally, said = run(valkey, b"\n".join([b"", QUOTE, PRICE, b"{", QUOTE, PRICE]))
+    tally, said = await run(valkey, b"\n".join([b"", QUOTE, PRICE, b"{", QUOTE, PRICE]))
     assert (tally.accepted, tally.bad) == (2, 3)
     assert said[1:3] == ["line 6: second price", "line 2: first quote"]
     assert said[0].startswith("line 4: ")
 
 
-def test_many_batches_have_numbers_of_their_own_and_one_channel(valkey: Valkey, owner: Owner) -> None:
+async def test_many_batches_have_numbers_of_their_own_and_one_channel(valkey: Valkey, owner: Owner) -> None:
     text = b"".join(b'{"source":"x","symbol":"S%d"}\n' % number for number in range(1_234))
-    tally, _ = run(valkey, text)
+    tally, _ = await run(valkey, text)
     assert tally.accepted == 1_234
     assert [request.number for request in owner.requests] == [1, 2, 3]
     assert len({request.reply for request in owner.requests}) == 1
@@ -144,30 +145,41 @@ def test_many_batches_have_numbers_of_their_own_and_one_channel(valkey: Valkey, 
     ]
 
 
-def test_a_request_that_is_not_answered_is_sent_again_under_its_number(valkey: Valkey, owner: Owner) -> None:
+async def test_a_request_that_is_not_answered_is_sent_again_under_its_number(
+    valkey: Valkey, owner: Owner
+) -> None:
     owner.answers = [None, None]
-    tally, _ = run(valkey, QUOTE, answer_seconds=0.1)
+    tally, _ = await run(valkey, QUOTE, answer_seconds=0.1)
     assert tally.accepted == 1
     assert len(owner.requests) >= 3
     assert {request.number for request in owner.requests} == {1}
 
 
-def test_a_late_answer_to_another_request_is_passed_over(valkey: Valkey, owner: Owner) -> None:
+async def test_a_late_answer_to_another_request_is_passed_over(valkey: Valkey, owner: Owner) -> None:
     owner.answers = [lambda request: forwarded.answer(request.number + 7, 200, b"{}")]
-    tally, _ = run(valkey, QUOTE, answer_seconds=0.1)
+    tally, _ = await run(valkey, QUOTE, answer_seconds=0.1)
     assert tally.accepted == 1
     assert len(owner.requests) >= 2
 
 
-def test_one_that_cannot_take_it_just_now_is_asked_again(valkey: Valkey, owner: Owner) -> None:
+async def test_one_that_cannot_take_it_just_now_is_asked_again(valkey: Valkey, owner: Owner) -> None:
     owner.answers = [refused(503, b'{"error":{"code":"UNAVAILABLE","message":"not now"}}')]
-    tally, _ = run(valkey, QUOTE)
+    tally, _ = await run(valkey, QUOTE)
     assert tally.accepted == 1
 
 
-def test_a_bus_without_a_server_ends_it_with_a_sentence(valkey: Valkey) -> None:
+@pytest.mark.parametrize(
+    "url", ["memory://", "nats://host", "redis://secret@host:port", "redis+sentinel://a"]
+)
+def test_what_nobody_else_can_reach_is_refused_in_a_sentence(url: str) -> None:
+    with pytest.raises(ConfigurationError) as refused_url:
+        RelayedChannel(url)
+    assert "secret" not in str(refused_url.value)
+
+
+async def test_a_bus_without_a_server_ends_it_with_a_sentence(valkey: Valkey) -> None:
     with pytest.raises(MarketstreamError, match=NOBODY):
-        run(valkey, QUOTE, patience=0.2, answer_seconds=0.05)
+        await run(valkey, QUOTE, patience=0.2, answer_seconds=0.05)
 
 
 @pytest.mark.parametrize(
@@ -184,44 +196,43 @@ def test_a_bus_without_a_server_ends_it_with_a_sentence(valkey: Valkey) -> None:
     ],
     ids=["400", "500", "no JSON", "index", "no answer"],
 )
-def test_an_answer_that_ends_it_is_a_sentence(
+async def test_an_answer_that_ends_it_is_a_sentence(
     valkey: Valkey, owner: Owner, answer: Callable[[forwarded.Request], bytes], words: str
 ) -> None:
     owner.answers = [answer]
     with pytest.raises(MarketstreamError, match=words):
-        run(valkey, QUOTE)
+        await run(valkey, QUOTE)
     assert len(owner.requests) == 1
 
 
-def test_a_redis_that_is_not_there_ends_it_at_once() -> None:
+async def test_a_redis_that_is_not_there_ends_it_at_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         url = f"redis://127.0.0.1:{taken.getsockname()[1]}/0"
     with piped(QUOTE) as out, pytest.raises(MarketstreamError, match=r"through Redis: .*refused"):
-        publish(RelayedChannel(url, patience=600), out, print)
+        await publish(RelayedChannel(url, patience=600), out, print)
 
 
-def test_a_redis_that_is_restarted_between_two_batches_is_found_again() -> None:
+async def test_a_redis_that_is_restarted_between_two_batches_is_found_again() -> None:
     with running_valkey() as valkey:
         channel = RelayedChannel(valkey.url, patience=scaled(10), answer_seconds=scaled(0.1))
         said: list[str] = []
         out, into = os.pipe()
-        ended: list[Tally] = []
         before = Owner(valkey)
-        thread = threading.Thread(target=lambda: ended.append(publish(channel, out, said.append)))
-        thread.start()
+        publishing = asyncio.create_task(publish(channel, out, said.append))
         os.write(into, QUOTE + b"\n")
-        wait_until(lambda: before.requests, what="the first batch")
-        before.close()
+        await eventually(lambda: before.requests, what="the first batch")
+        await asyncio.to_thread(before.close)
         valkey.kill()
         os.write(into, PRICE + b"\n")
         os.close(into)
         valkey.start()
         after = Owner(valkey)
-        thread.join(scaled(15))
-        after.close()
+        async with asyncio.timeout(scaled(15)):
+            tally = await publishing
+        await asyncio.to_thread(after.close)
         os.close(out)
         assert said == ["2 published, 0 bad"]
-        assert [tally.accepted for tally in ended] == [2]
+        assert tally.accepted == 2
         assert after.bodies[-1]["prices"] == [json.loads(PRICE)]
 
 
