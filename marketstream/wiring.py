@@ -52,6 +52,7 @@ from marketstream.transports.rest.jobs import JobsAdmin
 from marketstream.transports.rest.market import Publishing
 from marketstream.transports.rest.rate_limiter import UserRateLimiter
 from marketstream.transports.rest.read import Reading
+from marketstream.transports.rest.stream import StateStreams
 from marketstream.transports.rest.views import show
 from marketstream.wire import keys
 
@@ -300,20 +301,28 @@ def attach_reading(
     )
     endpoint = Endpoint(guard=guard, limiter=UserRateLimiter(clock=node.clock), registry=registry)
     jobs = build_jobs(settings, queries=queries, overview=overview, node=node, bus=bus, cache=cache)
+    streams = StateStreams(
+        endpoint=endpoint,
+        node=node,
+        origins=build_origins(settings, AddressReader(settings.server.trusted_proxies)),
+        retry_ms=settings.sse.retry_ms,
+        comment_interval=settings.sse.comment_interval,
+        slow_timeout=settings.delivery.slow_timeout,
+    )
     admin = CacheAdmin(endpoint=endpoint, cache=cache, stats=node.stats.reads)
     operations = [
         *admin.operations(),
-        *JobsAdmin(endpoint=endpoint, jobs=jobs, clock=node.clock).operations(),
+        *JobsAdmin(endpoint=endpoint, jobs=jobs, clock=node.clock, streams=streams).operations(),
     ]
     if settings.server.role != "jobs":
         reading = Reading(endpoint=endpoint, node=node, queries=queries, overview=overview, time=bus.clock)
         publishing = Publishing(guard=guard, forwarder=forwarder)
-        streams = StreamAdmin(endpoint=endpoint, node=node)
+        connected = StreamAdmin(endpoint=endpoint, node=node, streams=streams)
         happenings = Events(endpoint=endpoint, guard=guard, streams=events)
         operations = [
             *reading.operations(),
             *publishing.operations(),
-            *streams.operations(),
+            *connected.operations(),
             *happenings.operations(),
             *operations,
         ]

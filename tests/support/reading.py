@@ -1,7 +1,7 @@
 """The reading endpoints over scripted providers, answering over a real connection in the time of a test."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,12 +17,13 @@ from marketstream.transports.answer import Answers
 from marketstream.transports.credentials import Credentials
 from marketstream.transports.origin import OriginPolicy
 from marketstream.transports.rest import reference
-from marketstream.transports.rest.admin import CacheAdmin
+from marketstream.transports.rest.admin import CacheAdmin, StreamAdmin
 from marketstream.transports.rest.endpoint import Endpoint
 from marketstream.transports.rest.guard import Guard
 from marketstream.transports.rest.jobs import JobsAdmin
 from marketstream.transports.rest.rate_limiter import UserRateLimiter
 from marketstream.transports.rest.read import Reading
+from marketstream.transports.rest.stream import StateStreams
 from tests.support.builders import Bench, KnownTokens, principal
 from tests.support.providers import Reader
 
@@ -39,10 +40,20 @@ class Api:
         reader: The read side and its providers.
         bench: The engine, for delayed prices.
         jobs: One job, `indices`, which is never due; it runs when it is asked for while `Jobs.run` runs.
+        streams: Streams of states.
         tokens: What tokens stand for; `good` reads, `admin` may do all, `publisher` only publishes.
     """
 
-    def __init__(self, reader: Reader, bench: Bench, jobs: Jobs, tokens: KnownTokens, http: Web) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        bench: Bench,
+        jobs: Jobs,
+        tokens: KnownTokens,
+        http: Web,
+        streams: StateStreams,
+    ) -> None:
+        self.streams = streams
         self.reader = reader
         self.jobs = jobs
         self.bench = bench
@@ -79,8 +90,10 @@ async def answered(app: web.Application, origins: OriginPolicy) -> AsyncIterator
 
 
 @asynccontextmanager
-async def reading(*providers: str, registry: SymbolRegistry | None = None) -> AsyncIterator[Api]:
-    """The endpoints over providers of those names."""
+async def reading(
+    *providers: str, registry: SymbolRegistry | None = None, stream_rules: Mapping[str, Any] | None = None
+) -> AsyncIterator[Api]:
+    """The endpoints over providers of those names; `stream_rules` are for streams of states."""
     reader = Reader(*providers)
     bench = Bench()
     bench.node.clock = bench.clock = bench.bus.clock = reader.clock
@@ -122,9 +135,14 @@ async def reading(*providers: str, registry: SymbolRegistry | None = None) -> As
         chance=lambda: 0.0,
         sleep=never,
     )
-    periodic = JobsAdmin(endpoint=endpoint, jobs=jobs, clock=reader.clock)
+    origins = OriginPolicy([PAGE])
+    streams = StateStreams(endpoint=endpoint, node=bench.node, origins=origins, **(stream_rules or {}))
+    periodic = JobsAdmin(endpoint=endpoint, jobs=jobs, clock=reader.clock, streams=streams)
+    connected = StreamAdmin(endpoint=endpoint, node=bench.node, streams=streams)
     app = web.Application(client_max_size=MAX_BODY)
-    reference.attach(app, [*read.operations(), *admin.operations(), *periodic.operations()])
-    async with answered(app, OriginPolicy([PAGE])) as http:
-        yield Api(reader, bench, jobs, tokens, http)
+    reference.attach(
+        app, [*read.operations(), *admin.operations(), *periodic.operations(), *connected.operations()]
+    )
+    async with answered(app, origins) as http:
+        yield Api(reader, bench, jobs, tokens, http, streams)
     bench.node.flusher.stop()

@@ -1,4 +1,4 @@
-"""`GET /api/v1/market/ws/stats` and `cache/stats` (scope admin): what this process is doing."""
+"""`GET /api/v1/market/ws/stats`, `cache/stats`, `/api/v1/admin/stream` (scope admin): what a process does."""
 
 from typing import Annotated
 
@@ -12,8 +12,13 @@ from marketstream.ports import Cache
 from marketstream.transports.rest import schema
 from marketstream.transports.rest.endpoint import Answered, Endpoint
 from marketstream.transports.rest.openapi import Operation
+from marketstream.transports.rest.stream import Look, StateStreams
 
 SCOPE = "admin"
+PREFIX = "/api/v1/admin"
+
+PERIOD = 1.0
+"""Seconds between two states of the operators' stream."""
 
 
 class StatsAnswer(schema.Shape):
@@ -39,23 +44,45 @@ class StreamAdmin:
     Args:
         endpoint: Lets callers in.
         node: The engine.
+        streams: Opens the operators' streams.
     """
 
-    def __init__(self, *, endpoint: Endpoint, node: Node) -> None:
+    def __init__(self, *, endpoint: Endpoint, node: Node, streams: StateStreams) -> None:
         self._endpoint = endpoint
         self._node = node
+        self._streams = streams
 
     def operations(self) -> list[Operation]:
-        """The endpoint."""
+        """The endpoints."""
         handle = self._endpoint.wrap(self.stats, SCOPE)
         summary = "Who is connected to this process, and what they get."
-        return [Operation("GET", "/ws/stats", summary, SCOPE, StatsAnswer, handle)]
+        return [
+            Operation("GET", "/ws/stats", summary, SCOPE, StatsAnswer, handle),
+            Operation(
+                "GET",
+                "/stream",
+                "The same as it changes, an event `stats` at most once a second.",
+                SCOPE,
+                StatsAnswer,
+                self._streams.wrap(self.follow, SCOPE, event="stats", period=PERIOD),
+                streams=True,
+                prefix=PREFIX,
+                called="get_admin_stream",
+            ),
+        ]
 
     async def stats(self, request: web.Request, who: Principal) -> Answered:  # noqa: ARG002  # as of every endpoint
         """Connections, subscriptions and delivery."""
+        return self._figures(), 0
+
+    def follow(self, request: web.Request) -> Look:  # noqa: ARG002  # as of every stream
+        """The same as it changes."""
+        return lambda: (self._figures(), False)
+
+    def _figures(self) -> StatsAnswer:
         node, stats = self._node, self._node.stats
         sessions = [c.session for c in node.connections.values() if c.session is not None]
-        answer = StatsAnswer(
+        return StatsAnswer(
             connections={name: count for name, count in stats.connections.items() if count},
             connections_total=stats.opened.total(),
             subscriptions=sum(len(session.subscriptions) for session in sessions),
@@ -69,7 +96,6 @@ class StreamAdmin:
             closed=dict(stats.closed),
             refused=dict(stats.refused),
         )
-        return answer, 0
 
 
 class CacheAdmin:

@@ -68,6 +68,19 @@ class Endpoint:
 
         return handle
 
+    async def admit(self, request: web.Request, *scopes: str) -> Principal:
+        """Return a caller who holds one of the scopes, for an answer that `wrap` cannot make.
+
+        Raises:
+            AuthError: There is no good token, or it lacks the scopes.
+            RateLimitedError: The user has called too often.
+        """
+        who = await self._guard.require(request, *scopes)
+        _, refusal = self._limiter.spend(who)
+        if refusal is not None:
+            raise refusal
+        return who
+
     def symbol(self, request: web.Request, who: Principal) -> str:
         """The symbol in the path, which the caller may see.
 

@@ -1,4 +1,4 @@
-"""`GET /api/v1/market/jobs/status`, `jobs/{task_id}` and `POST jobs/{name}/run` (scope admin).
+"""`GET /api/v1/market/jobs/status`, `jobs/{task_id}`, its `stream` and `POST jobs/{name}/run` (scope admin).
 
 They tell of this process alone: another one remembers the runs that it did.
 """
@@ -15,6 +15,7 @@ from marketstream.transports.rest.admin import SCOPE
 from marketstream.transports.rest.endpoint import Answered, Endpoint
 from marketstream.transports.rest.openapi import Operation
 from marketstream.transports.rest.schema import Shape, iso
+from marketstream.transports.rest.stream import TICK, Look, StateStreams
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 
@@ -68,10 +69,12 @@ class JobsAdmin:
         endpoint: Lets callers in.
         jobs: The jobs.
         clock: Time.
+        streams: Opens the streams of runs.
     """
 
-    def __init__(self, *, endpoint: Endpoint, jobs: Jobs, clock: Clock) -> None:
+    def __init__(self, *, endpoint: Endpoint, jobs: Jobs, clock: Clock, streams: StateStreams) -> None:
         self._endpoint = endpoint
+        self._streams = streams
         self._jobs = jobs
         self._clock = clock
 
@@ -84,6 +87,15 @@ class JobsAdmin:
                 "GET", "/jobs/status", "Jobs and their runs.", SCOPE, JobsAnswer, wrap(self.status, SCOPE)
             ),
             Operation("GET", "/jobs/{task_id}", "One run.", SCOPE, RunBody, wrap(self.run, SCOPE)),
+            Operation(
+                "GET",
+                "/jobs/{task_id}/stream",
+                "One run until it ends, an event `run` for each of its states.",
+                SCOPE,
+                RunBody,
+                self._streams.wrap(self.follow, SCOPE, event="run", period=TICK),
+                streams=True,
+            ),
             Operation(
                 "POST",
                 "/jobs/{name}/run",
@@ -103,6 +115,11 @@ class JobsAdmin:
     async def run(self, request: web.Request, who: Principal) -> Answered:  # noqa: ARG002  # as of every endpoint
         """One run."""
         return _run(self._jobs.find(request.match_info["task_id"])), 0
+
+    def follow(self, request: web.Request) -> Look:
+        """The states of one run."""
+        run = self._jobs.find(request.match_info["task_id"])
+        return lambda: (_run(run), run.state != "running")
 
     async def start(self, request: web.Request, who: Principal) -> Answered:  # noqa: ARG002  # as of every endpoint
         """Begins a run."""

@@ -51,6 +51,7 @@ class Operation:
         body: JSON body.
         status: Of the answer, when nothing goes wrong.
         metered: Whether calls count against what the plan allows, and the answer has a tag.
+        streams: Whether the answers come one after the other, as events of a stream.
         prefix: Where the path begins.
         called: The operation's id, where the path does not say it.
     """
@@ -65,6 +66,7 @@ class Operation:
     body: type[Shape] | None = None
     status: int = 200
     metered: bool = True
+    streams: bool = False
     prefix: str = PREFIX
     called: str = ""
 
@@ -155,14 +157,15 @@ def _parameters(operation: Operation, definitions: Mapping[str, Any]) -> list[di
 
 def _responses(operation: Operation, schemas: Mapping[type[Shape], Any]) -> dict[str, Any]:
     limits = {name: {"description": text, "schema": {"type": "integer"}} for name, text in _LIMITS.items()}
+    kind = "text/event-stream" if operation.streams else "application/json"
     answer: dict[str, Any] = {
-        "description": "the answer",
-        "content": {"application/json": {"schema": schemas[operation.answer]}},
+        "description": "events, whose data are these" if operation.streams else "the answer",
+        "content": {kind: {"schema": schemas[operation.answer]}},
     }
-    if operation.metered:
+    if operation.metered and not operation.streams:
         answer["headers"] = limits | {"ETag": {"schema": {"type": "string"}}}
     responses: dict[str, Any] = {str(operation.status): answer}
-    if operation.method == "GET":
+    if operation.method == "GET" and not operation.streams:
         responses["304"] = {"description": "what `If-None-Match` names has not changed"}
     failure = {"application/json": {"schema": schemas[ErrorAnswer]}}
     for status in operation.errors:

@@ -92,12 +92,14 @@ function show(path, method, operation) {
     parts.push(table(["parameter", "in", "type"],
       operation.parameters.map(({ name, in: place, schema }) => [name, place, describe(schema)])));
   }
-  const content = (given) => given?.content?.["application/json"]?.schema;
+  const stream = operation.responses["200"]?.content?.["text/event-stream"];
+  const content = (given) => (given?.content?.["application/json"] ?? stream)?.schema;
   if (operation.requestBody) parts.push(table(["body", "type", ""], fields(content(operation.requestBody))));
   parts.push(table(["answer", "type", ""], fields(content(operation.responses["200"]))));
   parts.push(table(["status", ""],
     Object.entries(operation.responses).map(([status, { description }]) => [status, description])));
-  parts.push(attempt(method.toUpperCase(), path, operation));
+  // A stream has no end to wait for.
+  if (!stream) parts.push(attempt(method.toUpperCase(), path, operation));
   return make("details", {}, ...parts);
 }
 
