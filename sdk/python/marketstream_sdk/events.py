@@ -37,6 +37,7 @@ class EventParser:
     def __init__(self) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")("replace")
         self._rest = ""
+        self._after_cr = False
         self._name = ""
         self._ident = ""
         self._data: list[str] = []
@@ -48,11 +49,12 @@ class EventParser:
         Raises:
             InvalidMessageError: One is longer than any that a server sends.
         """
-        text = self._rest + self._decoder.decode(chunk)
-        # A CR at the end may be half of a CRLF: it waits for what follows.
-        held = text.endswith("\r")
-        *lines, rest = _LINE_END.split(text.removesuffix("\r"))
-        self._rest = rest + "\r" if held else rest
+        text = self._decoder.decode(chunk)
+        if text:
+            # A CR ends its line at once: the event may be complete. An LF that follows belongs to it.
+            text = text.removeprefix("\n") if self._after_cr else text
+            self._after_cr = text.endswith("\r")
+        *lines, self._rest = _LINE_END.split(self._rest + text)
         events = [event for line in lines if (event := self._line(line)) is not None]
         if self._size + len(self._rest) > LONGEST:
             raise InvalidMessageError("an event of the stream is too long")

@@ -9,11 +9,15 @@ export interface StreamEvent {
 /** Takes a stream of server-sent events apart, however it was cut into pieces. */
 export class EventStreamParser {
   #rest = "";
+  /** Whether the last piece ended in a carriage return. */
+  #afterReturn = false;
 
   /** The events that are complete with this piece. */
   push(text: string): StreamEvent[] {
-    // A carriage return at the end may be half of a line break.
-    const blocks = (this.#rest + text).replace(/\r\n|\r(?!$)/g, "\n").split("\n\n");
+    // A carriage return ends its line at once: the event may be complete. A line feed that follows belongs to it.
+    const piece = this.#afterReturn ? text.replace(/^\n/, "") : text;
+    if (text) this.#afterReturn = text.endsWith("\r");
+    const blocks = (this.#rest + piece.replace(/\r\n?/g, "\n")).split("\n\n");
     this.#rest = blocks.pop() as string;
     return blocks.flatMap(parseBlock);
   }
