@@ -9,11 +9,14 @@ from urllib.parse import urljoin
 
 import aiohttp
 import pytest
+from pytest_aiohttp import AiohttpClient
 
+from marketstream.errors import ConfigurationError
 from marketstream_sdk import MarketDataClient
 from marketstream_sdk.transports import Way
 from tests.support.door import WAYS, door
 from tests.support.eventually import scaled
+from tests.support.in_process import serve
 from tests.support.node import Node
 from tests.support.server import Server, running_server
 
@@ -107,31 +110,29 @@ async def test_the_typescript_sdk_works_below_a_path(node: Node, sdk: Path, tmp_
     ]
 
 
-async def test_the_root_without_its_slash_leads_to_the_root() -> None:
+async def test_the_root_without_its_slash_leads_to_the_root(aiohttp_client: AiohttpClient) -> None:
     """Otherwise the page would look for its files beside its own folder."""
-    env = {"MARKETSTREAM_SERVER__ROOT_PATH": "/md"}
-    async with running_server(env=env) as server, aiohttp.ClientSession() as session:
-        async with session.get(f"{server.url}/md?x=1", allow_redirects=False) as answer:
-            assert (answer.status, answer.headers["Location"]) == (308, "/md/?x=1")
-        for path in ("/md/", "/", "/md/healthz", "/healthz"):
-            async with session.get(server.url + path) as answer:
-                assert answer.status == HTTPStatus.OK
-        for path in ("/mdx/healthz", "/md/md/healthz", "/md//healthz"):
-            async with session.get(server.url + path) as answer:
-                assert answer.status == HTTPStatus.NOT_FOUND
+    client = await serve(aiohttp_client, SERVER__ROOT_PATH="/md")
+    async with client.get("/md?x=1", allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (308, "/md/?x=1")
+    for path in ("/md/", "/", "/md/healthz", "/healthz"):
+        assert (await client.get(path)).status == HTTPStatus.OK
+    for path in ("/mdx/healthz", "/md/md/healthz", "/md//healthz"):
+        assert (await client.get(path)).status == HTTPStatus.NOT_FOUND
 
 
-async def test_a_prefix_that_looks_like_a_path_of_ours_is_not_taken_off(server: Server) -> None:
-    headers = {"X-Forwarded-Prefix": "/api"}
-    async with (
-        aiohttp.ClientSession(headers=headers) as session,
-        session.get(f"{server.url}/api/v1/openapi.json") as answer,
-    ):
+async def test_a_prefix_that_looks_like_a_path_of_ours_is_not_taken_off(
+    aiohttp_client: AiohttpClient,
+) -> None:
+    client = await serve(aiohttp_client, SERVER__TRUSTED_PROXIES="127.0.0.1")
+    async with client.get("/api/v1/openapi.json", headers={"X-Forwarded-Prefix": "/api"}) as answer:
         assert answer.status == HTTPStatus.OK
         assert (await answer.json())["servers"] == [{"url": "/api"}]
 
 
-async def test_a_root_path_that_looks_like_a_path_of_ours_stops_the_start() -> None:
-    with pytest.raises(AssertionError, match=r"ended with 2"):
-        async with running_server(env={"MARKETSTREAM_SERVER__ROOT_PATH": "/api"}):
-            pass
+async def test_a_root_path_that_looks_like_a_path_of_ours_stops_the_start(
+    aiohttp_client: AiohttpClient,
+) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        await serve(aiohttp_client, SERVER__ROOT_PATH="/api")
+    assert refused.value.path == "server.root_path"

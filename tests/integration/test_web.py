@@ -8,10 +8,11 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from pytest_aiohttp import AiohttpClient
 from structlog.testing import capture_logs
 
 from marketstream.transports.web import add_page
-from tests.support.server import running_server
+from tests.support.in_process import serve
 
 FILES = {
     "/": "text/html; charset=utf-8",
@@ -107,20 +108,18 @@ async def test_without_the_built_files_one_sentence_says_how_to_make_them(
     assert [(entry["event"], entry["log_level"]) for entry in logged] == [("page_not_built", "warning")]
 
 
-async def test_the_page_can_be_switched_off() -> None:
-    async with (
-        running_server(env={"MARKETSTREAM_SERVER__PAGE": "false"}) as server,
-        aiohttp.ClientSession() as session,
-    ):
-        for path in ("/", "/assets/app.js"):
-            assert (await session.get(server.url + path)).status == 404
-        assert (await session.get(f"{server.url}/api/docs")).status == 200
+async def test_the_page_can_be_switched_off(aiohttp_client: AiohttpClient) -> None:
+    client = await serve(aiohttp_client, SERVER__PAGE="false")
+    for path, status in (("/", 404), ("/assets/app.js", 404), ("/api/docs", 200)):
+        assert (await client.get(path)).status == status
 
 
-async def test_outside_development_there_is_a_page_and_no_token_for_the_asking() -> None:
-    async with running_server() as server, aiohttp.ClientSession() as session:
-        async with session.get(f"{server.url}/") as response:
-            assert response.status == 200
-            assert 'data-mode="token"' in await response.text()
-        for path in ("/dev/token", "/dev/symbols"):
-            assert (await session.get(server.url + path)).status == 404
+async def test_outside_development_there_is_a_page_and_no_token_for_the_asking(
+    aiohttp_client: AiohttpClient,
+) -> None:
+    client = await serve(aiohttp_client)
+    async with client.get("/") as response:
+        assert response.status == 200
+        assert 'data-mode="token"' in await response.text()
+    for path in ("/dev/token", "/dev/symbols"):
+        assert (await client.get(path)).status == 404
