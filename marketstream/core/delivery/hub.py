@@ -4,7 +4,7 @@ Delivery is a plain loop over outboxes. It cannot block, starts no task and enco
 that gets its first frame is put on the `dirty` list once, for the flusher to find.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Generic, TypeVar
 
 from marketstream.core.delivery.frame import Frame
@@ -54,8 +54,8 @@ class Hub(Generic[OwnerT]):
     """All rooms of one process.
 
     Args:
-        opened: Called with the name of a room before its first member joins.
-        emptied: Called with the name of a room after its last member left.
+        opened: Called with the name of a room before its first member joins, or somebody holds it.
+        emptied: Called with the name of a room that has no member and that nobody holds any more.
 
     Attributes:
         dirty: Outboxes with something to send, each once; the flusher takes the list and leaves an empty one.
@@ -63,7 +63,7 @@ class Hub(Generic[OwnerT]):
         overflowed: Owners whose ordered messages found no room; they must be closed.
     """
 
-    __slots__ = ("_emptied", "_opened", "_rooms", "dirty", "offered", "overflowed")
+    __slots__ = ("_emptied", "_held", "_opened", "_rooms", "dirty", "offered", "overflowed")
 
     def __init__(
         self, opened: Callable[[str], None] = _ignore, emptied: Callable[[str], None] = _ignore
@@ -71,6 +71,7 @@ class Hub(Generic[OwnerT]):
         self._opened = opened
         self._emptied = emptied
         self._rooms: dict[str, Room[OwnerT]] = {}
+        self._held: dict[str, int] = {}
         self.dirty: list[Outbox[OwnerT]] = []
         self.overflowed: list[OwnerT] = []
         self.offered = 0
@@ -79,15 +80,14 @@ class Hub(Generic[OwnerT]):
         return room in self._rooms
 
     def __len__(self) -> int:
-        """Rooms with at least one member."""
+        """Rooms with at least one member, or held for one."""
         return len(self._rooms)
 
     def join(self, name: str, outbox: Outbox[OwnerT], lane: Lane | None = None) -> None:
         """Makes an outbox a member; joining again only changes how it wants its values."""
         room = self._rooms.get(name)
         if room is None:
-            self._opened(name)
-            room = self._rooms[name] = Room()
+            room = self._open(name)
         if lane is not None:
             self._drop_plain(room, outbox)
             room.special[outbox] = lane
@@ -98,15 +98,33 @@ class Hub(Generic[OwnerT]):
             room.by_tenant.setdefault(outbox.tenant, {})[outbox] = None
 
     def leave(self, name: str, outbox: Outbox[OwnerT]) -> None:
-        """Ends a membership; a room without members is gone."""
+        """Ends a membership; a room without members that nobody holds is gone."""
         room = self._rooms.get(name)
         if room is None:
             return
         self._drop_plain(room, outbox)
         room.special.pop(outbox, None)
-        if not room.plain and not room.special:
-            del self._rooms[name]
-            self._emptied(name)
+        if not room.plain and not room.special and name not in self._held:
+            self._close(name)
+
+    def hold(self, names: Iterable[str]) -> None:
+        """Open rooms for somebody who is about to join; counted, so each call needs a `release`."""
+        held, rooms = self._held, self._rooms
+        for name in names:
+            if name not in rooms:
+                self._open(name)
+            held[name] = held.get(name, 0) + 1
+
+    def release(self, names: Iterable[str]) -> None:
+        """Take one `hold` of each room back; one that nobody joined is gone."""
+        held, rooms = self._held, self._rooms
+        for name in names:
+            if held[name] > 1:
+                held[name] -= 1
+                continue
+            del held[name]
+            if not rooms[name]:
+                self._close(name)
 
     def members(self, name: str) -> list[Outbox[OwnerT]]:
         """Members of a room, as a list that later changes do not touch."""
@@ -198,6 +216,15 @@ class Hub(Generic[OwnerT]):
         if not outbox.dirty:
             outbox.dirty = True
             self.dirty.append(outbox)
+
+    def _open(self, name: str) -> Room[OwnerT]:
+        self._opened(name)
+        room = self._rooms[name] = Room()
+        return room
+
+    def _close(self, name: str) -> None:
+        del self._rooms[name]
+        self._emptied(name)
 
     def _deliver_special(self, room: Room[OwnerT], frame: Frame) -> int:
         count = 0

@@ -210,3 +210,26 @@ def test_a_rooms_first_member_and_its_last_are_told_and_nobody_between() -> None
     hub.leave("r", second)
     hub.leave("r", second)
     assert told == ["+r", "-r"]
+
+
+def test_a_room_that_is_held_is_open_for_who_comes_and_gone_if_nobody_does() -> None:
+    """It opens once and closes once, however often it is held and joined meanwhile."""
+    told: list[str] = []
+    hub: Hub[str] = Hub(lambda name: told.append(f"+{name}"), lambda name: told.append(f"-{name}"))
+    member = box()
+    hub.hold(["a", "b"])
+    hub.hold(["a"])
+    hub.join("a", member)
+    hub.leave("a", member)
+    hub.release(["a"])
+    assert ("a" in hub, told) == (True, ["+a", "+b"])
+    hub.join("b", member)
+    hub.release(["a", "b"])
+    assert ("a" in hub, "b" in hub, told) == (False, True, ["+a", "+b", "-a"])
+    hub.leave("b", member)
+    assert told == ["+a", "+b", "-a", "-b"]
+
+
+def test_a_price_for_a_room_that_is_only_held_goes_nowhere(hub: Hub[str]) -> None:
+    hub.hold(["r"])
+    assert (hub.deliver("r", price()), hub.offered) == (0, 0)
