@@ -22,6 +22,7 @@ from marketstream.coordination.leader_forwarder import RedisLeaderForwarder
 from marketstream.coordination.lease import RedisLease
 from marketstream.core.backlog import Backlog
 from marketstream.engine.delivery.drain import drain
+from marketstream.engine.delivery.execution import Execution
 from marketstream.engine.delivery.heartbeat import Heartbeat
 from marketstream.engine.delivery.node import Node
 from marketstream.engine.delivery.terms import Delivery
@@ -149,9 +150,15 @@ class Server:
             ahead=ahead,
             stats=stats,
         )
-        self._registry = registry
         self._events = wiring.build_events(
             settings, node=self.node, bus=self._bus, gossip=self._gossip, plans=plans
+        )
+        self.node.listener = self._events
+        self._execution = Execution(
+            node=self.node,
+            bus=self._bus,
+            on_event_command=self._events.execute,
+            on_work_command=self._events.workers.execute,
         )
         self._reload = Reload(
             settings=settings,
@@ -301,7 +308,7 @@ class Server:
         origins = wiring.build_origins(settings, addresses)
         app = web.Application(client_max_size=settings.server.max_body)
         self.socketio = build_socketio(
-            node=self.node,
+            execution=self._execution,
             credentials=credentials,
             origins=origins,
             addresses=addresses,
@@ -331,8 +338,8 @@ class Server:
             self._reading = wiring.attach_reading(
                 app,
                 settings,
-                registry=self._registry,
                 node=self.node,
+                quotes=self._execution.quotes,
                 bus=self._bus,
                 cache=self._cache,
                 forwarder=self._forwarder,
@@ -342,7 +349,7 @@ class Server:
             return app
         self.socketio.attach(app, settings.socketio.path.strip("/"))
         EventStream(
-            node=self.node,
+            execution=self._execution,
             credentials=credentials,
             origins=origins,
             addresses=addresses,
@@ -351,7 +358,7 @@ class Server:
             lowat=settings.delivery.notsent_lowat,
         ).attach(app)
         PlainWebSocket(
-            node=self.node,
+            execution=self._execution,
             credentials=credentials,
             origins=origins,
             addresses=addresses,

@@ -19,9 +19,8 @@ from marketstream.cache.redis import RedisCache
 from marketstream.coordination.claims import RedisClaims
 from marketstream.coordination.interest_gossip import InterestGossip
 from marketstream.coordination.provider_quota import RedisProviderQuota
-from marketstream.core.market.symbols import SymbolRegistry
 from marketstream.engine.delivery.node import Node
-from marketstream.engine.delivery.quotes import newest_price
+from marketstream.engine.delivery.quotes import Quotes, newest_price
 from marketstream.engine.events.ports import Backplane
 from marketstream.engine.events.streams import EventStreams
 from marketstream.engine.jobs.actions import JobActions
@@ -260,8 +259,8 @@ def attach_reading(
     app: web.Application,
     settings: Settings,
     *,
-    registry: SymbolRegistry,
     node: Node,
+    quotes: Quotes,
     bus: Bus,
     cache: Cache,
     forwarder: LeaderForwarder,
@@ -291,7 +290,7 @@ def attach_reading(
         stats=node.stats.reads,
         listed=[*market.popular, *(symbol for symbol, _ in _named((*market.indices, *market.sectors)))],
     )
-    node.quotes.known = queries.known
+    quotes.known = queries.known
     overview = Overview(
         queries=queries,
         clock=node.clock,
@@ -299,7 +298,7 @@ def attach_reading(
         indices=_named(market.indices),
         sectors=_named(market.sectors),
     )
-    endpoint = Endpoint(guard=guard, limiter=UserRateLimiter(clock=node.clock), registry=registry)
+    endpoint = Endpoint(guard=guard, limiter=UserRateLimiter(clock=node.clock), registry=node.registry)
     jobs = build_jobs(settings, queries=queries, overview=overview, node=node, bus=bus, cache=cache)
     streams = StateStreams(
         endpoint=endpoint,
@@ -315,7 +314,14 @@ def attach_reading(
         *JobsAdmin(endpoint=endpoint, jobs=jobs, clock=node.clock, streams=streams).operations(),
     ]
     if settings.server.role != "jobs":
-        reading = Reading(endpoint=endpoint, node=node, queries=queries, overview=overview, time=bus.clock)
+        reading = Reading(
+            endpoint=endpoint,
+            quotes=quotes,
+            clock=node.clock,
+            queries=queries,
+            overview=overview,
+            time=bus.clock,
+        )
         publishing = Publishing(guard=guard, forwarder=forwarder)
         connected = StreamAdmin(endpoint=endpoint, node=node, streams=streams)
         happenings = Events(endpoint=endpoint, guard=guard, streams=events)

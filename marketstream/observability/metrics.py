@@ -101,7 +101,7 @@ class EngineCollector(Collector):
         yield CounterMetricFamily("ws_writes", "Writes to connections", value=stats.writes)
         yield CounterMetricFamily("outbox_conflated", "Prices replaced by newer ones", value=node.conflated())
         yield CounterMetricFamily("outbox_lagged", "Values of mode every that were lost", value=stats.lagged)
-        lines = node.lines
+        lines = node.fanout.lines
         yield GaugeMetricFamily("delayed_frames", "Prices held back for delayed plans", value=lines.frames)
         yield GaugeMetricFamily("delayed_bytes", "Bytes that they take", value=lines.bytes)
         yield CounterMetricFamily(
@@ -114,7 +114,9 @@ class EngineCollector(Collector):
         backlog = self._backlog()
         yield GaugeMetricFamily("bus_connected", "Whether frames can travel", value=self._bus_connected())
         yield GaugeMetricFamily(
-            "bus_lag_ms", "Milliseconds the newest frame needed to get here", value=self._node.bus_lag_ms
+            "bus_lag_ms",
+            "Milliseconds the newest frame needed to get here",
+            value=self._node.fanout.bus_lag_ms,
         )
         yield GaugeMetricFamily(
             "bus_frames_waiting", "Frames that wait to be published", value=backlog.waiting

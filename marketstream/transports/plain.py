@@ -4,8 +4,6 @@ Who a client is stands in the request, so whoever may not come in is refused by 
 a connection. Which language it speaks shows in its first message; until then it is spoken to in the second.
 """
 
-from collections.abc import Awaitable
-
 from aiohttp import web
 
 from marketstream.core.delivery import closing
@@ -13,7 +11,7 @@ from marketstream.core.delivery.closing import CloseReason
 from marketstream.core.delivery.commands import Command, Reply
 from marketstream.core.delivery.entitlements import Principal
 from marketstream.core.delivery.frame import Frame
-from marketstream.engine.delivery.node import Node
+from marketstream.engine.delivery.execution import Execution
 from marketstream.errors import MarketstreamError, UnavailableError
 from marketstream.transports import websocket
 from marketstream.transports.address import AddressReader
@@ -39,17 +37,18 @@ class PlainStream(WebSocketStream):
     """A client's websocket, and its sink.
 
     Args:
-        node: The engine.
+        execution: The engine, and what carries out the client's calls.
         limit: Bytes a message of the client may have.
         keepalive_interval: Seconds between two pings.
     """
 
     keepalive: Frame | None = PING
     snapshots = False
-    __slots__ = ("_language", "dialect", "keepalive_interval")
+    __slots__ = ("_execution", "_language", "dialect", "keepalive_interval")
 
-    def __init__(self, node: Node, limit: int, keepalive_interval: float) -> None:
-        super().__init__(node, limit)
+    def __init__(self, execution: Execution, limit: int, keepalive_interval: float) -> None:
+        super().__init__(execution.node, limit)
+        self._execution = execution
         self.keepalive_interval = keepalive_interval
         self.dialect: Dialect = TYPED.dialect
         self._language: Language | None = None
@@ -84,15 +83,14 @@ class PlainStream(WebSocketStream):
         except MarketstreamError as error:
             return mark, error
 
-    def _carry_out(self, data: bytes) -> Awaitable[None] | None:
+    async def _carry_out(self, data: bytes) -> None:
         """Read a message when it is its turn: until then it takes no more room than it came with."""
         mark, command = self._read(data)
-        if not isinstance(command, MarketstreamError):
-            return self.node.execute(self.connection, command, lambda reply: self._answer(mark, reply))
-        self.node.stats.commands[command.code] += 1
-        self._answer(mark, command)
-        self.node.settle()
-        return None
+        if isinstance(command, MarketstreamError):
+            self.node.stats.commands[command.code] += 1
+            self._answer(mark, command)
+        else:
+            await self._execution.execute(self.connection, command, lambda reply: self._answer(mark, reply))
 
     def _answer(self, mark: Mark, reply: Reply | MarketstreamError) -> None:
         language = self._language or TYPED
@@ -101,13 +99,14 @@ class PlainStream(WebSocketStream):
         else:
             text = language.answer(mark, reply)
         self.node.send(self.connection, Frame("", frames.encode(text)))
+        self.node.settle()
 
 
 class PlainWebSocket:
     """Lets clients in.
 
     Args:
-        node: The engine.
+        execution: The engine, and what carries out the calls of its clients.
         credentials: Where tokens are found.
         origins: Which web pages may connect.
         addresses: Where clients are.
@@ -119,7 +118,7 @@ class PlainWebSocket:
     def __init__(
         self,
         *,
-        node: Node,
+        execution: Execution,
         credentials: Credentials,
         origins: OriginPolicy,
         addresses: AddressReader,
@@ -127,7 +126,8 @@ class PlainWebSocket:
         max_payload: int = 262_144,
         lowat: int = NOTSENT_LOWAT,
     ) -> None:
-        self._node = node
+        self._node = execution.node
+        self._execution = execution
         self._credentials = credentials
         self._origins = origins
         self._addresses = addresses
@@ -158,7 +158,7 @@ class PlainWebSocket:
 
     async def _open(self, request: web.Request, principal: Principal) -> PlainStream:
         node = self._node
-        stream = PlainStream(node, self._max_payload, self._ping_interval)
+        stream = PlainStream(self._execution, self._max_payload, self._ping_interval)
         connection = node.open(new_identifier(), TRANSPORT, stream, self._addresses.of(request))
         stream.connection = connection
         with node.waiting.hold(size_of(request)):

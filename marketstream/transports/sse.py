@@ -18,6 +18,7 @@ from marketstream.core.delivery.frame import Frame
 from marketstream.core.delivery.session import READ, READERS
 from marketstream.core.number import decimal
 from marketstream.engine.delivery.connection import Connection
+from marketstream.engine.delivery.execution import Execution
 from marketstream.engine.delivery.node import Node
 from marketstream.errors import InvalidMessageError, MarketstreamError, NotEntitledError, UnavailableError
 from marketstream.transports.address import AddressReader
@@ -78,7 +79,7 @@ class EventStream:
     """Opens streams.
 
     Args:
-        node: The engine.
+        execution: The engine, and what carries out the call that a stream begins with.
         credentials: Where tokens are found.
         origins: Which web pages may read.
         addresses: Where clients are.
@@ -90,7 +91,7 @@ class EventStream:
     def __init__(
         self,
         *,
-        node: Node,
+        execution: Execution,
         credentials: Credentials,
         origins: OriginPolicy,
         addresses: AddressReader,
@@ -98,12 +99,13 @@ class EventStream:
         comment_interval: float = 15,
         lowat: int = NOTSENT_LOWAT,
     ) -> None:
-        self._node = node
+        self._node = execution.node
+        self._execution = execution
         self._credentials = credentials
         self._origins = origins
         self._addresses = addresses
         self._retry = sse.retry(retry_ms)
-        self._comeback = Comeback(retry_ms=retry_ms, now=node.clock.now, chance=random.random)
+        self._comeback = Comeback(retry_ms=retry_ms, now=self._node.clock.now, chance=random.random)
         self._comment_interval = comment_interval
         self._lowat = lowat
 
@@ -123,7 +125,11 @@ class EventStream:
         except MarketstreamError as error:
             return self._refuse(request, error)
         # Nothing is written before the head: the flusher's turn comes when this one is over.
-        node.submit(connection, lambda: node.execute(connection, command, _ignore), len(request.query_string))
+        node.submit(
+            connection,
+            lambda: self._execution.execute(connection, command, _ignore),
+            len(request.query_string),
+        )
         if reply.errors:
             node.send(connection, messages.subscribed(reply.symbols, reply.errors))
             node.settle()

@@ -180,9 +180,7 @@ async def let_in(node: Node, connection: Connection, principal: Principal) -> No
         UnavailableError: The connection was closed while it waited for a place.
     """
     try:
-        waiting = node.admit(connection, principal)
-        if waiting is not None:
-            await waiting
+        await node.admit(connection, principal)
     except BaseException:
         node.leave(connection, closing.REFUSED)
         raise

@@ -13,6 +13,7 @@ from marketstream.core.market.aggregate import Aggregation
 from marketstream.engine.delivery.connection import Connection
 from marketstream.engine.delivery.flusher import Flusher
 from marketstream.engine.delivery.waiting import Waiting
+from marketstream.engine.eager import start
 from marketstream.engine.stats import Stats
 from marketstream.observability.clock import SystemClock
 from marketstream.security.jwt import TokenVerifier, sign_token
@@ -179,8 +180,8 @@ def test_connect_and_subscribe(measure: Measure) -> None:
         arrived = []
         for _ in range(100):
             connection = bench.node.open(f"c{next(ids)}", "websocket", SilentSink())
-            bench.node.admit(connection, who)
-            bench.node.execute(connection, call, lambda _reply: None)
+            bench.admit(connection, who)
+            start(bench.execution.execute(connection, call, lambda _reply: None))
             arrived.append(connection)
         bench.node.flusher.flush()
         for connection in arrived:

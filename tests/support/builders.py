@@ -14,9 +14,12 @@ from marketstream.core.market.model import BestPrice, Quote, Side
 from marketstream.core.market.symbols import SymbolRegistry
 from marketstream.engine.delivery.connection import Connection
 from marketstream.engine.delivery.connection_limits import LocalConnectionLimits
+from marketstream.engine.delivery.execution import Execution
 from marketstream.engine.delivery.heartbeat import Heartbeat
 from marketstream.engine.delivery.node import Node
 from marketstream.engine.delivery.terms import Delivery
+from marketstream.engine.eager import start
+from marketstream.engine.events.streams import EventStreams
 from marketstream.engine.market.aggregator import Aggregator
 from marketstream.engine.market.ahead import Ahead
 from marketstream.engine.market.publisher import Publisher
@@ -156,16 +159,14 @@ class Client:
     def ask(self, command: Any) -> Reply | MarketstreamError:
         """The answer to a command that can be given at once."""
         answers: list[Reply | MarketstreamError] = []
-        assert self.bench.node.execute(self.connection, command, answers.append) is None
+        assert start(self.bench.execution.execute(self.connection, command, answers.append)) is None
         (answer,) = answers
         return answer
 
     async def authenticate(self, token: str) -> Reply | MarketstreamError:
         """The answer to `authenticate`, waited for when it has to be."""
         answers: list[Reply | MarketstreamError] = []
-        waiting = self.bench.node.execute(self.connection, Authenticate(token), answers.append)
-        if waiting is not None:
-            await waiting
+        await self.bench.execution.execute(self.connection, Authenticate(token), answers.append)
         (answer,) = answers
         return answer
 
@@ -184,12 +185,21 @@ class Bench:
     Args:
         delivery: How connections are treated.
         limits: Who may have one more connection.
+        bus: Carries frames.
+        clock: The clock.
     """
 
-    def __init__(self, *, delivery: Delivery | None = None, limits: ConnectionLimits | None = None) -> None:
-        self.clock = FakeClock(wall_ms=AT_MS)
+    def __init__(
+        self,
+        *,
+        delivery: Delivery | None = None,
+        limits: ConnectionLimits | None = None,
+        bus: MemoryBus | None = None,
+        clock: FakeClock | None = None,
+    ) -> None:
+        self.clock = clock or FakeClock(wall_ms=AT_MS)
         self.stats = Stats()
-        self.bus = MemoryBus(clock=self.clock)
+        self.bus = bus or MemoryBus(clock=self.clock)
         self.tokens = KnownTokens()
         self.limits: Any = LocalConnectionLimits() if limits is None else limits
         self.node = Node(
@@ -201,6 +211,7 @@ class Bench:
             delivery=delivery or Delivery(),
             limits=self.limits,
         )
+        self.execution = Execution(node=self.node, bus=self.bus)
         self.publisher = Publisher(bus=self.bus, stats=self.stats)
         self.aggregator = Aggregator(
             publisher=self.publisher,
@@ -225,8 +236,22 @@ class Bench:
     ) -> Client:
         """An admitted client."""
         client = self.open(sink, transport)
-        self.node.admit(client.connection, who or principal())
+        self.admit(client.connection, who)
         return client
+
+    def admit(self, connection: Connection, who: Principal | None = None) -> None:
+        """Lets a connection in, for which nobody else has to be asked."""
+        assert start(self.node.admit(connection, who or principal())) is None
+
+    def attach(self, streams: EventStreams) -> None:
+        """Has event streams hear of connections and carry out what clients ask of them, as the root does."""
+        self.node.listener = streams
+        self.execution = Execution(
+            node=self.node,
+            bus=self.bus,
+            on_event_command=streams.execute,
+            on_work_command=streams.workers.execute,
+        )
 
     def publish(self, symbol: str, *bids: float, tenant: str | None = None) -> None:
         """Publishes prices of a symbol, each in a batch of its own."""
@@ -246,7 +271,10 @@ class Edge(Bench):
     def __init__(self) -> None:
         super().__init__()
         self.server = build_socketio(
-            node=self.node, credentials=Credentials(), origins=OriginPolicy([]), addresses=AddressReader([])
+            execution=self.execution,
+            credentials=Credentials(),
+            origins=OriginPolicy([]),
+            addresses=AddressReader([]),
         )
         self.manager = self.server.manager
         self.sockets: dict[str, EngineSocket] = {}
@@ -262,7 +290,7 @@ class Edge(Bench):
     def member(self, tenant: str = "acme") -> Client:
         """A client that was admitted before."""
         client = self.arrive()
-        self.node.admit(client.connection, principal(tenant=tenant))
+        self.admit(client.connection, principal(tenant=tenant))
         self.manager.add(self.sockets[client.connection.id])
         return client
 

@@ -45,6 +45,7 @@ class EventBench(Bench):
             rules=rules,
             window=window,
         )
+        self.attach(self.streams)
 
     async def take(self, *events: dict[str, Any]) -> dict[str, Any]:
         """Publishes events, of the type `alert` where they do not say it, and returns the answer."""

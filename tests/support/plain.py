@@ -12,7 +12,7 @@ import aiohttp
 from marketstream.core.delivery.entitlements import Principal
 from marketstream.transports.plain import TRANSPORT, PlainStream
 from marketstream.wire.websocket import Message
-from tests.support.builders import Bench, principal
+from tests.support.builders import Bench
 from tests.support.eventually import scaled
 
 TEXT = 0x81
@@ -63,11 +63,11 @@ class PlainClient:
     def __init__(self, bench: Bench, who: Principal | None = None) -> None:
         self.bench = bench
         self.writes: list[bytes] = []
-        self.stream = PlainStream(bench.node, 262_144, 25)
+        self.stream = PlainStream(bench.execution, 262_144, 25)
         self.connection = bench.node.open(f"plain{next(_numbers)}", TRANSPORT, self.stream)
         self.stream.connection = self.connection
         self.stream.write = self.writes.append
-        bench.node.admit(self.connection, who or principal())
+        bench.admit(self.connection, who)
 
     def say(self, message: object) -> list[dict[str, Any]]:
         """What the server says once it has heard a message; bytes are sent as they are."""

@@ -114,7 +114,8 @@ async def reading(
     )
     read = Reading(
         endpoint=endpoint,
-        node=bench.node,
+        quotes=bench.execution.quotes,
+        clock=bench.clock,
         queries=reader.service,
         overview=overview,
         time=reader.clock,

@@ -13,11 +13,13 @@ from marketstream.core.delivery.frame import Frame
 from marketstream.core.delivery.outbox import Outbox
 from marketstream.core.delivery.session import Session
 from marketstream.engine.delivery.waiting import OVERHEAD, Waiting
+from marketstream.engine.eager import start
 from marketstream.wire.dialect import Dialect
 
 MAX_CALLS_WAITING = 1_000
 
-Call = Callable[[], Awaitable[None] | None]
+Call = Callable[[], Coroutine[object, None, None]]
+"""Carries out a call and answers it; waits as `engine.eager` says."""
 
 
 class Sink(Protocol):
@@ -157,7 +159,7 @@ class Connection:
         """Run a call of the client after all its earlier calls.
 
         Args:
-            call: Does the work and answers; returns an awaitable when it has to wait.
+            call: Does the work and answers.
             size: Bytes that the call keeps alive until it is its turn.
             spawn: Starts a task; used only when a call waits.
 
@@ -165,7 +167,7 @@ class Connection:
             Why the connection must be closed; None when there is room for what waits.
         """
         if self._calls is None:
-            waiting = call()
+            waiting = start(call())
             if waiting is None:
                 return None
             self._calls = deque()
@@ -190,9 +192,7 @@ class Connection:
         try:
             await waiting
             while calls and not self.closed:
-                later = self._next()()
-                if later is not None:
-                    await later
+                await self._next()()
         finally:
             self.drop_calls()
             self._calls = None

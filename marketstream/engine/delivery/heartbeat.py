@@ -56,7 +56,7 @@ class Heartbeat:
             if now >= connection.expires_at - node.delivery.token_warning and not connection.warned:
                 self._warn(connection, now)
         self._expire()
-        node.release_delayed()
+        node.fanout.release_delayed()
         node.settle()
         if node.unadmitted.ebbed() or node.waiting.ebbed():
             memory.release()

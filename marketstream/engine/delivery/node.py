@@ -1,73 +1,93 @@
-"""The heart of one process: connections come and go, commands become memberships, frames reach rooms.
+"""The heart of one process: connections come, are let in, take calls one after the other, and go.
 
-What a client may have is decided by its session; this module
-only carries it out.
+What a client may have is decided by its session.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Protocol
 
 import structlog
 
 from marketstream.core.delivery import closing, rooms
 from marketstream.core.delivery.closing import CloseReason
-from marketstream.core.delivery.commands import (
-    Command,
-    EventCommand,
-    EventReply,
-    Subscribe,
-    Subscribed,
-    WorkCommand,
-    WorkReply,
-)
+from marketstream.core.delivery.commands import Subscribe, Subscribed
 from marketstream.core.delivery.entitlements import Principal
 from marketstream.core.delivery.frame import Frame
-from marketstream.core.delivery.hub import Hub
 from marketstream.core.delivery.outbox import CONTROL_BYTES
 from marketstream.core.delivery.session import Session
 from marketstream.core.market.symbols import SymbolRegistry
 from marketstream.engine.delivery.connection import Call, Connection, Sink
 from marketstream.engine.delivery.connection_limits import LocalConnectionLimits
-from marketstream.engine.delivery.delay import DelayLines
-from marketstream.engine.delivery.execution import Execution
-from marketstream.engine.delivery.flusher import Flusher
-from marketstream.engine.delivery.quotes import Quotes
-from marketstream.engine.delivery.renewal import Answer
+from marketstream.engine.delivery.fanout import Fanout
 from marketstream.engine.delivery.terms import Delivery
 from marketstream.engine.delivery.unadmitted import MAX_MESSAGE_BYTES, MAX_MESSAGES, MAX_WAITING, Unadmitted
 from marketstream.engine.delivery.waiting import Waiting
-from marketstream.engine.market.interest import Interest
+from marketstream.engine.eager import settled
 from marketstream.engine.stats import Stats
-from marketstream.errors import UnavailableError
 from marketstream.ports import Bus, Clock, ConnectionLimits, Verifier
-from marketstream.wire import keys
 
 log = structlog.get_logger(__name__)
 
-EventHandler = Callable[[Principal, EventCommand], Awaitable[EventReply]]
-WorkHandler = Callable[[Connection, WorkCommand], WorkReply]
+
+class ConnectionListener(Protocol):
+    """Hears what becomes of connections that were let in; none of it may raise."""
+
+    def admitted(self, connection: Connection) -> None:
+        """Note that a connection was let in."""
+        ...
+
+    def renewed(self, connection: Connection, before: Principal) -> Sequence[str]:
+        """Note that a connection goes on under a newer token.
+
+        Args:
+            connection: The connection.
+            before: Whom it belonged to by the token before.
+
+        Returns:
+            A sentence about each thing that ended by it.
+        """
+        ...
+
+    def left(self, connection: Connection) -> None:
+        """Note that a connection ended."""
+        ...
+
+
+class _IgnoreConnections:
+    """Listens to nothing."""
+
+    def admitted(self, connection: Connection) -> None:
+        """See `ConnectionListener`."""
+
+    def renewed(self, connection: Connection, before: Principal) -> Sequence[str]:  # noqa: ARG002  # nothing ends
+        """See `ConnectionListener`."""
+        return ()
+
+    def left(self, connection: Connection) -> None:
+        """See `ConnectionListener`."""
 
 
 class Node:
     """See the module.
 
     Attributes:
-        hub: The rooms.
-        demand: What feeds should subscribe to.
+        clock: Time.
+        delivery: How connections are treated.
         stats: The counters.
-        lines: Prices held back for delayed plans.
+        registry: The symbols that are served.
+        limits: How many connections users may have.
+        fanout: Where frames come from.
+        hub: Its rooms.
+        flusher: Writes to their members.
+        interest: What feeds should subscribe to.
         connections: Every open connection by id, admitted or not.
         unadmitted: Those of them that are not.
         waiting: What all calls, tokens and bodies take that wait for something.
-        bus_lag_ms: Milliseconds between publishing and receiving, of the newest frame.
+        listener: Hears what becomes of connections; named by the root when there is one.
         spawn: Starts a task in the process's task group; set when there is one.
         ending: Transports that have said their last words, while their clients have not hung up.
         draining: True once the process is going down: nobody is admitted any more.
-        on_admitted: Called with a connection that was let in.
-        on_renewed: Called with one that goes on under a newer token, and who it was before; says what ends.
-        on_left: Called with a connection that ended.
-        on_event_command: Carries out what a client asks about event streams.
-        on_work_command: The same about the work of groups.
     """
 
     def __init__(
@@ -84,34 +104,19 @@ class Node:
         self.clock = clock
         self.delivery = delivery
         self.stats = stats
-        self._bus = bus
-        self.interest = Interest(clock=clock)
-        self.hub: Hub[Connection] = Hub(self._opened, self._emptied)
+        self.limits: ConnectionLimits = LocalConnectionLimits() if limits is None else limits
+        self.fanout = Fanout(bus=bus, clock=clock, stats=stats, delivery=delivery, on_dead=self._dead)
+        self.hub, self.flusher = self.fanout.hub, self.fanout.flusher
+        self.interest = self.fanout.interest
         self.connections: dict[str, Connection] = {}
         self.unadmitted = Unadmitted(delivery.max_unadmitted)
         self.waiting = Waiting(delivery.max_waiting_bytes, clock)
+        self.listener: ConnectionListener = _IgnoreConnections()
         self.spawn: Callable[[Coroutine[None, None, None]], object] = asyncio.ensure_future
         self.ending: set[object] = set()
         self.draining = False
-        self.on_admitted: Callable[[Connection], None] = _ignore_connection
-        self.on_renewed: Callable[[Connection, Principal], Sequence[str]] = _unchanged
-        self.on_left: Callable[[Connection], None] = _ignore_connection
-        self.on_event_command: EventHandler = _reject_event_command
-        self.on_work_command: WorkHandler = _reject_work_command
-        self.bus_lag_ms = 0.0
-        self.flusher = Flusher(
-            hub=self.hub,
-            clock=clock,
-            stats=stats,
-            on_dead=lambda connection: self.close(connection, closing.CLIENT_LEFT),
-            max_delay=delivery.max_delay,
-        )
         self._verifier = verifier
-        self._registry = registry
-        self._limits: ConnectionLimits = LocalConnectionLimits() if limits is None else limits
-        self.lines = DelayLines(on_held=bus.watch, on_dropped=bus.unwatch, max_bytes=delivery.delayed_bytes)
-        self._execution = Execution(node=self, bus=bus, lines=self.lines, limits=self._limits)
-        bus.attach(self.receive)
+        self.registry = registry
 
     # Connections
 
@@ -140,31 +145,21 @@ class Node:
         """See `ports.Verifier.verify`."""
         return self._verifier.verify(token)
 
-    def admit(self, connection: Connection, principal: Principal) -> Awaitable[None] | None:
-        """Makes a verified client a member of its tenant.
+    async def admit(self, connection: Connection, principal: Principal) -> None:
+        """Make a verified client a member of its tenant; may be run by `eager.start`.
 
-        Returns:
-            None when it is one; an awaitable when others must be asked first. The connection may have been
-            closed while they were: then it is none.
+        The connection may have been closed while others were asked: then it is none.
 
         Raises:
-            ConnectionLimitError: The user holds as many connections as the plan allows; also when awaited.
+            ConnectionLimitError: The user holds as many connections as the plan allows.
         """
         limit = principal.plan.max_connections
-        waiting = self._limits.acquire(principal.tenant, principal.user, limit) if limit else None
-        if waiting is not None:
-            return self._admit_later(connection, principal, waiting)
-        self._let_in(connection, principal)
-        return None
-
-    async def _admit_later(
-        self, connection: Connection, principal: Principal, waiting: Awaitable[None]
-    ) -> None:
-        await waiting
-        if connection.closed:
-            self._limits.release(principal.tenant, principal.user)
-        else:
+        if limit:
+            await settled(self.limits.acquire(principal.tenant, principal.user, limit))
+        if not connection.closed:
             self._let_in(connection, principal)
+        elif limit:
+            self.limits.release(principal.tenant, principal.user)
 
     def _let_in(self, connection: Connection, principal: Principal) -> None:
         self.unadmitted.remove(connection)
@@ -172,7 +167,7 @@ class Node:
         connection.outbox.control_limit = CONTROL_BYTES
         connection.call_bytes = self.delivery.waiting_bytes
         connection.placed = principal.plan.max_connections > 0
-        connection.session = Session(principal, self._registry)
+        connection.session = Session(principal, self.registry)
         connection.outbox.tenant = principal.tenant
         now = self.clock.now()
         connection.heartbeat_at = now + self.delivery.heartbeat_interval
@@ -188,11 +183,11 @@ class Node:
             plan=principal.plan.name,
             address=connection.address,
         )
-        self.on_admitted(connection)
+        self.listener.admitted(connection)
 
     def preview(self, principal: Principal, command: Subscribe) -> Subscribed:
         """What a subscription would come to if it were the first of a client; changes nothing."""
-        reply, _ = Session(principal, self._registry).handle(command, self.clock.now(), 0)
+        reply, _ = Session(principal, self.registry).handle(command, self.clock.now(), 0)
         assert isinstance(reply, Subscribed)  # noqa: S101  # what a Subscribe is answered with
         return reply
 
@@ -240,11 +235,11 @@ class Node:
             self.hub.leave(rooms.channel_room(channel), outbox)
         for room in (rooms.tenant_room(principal.tenant), *connection.rooms):
             self.hub.leave(room, outbox)
-        self.on_left(connection)
+        self.listener.left(connection)
         self.stats.discarded += outbox.replaceable() + outbox.missed()
         outbox.clear()
         if connection.placed:
-            self._limits.release(principal.tenant, principal.user)
+            self.limits.release(principal.tenant, principal.user)
         self.stats.connections[connection.transport] -= 1
         self.stats.closed[reason.code] += 1
         log.info(
@@ -294,44 +289,7 @@ class Node:
         if reason is not None:
             self.close(connection, reason)
 
-    def execute(self, connection: Connection, command: Command, answer: Answer) -> Awaitable[None] | None:
-        """See `execution.Execution.execute`."""
-        return self._execution.execute(connection, command, answer)
-
-    @property
-    def quotes(self) -> Quotes:
-        """Answers from the newest best prices."""
-        return self._execution.quotes
-
-    def quote(self, symbol: str, principal: Principal) -> bytes | Awaitable[bytes]:
-        """See `quotes.Quotes.get`: the newest best price, or the one that the plan may see by now."""
-        return self.quotes.get(symbol, principal, self.lines.of(principal.plan.delay))
-
-    # Frames
-
-    def receive(self, frames: Sequence[Frame]) -> None:
-        """Takes what the bus brings and offers it to the rooms."""
-        hub, watched = self.hub, []
-        for frame in frames:
-            if frame.event != "price":
-                hub.post(_room_of(frame), frame)
-            elif hub.deliver(rooms.symbol_room(frame.symbol), frame):
-                watched.append(frame)
-        for line in filter(None, self.lines):
-            line.put(frames, self.clock.now())
-        # What a bus says of itself was never underway.
-        if frames and frames[-1].cursor:
-            self.bus_lag_ms = max(0.0, self.clock.wall_ms() - frames[-1].cursor / 1000)
-        self.flusher.wake(watched)
-
-    def release_delayed(self) -> None:
-        """Called once a second: lets the delay lines give out what is old enough."""
-        now = self.clock.now()
-        for line in self.lines:
-            for frame in line.release(now):
-                room = rooms.symbol_room(frame.symbol, line.delay)
-                (self.hub.deliver if frame.event == "price" else self.hub.post)(room, frame)
-        self.flusher.wake()
+    # Messages
 
     def emit(self, room: str, frame: Frame, skip: frozenset[Connection] = frozenset()) -> int:
         """Gives an event of a back end to everyone in a room.
@@ -375,22 +333,6 @@ class Node:
             0, self.hub.offered - self.stats.taken - self.stats.discarded - self.stats.lagged - waiting
         )
 
-    def _opened(self, room: str) -> None:
-        if (name := rooms.watched_by(room)) is not None:
-            self._bus.watch(name)
-            if (line := self.lines.of(rooms.delay_of(room))) is not None:
-                line.watch(name)
-        if (symbol := rooms.demanded_by(room)) is not None:
-            self.interest.watch(symbol)
-
-    def _emptied(self, room: str) -> None:
-        if (name := rooms.watched_by(room)) is not None:
-            self._bus.unwatch(name)
-            if (line := self.lines.of(rooms.delay_of(room))) is not None:
-                line.unwatch(name, self.clock.now())
-        if (symbol := rooms.demanded_by(room)) is not None:
-            self.interest.unwatch(symbol)
-
     # Waiting for clients
 
     async def caught_up(self, patience: float = 5.0) -> None:
@@ -414,33 +356,12 @@ class Node:
             for lane in connection.outbox.lanes.values()
         )
 
+    def _dead(self, connection: Connection) -> None:
+        self.close(connection, closing.CLIENT_LEFT)
+
     def monotonic(self, at_ms: int) -> float:
         """Monotonic seconds of a moment given in epoch milliseconds."""
         return self.clock.now() + (at_ms - self.clock.wall_ms()) / 1000
-
-
-def _room_of(frame: Frame) -> str:
-    """Who hears a frame that is not a price: those who watch its symbol, or listen to its channel."""
-    if frame.symbol:
-        return rooms.symbol_room(frame.symbol)
-    return rooms.channel_room(keys.subject(frame.key or ""))
-
-
-async def _reject_event_command(_who: Principal, _command: EventCommand) -> EventReply:
-    raise UnavailableError("there are no event streams here")
-
-
-def _reject_work_command(_connection: Connection, _command: WorkCommand) -> WorkReply:
-    raise UnavailableError("there is no work of groups here")
-
-
-def _ignore_connection(_connection: Connection) -> None:
-    """Nobody asked to be told."""
-
-
-def _unchanged(_connection: Connection, _before: Principal) -> Sequence[str]:
-    """Nothing ends."""
-    return ()
 
 
 async def _guarded(work: Coroutine[None, None, None]) -> None:

@@ -3,16 +3,16 @@
 It reads a price's JSON, which is asked for by one client at a time, never on the way of a price to the many.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from inspect import isawaitable
 from typing import Any
 
 from marketstream.core.delivery.entitlements import Principal
 from marketstream.core.delivery.frame import Frame, Trade
 from marketstream.core.query.model import ProviderQuote
-from marketstream.engine.delivery.delay import DelayLine
+from marketstream.engine.delivery.delay import DelayLines
+from marketstream.engine.eager import settled
 from marketstream.errors import UnavailableError, UnknownSymbolError
 from marketstream.ports import Bus, Clock
 from marketstream.wire.json import dumps, loads
@@ -46,8 +46,7 @@ async def newest_price(bus: Bus, symbol: str) -> Newest | None:
         UnavailableError: Nobody can say how fresh it is.
     """
     # No tenant has an empty name, so none of a tenant's own prices is found.
-    found = bus.last([symbol, status_key(symbol)], "")
-    frames = await found if isawaitable(found) else found
+    frames = await settled(bus.last([symbol, status_key(symbol)], ""))
     if (reason := _staleness(frames)) not in (None, STALE):
         raise UnavailableError(f"{symbol}: {reason}")
     newest = next((frame for frame in frames if frame.event == PRICE), None)
@@ -62,43 +61,35 @@ async def newest_price(bus: Bus, symbol: str) -> Newest | None:
 class Quotes:
     """Answers `get_quote`.
 
+    Args:
+        bus: Where last values are.
+        clock: Time.
+        lines: Where prices are held back, for callers that may not see them live.
+
     Attributes:
         known: What a provider said of a symbol lately, without asking it: knows the close before, which no
             best price does.
     """
 
-    def __init__(self, *, bus: Bus, clock: Clock) -> None:
+    def __init__(self, *, bus: Bus, clock: Clock, lines: DelayLines) -> None:
         self._bus = bus
         self._clock = clock
+        self._lines = lines
         self.known: Callable[[str], ProviderQuote | None] = _nothing
 
-    def get(
-        self, symbol: str, principal: Principal, line: DelayLine | None = None
-    ) -> bytes | Awaitable[bytes]:
-        """JSON of a symbol's quote as the protocol writes it; awaitable when the price must be fetched.
+    async def get(self, symbol: str, principal: Principal) -> bytes:
+        """Return JSON of a symbol's quote as the protocol writes it; waits when the price must be fetched.
 
         Args:
             symbol: A symbol the caller may see.
             principal: The caller, whose tenant may have prices of its own.
-            line: Where prices are held back, for a caller that may not see them live.
 
         Raises:
             UnknownSymbolError: No price of it is known.
         """
-        found = self._bus.last([symbol, status_key(symbol)], principal.tenant)
-        if isawaitable(found):
-            return self._later(symbol, principal, line, found)
-        return self._written(symbol, principal, line, found)
-
-    async def _later(
-        self, symbol: str, principal: Principal, line: DelayLine | None, found: Awaitable[Sequence[Frame]]
-    ) -> bytes:
-        return self._written(symbol, principal, line, await found)
-
-    def _written(
-        self, symbol: str, principal: Principal, line: DelayLine | None, known: Sequence[Frame]
-    ) -> bytes:
+        known = await settled(self._bus.last([symbol, status_key(symbol)], principal.tenant))
         prices = [frame for frame in known if frame.event == PRICE]
+        line = self._lines.of(principal.plan.delay)
         found: Sequence[Frame] = prices
         if line is not None:
             now, at_ms = self._clock.now(), self._bus.clock.wall_ms()

@@ -6,7 +6,6 @@ all processes, this one too, by one road; from there on all is this process's ow
 """
 
 from collections.abc import Awaitable, Mapping, Sequence
-from inspect import isawaitable
 from typing import TypeVar
 
 import structlog
@@ -22,7 +21,6 @@ from marketstream.core.delivery.commands import (
     UnsubscribeEvents,
 )
 from marketstream.core.delivery.entitlements import Principal
-from marketstream.core.delivery.frame import Frame
 from marketstream.core.delivery.session import READERS
 from marketstream.core.events.event import Event, User
 from marketstream.core.events.filter import Filter
@@ -30,7 +28,8 @@ from marketstream.core.events.index import Index
 from marketstream.core.events.router import Route, Router
 from marketstream.core.events.rule import Rule
 from marketstream.engine.delivery.connection import Connection
-from marketstream.engine.delivery.node import Node
+from marketstream.engine.delivery.node import ConnectionListener, Node
+from marketstream.engine.eager import settled
 from marketstream.engine.events.broadcaster import Broadcaster, Post
 from marketstream.engine.events.coordinator import Coordinator
 from marketstream.engine.events.ports import Backplane, EventStore
@@ -103,10 +102,6 @@ class EventStreams:
         channels.events.listen(self.receive)
         if channels.news is not None:
             channels.news.listen(self._take_news)
-        node.on_admitted = self.enter
-        node.on_renewed = self.renew
-        node.on_left = self.leave
-        node.on_event_command = self.execute
 
     def use_rules(self, rules: Sequence[Rule]) -> None:
         """Route by these rules from now on.
@@ -137,7 +132,7 @@ class EventStreams:
 
     # Connections
 
-    def enter(self, connection: Connection) -> None:
+    def admitted(self, connection: Connection) -> None:
         """A connection was let in."""
         if connection.session is None or not connection.sink.personal:
             return
@@ -153,7 +148,7 @@ class EventStreams:
             present.append(connection)
         self._rank(user)
 
-    def renew(self, connection: Connection, before: Principal) -> list[str]:
+    def renewed(self, connection: Connection, before: Principal) -> list[str]:
         """A connection goes on under another token.
 
         Args:
@@ -171,14 +166,14 @@ class EventStreams:
             # What waits was written for who it was before.
             self.broadcaster.rewrite(connection, principal)
         if reads:
-            self.enter(connection)
+            self.admitted(connection)
         elif before.scopes & READERS:
             if self.router.held(_user(principal)):
                 ended.append("events: not entitled")
             self._forget(connection)
         return ended
 
-    def leave(self, connection: Connection) -> None:
+    def left(self, connection: Connection) -> None:
         """A connection ended."""
         self.workers.end(connection)
         self._forget(connection)
@@ -304,11 +299,13 @@ class EventStreams:
         """How the symbol of an event stands, as everybody may know who gets it."""
         symbol = event.symbol or ""
         keys = [symbol, wire_event.status_key(symbol)]
-        found = self._bus.last(keys, event.tenant or "")
-        known: Sequence[Frame] = await found if isawaitable(found) else found
+        known = await settled(self._bus.last(keys, event.tenant or ""))
         price = next((frame for frame in known if frame.event == wire_event.PRICE), None)
         status = next((frame for frame in known if frame.event == wire_event.STATUS), None)
         return Market(price.body if price else None, wire_event.state_of(status) if status else None)
+
+
+_: type[ConnectionListener] = EventStreams
 
 
 async def _reached(asked: Awaitable[_T]) -> _T:

@@ -81,7 +81,6 @@ class Workers:
         # Members that left with work in in_flight a moment ago, and until when that is remembered.
         self._left: deque[tuple[float, Address, tuple[Event, ...]]] = deque(maxlen=MAX_MEMBERS)
         channels.orders.listen(self._receive)
-        node.on_work_command = self.execute
 
     @property
     def members(self) -> int:

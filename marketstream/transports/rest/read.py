@@ -6,7 +6,6 @@ and not a live price where the plan shows them late.
 
 import asyncio
 from collections.abc import Awaitable, Iterable, Sequence
-from inspect import isawaitable
 from typing import Any, TypeVar
 
 from aiohttp import web
@@ -17,7 +16,7 @@ from marketstream.core.memo import Memo
 from marketstream.core.query.history import ended, too_fine
 from marketstream.core.query.model import Candle, ProviderQuote
 from marketstream.core.query.overview import MOVEMENTS, Listed
-from marketstream.engine.delivery.node import Node
+from marketstream.engine.delivery.quotes import Quotes
 from marketstream.engine.query.overview import Overview
 from marketstream.engine.query.service import FAILED, Answer, QueryService
 from marketstream.errors import (
@@ -47,19 +46,27 @@ class Reading:
 
     Args:
         endpoint: Lets callers in.
-        node: Knows delayed prices, and the time.
+        quotes: Answers from delayed prices.
+        clock: Time.
         provision: Answers about single symbols.
         overview: Answers about the market.
         time: The clock that all processes share: what is too new for a plan goes by it.
     """
 
     def __init__(
-        self, *, endpoint: Endpoint, node: Node, queries: QueryService, overview: Overview, time: Clock
+        self,
+        *,
+        endpoint: Endpoint,
+        quotes: Quotes,
+        clock: Clock,
+        queries: QueryService,
+        overview: Overview,
+        time: Clock,
     ) -> None:
         self._time = time
         self._endpoint = endpoint
-        self._node = node
-        self._clock = node.clock
+        self._quotes = quotes
+        self._clock = clock
         self._queries = queries
         self._overview = overview
         self._bodies: Memo[bytes, Body] = Memo(MOST_BODIES)
@@ -253,8 +260,7 @@ class Reading:
         return schema.ProvidersAnswer(providers=rows), 0
 
     async def _delayed(self, symbol: str, who: Principal) -> schema.QuoteAnswer:
-        found = self._node.quote(symbol, who)
-        given = loads(await found if isawaitable(found) else found)
+        given = loads(await self._quotes.get(symbol, who))
         if given["price"] is None:
             raise UnavailableError(f"{symbol}: nobody quotes it")
         return schema.QuoteAnswer.model_validate(given)

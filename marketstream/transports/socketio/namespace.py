@@ -4,9 +4,7 @@ A client that is refused, or not verified yet, is in no room and receives no eve
 looked up in a list of what exists, so no name reaches a handler that was not meant for clients.
 """
 
-from collections.abc import Awaitable
 from dataclasses import replace
-from inspect import isawaitable
 from sys import getsizeof
 
 import socketio
@@ -15,7 +13,8 @@ from marketstream.core.delivery.closing import CLIENT_LEFT, INVALID_MESSAGE, REF
 from marketstream.core.delivery.commands import Command, Reply
 from marketstream.core.delivery.entitlements import Principal
 from marketstream.core.delivery.frame import Frame
-from marketstream.engine.delivery.node import Node
+from marketstream.engine.delivery.execution import Execution
+from marketstream.engine.eager import settled
 from marketstream.errors import InvalidMessageError, MarketstreamError
 from marketstream.transports.address import AddressReader
 from marketstream.transports.credentials import Credentials
@@ -41,8 +40,9 @@ class MarketServer(socketio.AsyncServer):  # type: ignore[misc]  # python-socket
 class MarketData:
     """Reads the packets of clients and answers them."""
 
-    def __init__(self, *, node: Node, manager: HubManager) -> None:
-        self._node = node
+    def __init__(self, *, execution: Execution, manager: HubManager) -> None:
+        self._node = execution.node
+        self._execution = execution
         self._manager = manager
 
     def on_message(self, socket: EngineSocket, text: str) -> None:
@@ -57,7 +57,7 @@ class MarketData:
         """See `engine.Edge.on_lost`."""
         self._manager.remove(socket)
 
-    def _handle(self, socket: EngineSocket, text: str) -> Awaitable[None] | None:
+    async def _handle(self, socket: EngineSocket, text: str) -> None:
         """Read a packet when it is its turn: until then it takes no more room than it came with."""
         connection = socket.connection
         try:
@@ -67,64 +67,37 @@ class MarketData:
                 self._node.close(connection, INVALID_MESSAGE)
             else:
                 self._complain(socket, error)
-            return None
+            return
         if packet.kind == "connect":
-            return self._connect(socket, packet)
-        if connection.session is None:
+            await self._connect(socket, packet)
+        elif connection.session is None:
             self._node.close(connection, REFUSED)
-            return None
-        return self._dispatch(socket, packet)
+        else:
+            await self._dispatch(socket, packet)
 
     # Handshake
 
-    def _connect(self, socket: EngineSocket, packet: Packet) -> Awaitable[None] | None:
+    async def _connect(self, socket: EngineSocket, packet: Packet) -> None:
+        connection = socket.connection
         if packet.namespace != wire.NAMESPACE:
             self._answer_connect(
                 socket, wire.connect_error(packet.namespace, "Invalid namespace", "INVALID_NAMESPACE")
             )
-            return None
-        if socket.connection.session is not None:
+            return
+        if connection.session is not None:
             self._complain(socket, InvalidMessageError("the namespace was entered before"))
-            return None
+            return
         try:
             said = packet.read()
             given = said.get("token") if isinstance(said, dict) else None
-            found = self._node.verify(Credentials.first(given, socket.token))
-            if isawaitable(found):
-                return self._admit_later(socket, found)
-            return self._admit(socket, found)
+            principal = await settled(self._node.verify(Credentials.first(given, socket.token)))
+            if not connection.closed:
+                await self._node.admit(connection, principal)
         except MarketstreamError as error:
             self._refuse(socket, error)
-        return None
-
-    async def _admit_later(self, socket: EngineSocket, found: Awaitable[Principal]) -> None:
-        try:
-            waiting = self._admit(socket, await found)
-        except MarketstreamError as error:
-            self._refuse(socket, error)
-            return
-        if waiting is not None:
-            await waiting
-
-    def _admit(self, socket: EngineSocket, principal: Principal) -> Awaitable[None] | None:
-        if socket.connection.closed:
-            return None
-        waiting = self._node.admit(socket.connection, principal)
-        if waiting is not None:
-            return self._welcome_later(socket, principal, waiting)
-        self._welcome(socket, principal)
-        return None
-
-    async def _welcome_later(
-        self, socket: EngineSocket, principal: Principal, waiting: Awaitable[None]
-    ) -> None:
-        try:
-            await waiting
-        except MarketstreamError as error:
-            self._refuse(socket, error)
-            return
-        if not socket.connection.closed:
-            self._welcome(socket, principal)
+        else:
+            if not connection.closed:
+                self._welcome(socket, principal)
 
     def _welcome(self, socket: EngineSocket, principal: Principal) -> None:
         connection = socket.connection
@@ -149,7 +122,7 @@ class MarketData:
 
     # Calls
 
-    def _dispatch(self, socket: EngineSocket, packet: Packet) -> Awaitable[None] | None:
+    async def _dispatch(self, socket: EngineSocket, packet: Packet) -> None:
         match packet.kind:
             case _ if packet.namespace != wire.NAMESPACE:
                 error = InvalidMessageError(f"there is only the namespace {wire.NAMESPACE}")
@@ -158,28 +131,29 @@ class MarketData:
                 else:
                     self._complain(socket, error)
             case "event":
-                return self._call(socket, packet)
+                await self._call(socket, packet)
             case "ack":
-                return self._acknowledged(socket, packet)
+                await self._acknowledged(socket, packet)
             case "disconnect":
                 self._node.close(socket.connection, CLIENT_LEFT)
             case "binary event":
                 self._answer(socket, packet, InvalidMessageError("binary attachments are not taken"))
             case _:
                 self._complain(socket, InvalidMessageError(f"a client does not send {packet.kind}"))
-        return None
 
-    def _call(self, socket: EngineSocket, packet: Packet) -> Awaitable[None] | None:
+    async def _call(self, socket: EngineSocket, packet: Packet) -> None:
         try:
             name, *arguments = packet.read() or [None]
             command: Command = request.parse(name, arguments)
         except MarketstreamError as error:
             self._node.stats.commands[error.code] += 1
             self._answer(socket, packet, error)
-            return None
+            return
         # While the call waits its payload does not.
         head = replace(packet, body="")
-        return self._node.execute(socket.connection, command, lambda reply: self._answer(socket, head, reply))
+        await self._execution.execute(
+            socket.connection, command, lambda reply: self._answer(socket, head, reply)
+        )
 
     def _answer(self, socket: EngineSocket, packet: Packet, reply: Reply | MarketstreamError) -> None:
         if packet.ack is not None:
@@ -200,12 +174,12 @@ class MarketData:
             self._complain(socket, error)
             return
         if packet.ack is not None:
-            await self._manager.trigger_callback(socket.connection.id, packet.ack, answer)
+            await settled(self._manager.trigger_callback(socket.connection.id, packet.ack, answer))
 
 
 def build_socketio(
     *,
-    node: Node,
+    execution: Execution,
     credentials: Credentials,
     origins: OriginPolicy,
     addresses: AddressReader,
@@ -217,7 +191,7 @@ def build_socketio(
     """The Socket.IO server, ready to be attached to an aiohttp application.
 
     Args:
-        node: The engine.
+        execution: The engine, and what carries out the calls of its clients.
         credentials: Where tokens are found.
         origins: Which web pages may connect.
         addresses: Where clients are.
@@ -226,6 +200,7 @@ def build_socketio(
         max_payload: Bytes a message of a client may have.
         lowat: Bytes the kernel may hold unsent per client.
     """
+    node = execution.node
     manager = HubManager(node)
     server = MarketServer(
         async_mode="aiohttp",
@@ -237,7 +212,7 @@ def build_socketio(
         ping_timeout=ping_timeout,
         monitor_clients=False,
     )
-    edge = MarketData(node=node, manager=manager)
+    edge = MarketData(execution=execution, manager=manager)
     server.eio.use(
         node=node,
         edge=edge,

@@ -8,6 +8,7 @@ import pytest
 from marketstream.core.delivery import closing
 from marketstream.core.delivery.entitlements import Plan, Principal
 from marketstream.core.market.model import Status
+from marketstream.engine.delivery.terms import Delivery
 from marketstream.wire import messages
 from marketstream.wire.websocket import Message
 from tests.support.builders import AT_MS, Bench, best_price, principal
@@ -64,7 +65,7 @@ async def test_every_value_comes_to_who_asked_for_high_frequency(world: World) -
 
 
 async def test_values_that_were_lost_are_told(world: World) -> None:
-    world.bench.node.delivery = replace(world.bench.node.delivery, lane_capacity=2)
+    world.bench = Bench(delivery=Delivery(lane_capacity=2))
     client = world.client()
     client.say(subscribe(ACTION, "A", high_frequency=True))
     world.bench.publish("A", 1, 2, 3, 4, 5)

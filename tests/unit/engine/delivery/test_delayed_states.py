@@ -32,13 +32,13 @@ def late(bench: Bench) -> Client:
 
 def say(bench: Bench, state: State, reason: str | None = None) -> None:
     """A state as the bus says it of itself, without a cursor."""
-    bench.node.receive([messages.status(Status("A", state, None, bench.clock.wall_ms(), reason))])
+    bench.node.fanout.receive([messages.status(Status("A", state, None, bench.clock.wall_ms(), reason))])
 
 
 def step(bench: Bench, seconds: int = 1) -> None:
     for _ in range(seconds):
         bench.clock.advance(1)
-        bench.node.release_delayed()
+        bench.node.fanout.release_delayed()
         bench.flush()
 
 

@@ -21,6 +21,7 @@ from marketstream.core.delivery.entitlements import Mode, Plan
 from marketstream.core.delivery.frame import Frame
 from marketstream.core.market.model import Status
 from marketstream.engine.delivery.terms import Delivery
+from marketstream.engine.eager import start
 from marketstream.errors import (
     AuthFailedError,
     ConnectionLimitError,
@@ -105,7 +106,7 @@ async def test_the_answer_goes_out_before_what_follows_from_it(bench: Bench) -> 
     client = bench.client()
     seen: list[int] = []
     bench.publish("A", 1)
-    bench.node.execute(
+    await bench.execution.execute(
         client.connection, Subscribe(("A",)), lambda _: seen.append(len(client.connection.outbox))
     )
     assert seen == [0]
@@ -222,7 +223,7 @@ async def test_a_client_of_events_gets_current_values_as_prices_newer_than_it_ha
         bench.publish(symbol, 1)
     client = bench.open(RecordingTransport(snapshots=False), "sse")
     client.connection.since = bench.bus.last(["B"], "acme")[0].cursor
-    bench.node.admit(client.connection, principal())
+    bench.admit(client.connection, principal())
     client.subscribe("A", "B", "C")
     bench.flush()
     assert [payload["symbol"] for payload in client.sink.named("price")] == ["C"]
@@ -380,7 +381,7 @@ async def test_a_user_may_hold_as_many_connections_as_the_plan_says(bench: Bench
     first, _ = bench.client(who), bench.client(who)
     refused = bench.open()
     with pytest.raises(ConnectionLimitError):
-        bench.node.admit(refused.connection, who)
+        bench.admit(refused.connection, who)
     assert refused.connection.session is None
     bench.client(principal("u2", plan=who.plan))
     bench.client(principal(tenant="rival", plan=who.plan))
@@ -391,21 +392,19 @@ async def test_a_user_may_hold_as_many_connections_as_the_plan_says(bench: Bench
     bench.client(who)
 
 
-async def settled() -> None:
-    """What there is to wait for where nothing has to be."""
-
-
 async def test_who_waits_for_a_place_is_in_no_room_until_it_is_there() -> None:
     bench = Bench(limits=SlowLimits())
     who = principal(plan=Plan("p", max_connections=1))
     first, second = bench.open(), bench.open()
-    waiting = [bench.node.admit(client.connection, who) or settled() for client in (first, second)]
+    place, no_place = (start(bench.node.admit(client.connection, who)) for client in (first, second))
+    assert place is not None
+    assert no_place is not None
     assert len(bench.node.hub) == 0
     bench.limits.asked.set()
-    await waiting[0]
+    await place
     assert first.connection.session is not None
     with pytest.raises(ConnectionLimitError):
-        await waiting[1]
+        await no_place
     assert second.connection.session is None
 
 
@@ -413,10 +412,11 @@ async def test_a_place_that_comes_too_late_is_given_back() -> None:
     """The client left while others were asked."""
     bench = Bench(limits=SlowLimits())
     client = bench.open()
-    waiting = bench.node.admit(client.connection, principal(plan=Plan("p", max_connections=1)))
+    waiting = start(bench.node.admit(client.connection, principal(plan=Plan("p", max_connections=1))))
+    assert waiting is not None
     bench.node.leave(client.connection, closing.CLIENT_LEFT)
     bench.limits.asked.set()
-    await (waiting or settled())
+    await waiting
     assert client.connection.session is None
     assert (len(bench.limits), len(bench.node.hub), bench.stats.opened.total()) == (0, 0, 0)
 
@@ -424,7 +424,7 @@ async def test_a_place_that_comes_too_late_is_given_back() -> None:
 async def test_a_plan_without_a_limit_costs_no_place() -> None:
     bench = Bench(limits=SlowLimits())
     client = bench.open()
-    assert bench.node.admit(client.connection, principal(plan=Plan("p", max_connections=0))) is None
+    bench.admit(client.connection, principal(plan=Plan("p", max_connections=0)))
     bench.node.leave(client.connection, closing.CLIENT_LEFT)
     assert len(bench.limits) == 0
 
@@ -649,11 +649,11 @@ async def test_a_delayed_client_sees_prices_when_they_are_old_enough(bench: Benc
         client.subscribe("A")
     bench.publish("A", 1)
     for _ in range(10):
-        bench.node.release_delayed()
+        bench.node.fanout.release_delayed()
         bench.flush()
         assert delayed.prices() == []
         bench.clock.advance(1)
-    bench.node.release_delayed()
+    bench.node.fanout.release_delayed()
     bench.flush()
     assert (live.prices(), delayed.prices()) == ([1], [1])
 
@@ -662,9 +662,9 @@ async def test_a_delayed_client_sees_nothing_newer_in_its_snapshot_or_quote(benc
     bench.client(principal(plan=DELAYED)).subscribe("A")
     client = bench.client(principal(plan=DELAYED))
     bench.publish("A", 1)
-    bench.node.release_delayed()
+    bench.node.fanout.release_delayed()
     bench.clock.advance(10)
-    bench.node.release_delayed()
+    bench.node.fanout.release_delayed()
     bench.publish("A", 2)
     client.subscribe("A", "B")
     bench.flush()
@@ -678,17 +678,17 @@ async def test_a_delayed_plan_that_nobody_uses_holds_nothing(bench: Bench) -> No
     live.subscribe("A", "B")
     bench.publish("A", 1)
     bench.publish("B", 1)
-    bench.node.release_delayed()
-    assert bench.node.lines.frames == 0
+    bench.node.fanout.release_delayed()
+    assert bench.node.fanout.lines.frames == 0
     delayed.subscribe("A")
     bench.publish("A", 2)
     bench.publish("B", 2)
-    bench.node.release_delayed()
-    assert bench.node.lines.frames == 1
+    bench.node.fanout.release_delayed()
+    assert bench.node.fanout.lines.frames == 1
     bench.node.leave(delayed.connection, closing.CLIENT_LEFT)
     bench.clock.advance(5)
-    bench.node.release_delayed()
-    assert bench.node.lines.frames == 0
+    bench.node.fanout.release_delayed()
+    assert bench.node.fanout.lines.frames == 0
 
 
 async def test_a_price_from_before_its_first_delayed_client_is_shown_when_it_is_old_enough(
@@ -700,7 +700,7 @@ async def test_a_price_from_before_its_first_delayed_client_is_shown_when_it_is_
     client.subscribe("A")
     seen = []
     for _ in range(8):
-        bench.node.release_delayed()
+        bench.node.fanout.release_delayed()
         bench.flush()
         seen.append(len(client.prices()))
         bench.clock.advance(1)
@@ -782,8 +782,8 @@ async def test_the_lag_of_the_bus_is_known(bench: Bench) -> None:
     bench.publish("A", 1)
     frame = bench.bus.last(["A"], "acme")[0]
     bench.clock.advance(0.25)
-    bench.node.receive([frame])
-    assert bench.node.bus_lag_ms == pytest.approx(250, abs=1)
+    bench.node.fanout.receive([frame])
+    assert bench.node.fanout.bus_lag_ms == pytest.approx(250, abs=1)
     bench.flush()
 
 

@@ -23,7 +23,7 @@ async def ask(bench: Bench, symbol: str = "AAPL", **who: Any) -> dict[str, Any]:
 async def test_the_change_of_the_newest_price_is_counted_from_the_close_that_a_provider_knows() -> None:
     """The provider said 150 and +1.5, so the close was 148.5; the best price is 151.5 by now."""
     bench = Bench()
-    bench.node.quotes.known = {"AAPL": given_quote()}.get
+    bench.execution.quotes.known = {"AAPL": given_quote()}.get
     bench.publish("AAPL", 151)
     found = await ask(bench)
     assert (found["price"], found["change"], found["changePercent"]) == (151.5, 3.0, 2.0202)
@@ -33,7 +33,7 @@ async def test_the_change_of_the_newest_price_is_counted_from_the_close_that_a_p
 @pytest.mark.parametrize("known", [None, given_quote(change=None)])
 async def test_without_a_close_there_is_no_change(known: ProviderQuote | None) -> None:
     bench = Bench()
-    bench.node.quotes.known = lambda _: known
+    bench.execution.quotes.known = lambda _: known
     bench.publish("AAPL", 151)
     found = await ask(bench)
     assert (found["change"], found["changePercent"]) == (None, None)
@@ -42,11 +42,11 @@ async def test_without_a_close_there_is_no_change(known: ProviderQuote | None) -
 async def test_one_who_sees_prices_late_learns_nothing_of_today() -> None:
     plan = type(PRO)("late", delay=10)
     bench = Bench()
-    bench.node.quotes.known = {"AAPL": given_quote()}.get
+    bench.execution.quotes.known = {"AAPL": given_quote()}.get
     bench.publish("AAPL", 151)
-    bench.node.release_delayed()
+    bench.node.fanout.release_delayed()
     bench.clock.advance(11)
-    bench.node.release_delayed()
+    bench.node.fanout.release_delayed()
     found = await ask(bench, plan=plan)
     assert (found["price"], found["change"], found["volume"]) == (151.5, None, None)
 

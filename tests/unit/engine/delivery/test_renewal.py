@@ -8,6 +8,7 @@ import pytest
 from marketstream.core.delivery import closing
 from marketstream.core.delivery.commands import Authenticate, Authenticated, GetQuote
 from marketstream.core.delivery.entitlements import Plan, Principal
+from marketstream.engine.eager import start
 from marketstream.errors import ConnectionLimitError, NotEntitledError, RateLimitedError
 from tests.support.builders import AT_MS, Bench, Client, principal
 from tests.support.eventually import eventually
@@ -60,7 +61,7 @@ def times(client: Client) -> list[float]:
 def step(bench: Bench) -> None:
     """A second passes."""
     bench.clock.advance(1)
-    bench.node.release_delayed()
+    bench.node.fanout.release_delayed()
     bench.flush()
 
 
@@ -171,7 +172,7 @@ async def test_a_stream_that_comes_back_with_a_longer_delay_gets_nothing_older_t
         step(bench)
     stream = bench.open(RecordingTransport(snapshots=False), "sse")
     stream.connection.since = bench.bus.last(["A"], "acme")[0].cursor
-    bench.node.admit(stream.connection, principal(plan=DELAYED))
+    bench.admit(stream.connection, principal(plan=DELAYED))
     stream.subscribe("A")
     for bid in range(15, 30):
         bench.publish("A", bid)
@@ -212,7 +213,7 @@ async def test_a_place_that_must_be_waited_for_is_given_back_by_one_who_left(ben
     slow.tokens.known["one"] = _one(bench)
     client = slow.client(principal(plan=Plan("free")))
     answers: list[Any] = []
-    waiting = slow.node.execute(client.connection, Authenticate("one"), answers.append)
+    waiting = start(slow.execution.execute(client.connection, Authenticate("one"), answers.append))
     assert waiting is not None
     slow.node.leave(client.connection, closing.CLIENT_LEFT)
     limits.asked.set()

@@ -30,7 +30,7 @@ def test_the_longest_waiting_goes_and_the_newcomer_stays() -> None:
 def test_who_is_let_in_or_leaves_makes_room() -> None:
     bench = crowd(2)
     kept = [bench.node.open(name, "polling", RecordingTransport(), name) for name in "ab"]
-    bench.node.admit(kept[0], principal())
+    bench.admit(kept[0], principal())
     bench.node.leave(kept[1], closing.CLIENT_LEFT)
     kept = [bench.node.open(name, "polling", RecordingTransport(), name) for name in "cd"]
     assert not any(each.closed for each in kept)

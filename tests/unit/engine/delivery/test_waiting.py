@@ -1,7 +1,6 @@
 """What waits takes no more bytes than it may, and gives them back."""
 
 import asyncio
-from collections.abc import Awaitable
 
 import pytest
 from structlog.testing import capture_logs
@@ -11,6 +10,7 @@ from marketstream.core.delivery import closing
 from marketstream.core.delivery.closing import CloseReason
 from marketstream.engine.delivery.terms import Delivery
 from marketstream.engine.delivery.waiting import Waiting
+from marketstream.engine.eager import settled
 from marketstream.errors import UnavailableError
 from tests.support.builders import Bench, Client
 from tests.support.clock import FakeClock
@@ -81,14 +81,12 @@ class Held:
     def submit(self, number: int, size: int) -> CloseReason | None:
         """A call of so many bytes."""
 
-        def call() -> Awaitable[None] | None:
+        async def call() -> None:
             self.done.append(number)
-            return None if number else self._wait()
+            if not number:
+                await settled(self.release.wait())
 
         return self.client.connection.submit(call, size, self.bench.node.wait_for)
-
-    async def _wait(self) -> None:
-        await self.release.wait()
 
 
 async def test_calls_that_wait_are_bounded_by_their_bytes() -> None:

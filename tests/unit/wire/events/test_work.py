@@ -98,7 +98,7 @@ class Cluster:
             f"node{number}",
             self._find_dead,
         )
-        return EventStreams(
+        streams = EventStreams(
             node=bench.node,
             bus=bench.bus,
             channels=channels,
@@ -107,6 +107,8 @@ class Cluster:
             window=0.1,
             workers_per_tenant=self._per_tenant,
         )
+        bench.attach(streams)
+        return streams
 
     async def _find_dead(self, nodes: Sequence[str]) -> Sequence[str]:
         self.asked += 1
