@@ -137,11 +137,9 @@ class Aggregation:
             source = entry.sources[quote.source] = _Source(quote)
         elif quote.at_ms < source.newest_ms:
             self.late += 1
-            raise LateQuoteError(
-                f"{quote.symbol}: {quote.source} has sent {quote.at_ms} after {source.newest_ms}"
-            )
-        source.quote = quote
-        source.newest_ms = quote.at_ms
+            text = f"{quote.symbol}: {quote.source} has sent {quote.at_ms} after {source.newest_ms}"
+            raise LateQuoteError(text)
+        source.quote, source.newest_ms = quote, quote.at_ms
         source.feed = feed
         source.ended = False
         patience = self._stale_after if stale_after is None else stale_after

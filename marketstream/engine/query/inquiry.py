@@ -9,6 +9,7 @@ cache.
 import asyncio
 import math
 from collections.abc import Callable, Collection, Coroutine, Sequence
+from functools import partial
 from typing import TypeVar
 
 import structlog
@@ -117,15 +118,11 @@ class Inquiry:
         while isinstance(step, Ask):
             if step.delay:
                 await self._sleep(step.delay)
-            began, at = self._clock.now(), (step.provider, key)
+            began = self._clock.now()
             try:
-                if self._lacking.get(at, -math.inf) > began:
-                    raise UnknownSymbolError(about)  # noqa: TRY301  # as it would say itself
-                value = await self._limited(ask(able[step.provider]), step)
+                value = await self._ask(step, key, about, partial(ask, able[step.provider]))
             except Exception as error:  # noqa: BLE001  # no fault of a provider may keep the next from being asked
-                if isinstance(error, UnknownSymbolError):
-                    self._lacking[at] = max(self._lacking.get(at, 0.0), began + UNKNOWN_TTL)
-                elif isinstance(error, ProviderShareError):
+                if isinstance(error, ProviderShareError):
                     spent.append(error)
                 step = self._failed(failover, kind, step, error, self._clock.now() - began)
             else:
@@ -133,6 +130,17 @@ class Inquiry:
                 await self._note_known(kind, about)
                 return value, step.provider, failover.tries
         raise _verdict(kind, failover, step, who, spent)
+
+    async def _ask(self, step: Ask, key: str, about: str, ask: Callable[[], Coroutine[None, None, T]]) -> T:
+        """Ask one provider, unless it has said lately that it does not know."""
+        at, began = (step.provider, key), self._clock.now()
+        try:
+            if self._lacking.get(at, -math.inf) > began:
+                raise UnknownSymbolError(about)  # noqa: TRY301  # as it would say itself
+            return await self._limited(ask(), step)
+        except UnknownSymbolError:
+            self._lacking[at] = max(self._lacking.get(at, 0.0), began + UNKNOWN_TTL)
+            raise
 
     async def _is_known(self, kind: str, about: str) -> bool:
         if kind == "search":
