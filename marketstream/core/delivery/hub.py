@@ -194,10 +194,11 @@ class Hub(Generic[OwnerT]):
 
     def send(self, outbox: Outbox[OwnerT], frame: Frame) -> None:
         """Gives one client a message that must not be replaced."""
-        if outbox.push(frame):
-            self.mark(outbox)
-        else:
+        if not outbox.push(frame):
             self.overflowed.append(outbox.owner)
+        elif not outbox.dirty:
+            outbox.dirty = True
+            self.dirty.append(outbox)
 
     def send_first(self, outbox: Outbox[OwnerT], kind: str, frame: Frame) -> None:
         """Give one client a message that goes before all others, and replaces one of its kind."""

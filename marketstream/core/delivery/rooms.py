@@ -4,6 +4,7 @@ Back ends emit to these names from outside, so they are part of the protocol.
 """
 
 import re
+from typing import NamedTuple
 
 from marketstream.core.market.symbols import normalise
 
@@ -31,21 +32,28 @@ def symbol_of(room: str) -> str | None:
     return name if kind == "symbol" and name else None
 
 
-def watched_by(room: str) -> str | None:
-    """The symbol, live or held back, or the channel that a room waits to hear of; None for other rooms."""
+class Watched(NamedTuple):
+    """What a room waits to hear of.
+
+    Attributes:
+        name: A symbol or a channel.
+        delay: Seconds by which its prices are held back.
+        demanded: Whether feeds can serve it: it is a symbol that peers may name.
+    """
+
+    name: str
+    delay: float
+    demanded: bool
+
+
+def watched_by(room: str) -> Watched | None:
+    """Return what a room waits to hear of; None for rooms of anything but a symbol or a channel."""
     kind, _, name = room.partition(":")
+    delay = 0.0
     if kind == "delayed":
+        if found := _DELAYED.match(room):
+            delay = float(found[1])
         name = name.partition(":")[2]
-    return name if kind in ("symbol", "delayed", "channel") and name else None
-
-
-def delay_of(room: str) -> float:
-    """Seconds by which the prices of a room are held back; 0 for any other room."""
-    found = _DELAYED.match(room)
-    return float(found[1]) if found else 0.0
-
-
-def demanded_by(room: str) -> str | None:
-    """The symbol whose prices a room waits for, live or held back; None for a room that no feed can serve."""
-    name = watched_by(room)
-    return name if not room.startswith("channel:") and normalise(name) == name else None
+    if kind not in ("symbol", "delayed", "channel") or not name:
+        return None
+    return Watched(name, delay, kind != "channel" and normalise(name) == name)

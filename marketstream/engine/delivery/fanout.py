@@ -9,7 +9,7 @@ from marketstream.core.delivery import rooms
 from marketstream.core.delivery.frame import Frame
 from marketstream.core.delivery.hub import Hub
 from marketstream.engine.delivery.connection import Connection
-from marketstream.engine.delivery.delay import DelayLine, DelayLines
+from marketstream.engine.delivery.delay import DelayLines
 from marketstream.engine.delivery.flusher import Flusher
 from marketstream.engine.delivery.terms import Delivery
 from marketstream.engine.market.interest import Interest
@@ -81,23 +81,22 @@ class Fanout:
         self.flusher.wake()
 
     def _opened(self, room: str) -> None:
-        if (name := rooms.watched_by(room)) is not None:
-            self._bus.watch(name)
-            if (line := self._line_of(room)) is not None:
-                line.watch(name)
-        if (symbol := rooms.demanded_by(room)) is not None:
-            self.interest.watch(symbol)
+        if (watched := rooms.watched_by(room)) is None:
+            return
+        self._bus.watch(watched.name)
+        if watched.delay and (line := self.lines.of(watched.delay)) is not None:
+            line.watch(watched.name)
+        if watched.demanded:
+            self.interest.watch(watched.name)
 
     def _emptied(self, room: str) -> None:
-        if (name := rooms.watched_by(room)) is not None:
-            self._bus.unwatch(name)
-            if (line := self._line_of(room)) is not None:
-                line.unwatch(name, self._clock.now())
-        if (symbol := rooms.demanded_by(room)) is not None:
-            self.interest.unwatch(symbol)
-
-    def _line_of(self, room: str) -> DelayLine | None:
-        return self.lines.of(rooms.delay_of(room))
+        if (watched := rooms.watched_by(room)) is None:
+            return
+        self._bus.unwatch(watched.name)
+        if watched.delay and (line := self.lines.of(watched.delay)) is not None:
+            line.unwatch(watched.name, self._clock.now())
+        if watched.demanded:
+            self.interest.unwatch(watched.name)
 
 
 def _room_of(frame: Frame) -> str:

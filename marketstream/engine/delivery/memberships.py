@@ -137,7 +137,8 @@ class Memberships:
     ) -> None:
         symbols = wanted.symbols
         outbox, principal = connection.outbox, session.principal
-        line = self._lines.of(principal.plan.delay)
+        delay = principal.plan.delay
+        line = self._lines.of(delay) if delay else None
         lanes = outbox.lanes or {}
         for symbol in symbols:
             self._stats.discarded += outbox.supersede(symbol)

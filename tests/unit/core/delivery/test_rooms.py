@@ -1,8 +1,8 @@
 import pytest
 
 from marketstream.core.delivery.rooms import (
+    Watched,
     channel_room,
-    demanded_by,
     symbol_of,
     symbol_room,
     tenant_room,
@@ -34,9 +34,19 @@ def test_no_other_room_has_a_symbol(room: str) -> None:
     assert symbol_of(room) is None
 
 
-@pytest.mark.parametrize("room", [symbol_room("EUR/USD"), symbol_room("EUR/USD", 15), "channel:EUR/USD"])
-def test_members_of_a_room_wait_to_learn_of_its_symbol_or_channel(room: str) -> None:
-    assert watched_by(room) == "EUR/USD"
+@pytest.mark.parametrize(
+    ("room", "watched"),
+    [
+        (symbol_room("EUR/USD"), Watched("EUR/USD", 0, demanded=True)),
+        (symbol_room("EUR/USD", 15), Watched("EUR/USD", 15, demanded=True)),
+        (symbol_room("EUR/USD", 0.5), Watched("EUR/USD", 0.5, demanded=True)),
+        (symbol_room("EUR/USD", 1e-7), Watched("EUR/USD", 1e-7, demanded=True)),
+        ("channel:EUR/USD", Watched("EUR/USD", 0, demanded=False)),
+    ],
+)
+def test_members_of_a_room_wait_to_learn_of_its_symbol_or_channel(room: str, watched: Watched) -> None:
+    """Feeds serve the rooms of symbols, live or held back."""
+    assert watched_by(room) == watched
 
 
 @pytest.mark.parametrize("room", [tenant_room("AAPL"), "symbol:", "delayed:15:", "delayed:15", "AAPL", ""])
@@ -44,14 +54,9 @@ def test_other_rooms_belong_to_no_symbol_or_channel(room: str) -> None:
     assert watched_by(room) is None
 
 
-@pytest.mark.parametrize("room", [symbol_room("EUR/USD"), symbol_room("EUR/USD", 15)])
-def test_feeds_serve_the_rooms_of_symbols_live_or_held_back(room: str) -> None:
-    assert demanded_by(room) == "EUR/USD"
-
-
 @pytest.mark.parametrize(
-    "room", ["channel:indices", "tenant:AAPL", "symbol:aapl", "symbol:A B", "symbol:", ""]
+    ("room", "name"), [("symbol:aapl", "aapl"), ("symbol:A B", "A B"), ("delayed:soon:A B", "A B")]
 )
-def test_what_no_feed_can_serve_is_not_demanded(room: str) -> None:
+def test_what_no_feed_can_serve_is_not_demanded(room: str, name: str) -> None:
     """A back end may call a room what it likes."""
-    assert demanded_by(room) is None
+    assert watched_by(room) == Watched(name, 0, demanded=False)
