@@ -72,8 +72,12 @@ class MarketData:
             await self._connect(socket, packet)
         elif connection.session is None:
             self._node.close(connection, REFUSED)
+        elif packet.kind == "event" and packet.namespace == wire.NAMESPACE:
+            await self._call(socket, packet)
+        elif packet.kind == "ack" and packet.namespace == wire.NAMESPACE:
+            await self._acknowledged(socket, packet)
         else:
-            await self._dispatch(socket, packet)
+            self._dispatch(socket, packet)
 
     # Handshake
 
@@ -122,7 +126,8 @@ class MarketData:
 
     # Calls
 
-    async def _dispatch(self, socket: EngineSocket, packet: Packet) -> None:
+    def _dispatch(self, socket: EngineSocket, packet: Packet) -> None:
+        """Take what needs no answer, or only that it is wrong."""
         match packet.kind:
             case _ if packet.namespace != wire.NAMESPACE:
                 error = InvalidMessageError(f"there is only the namespace {wire.NAMESPACE}")
@@ -130,10 +135,6 @@ class MarketData:
                     self._answer(socket, packet, error)
                 else:
                     self._complain(socket, error)
-            case "event":
-                await self._call(socket, packet)
-            case "ack":
-                await self._acknowledged(socket, packet)
             case "disconnect":
                 self._node.close(socket.connection, CLIENT_LEFT)
             case "binary event":
