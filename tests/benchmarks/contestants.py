@@ -62,6 +62,7 @@ class Contestant:
         share: Part of a heavy work's rate that it is given, so that it is not saturated.
         environment: Settings of its own.
         raw: It sends prices right after the upgrade, whatever the client says.
+        sse: Its clients read event streams.
         redis: It is given a Valkey of its own, on the readers' processor.
     """
 
@@ -70,6 +71,7 @@ class Contestant:
     share: float = 1.0
     environment: Mapping[str, str] = field(default_factory=dict)
     raw: bool = False
+    sse: bool = False
     redis: bool = False
 
     def rate(self, work: Work) -> float:
@@ -81,7 +83,7 @@ class Contestant:
 SECRET = secrets.token_hex(32)
 
 
-def _marketstream(name: str, loop: str, *, redis: bool = False) -> Contestant:
+def _marketstream(name: str, loop: str, *, redis: bool = False, sse: bool = False) -> Contestant:
     feed = "synthetic?symbols=SYM*{symbols}&rate={rate}&shape={shape}&sources=1"
     return Contestant(
         name,
@@ -90,6 +92,7 @@ def _marketstream(name: str, loop: str, *, redis: bool = False) -> Contestant:
             *("--host", "127.0.0.1", "--port", "{port}", "--feed", feed),
             *("--bus", "{bus}"),
         ],
+        sse=sse,
         redis=redis,
         environment={"MARKETSTREAM_JWT_SECRET": SECRET, "MARKETSTREAM_SERVER__LOOP": loop},
     )
@@ -101,6 +104,7 @@ CONTESTANTS = {
     for contestant in (
         Contestant("floor", ["{floor}", "{port}", "{clients}", "{frames}", "{writes}"], raw=True),
         _marketstream("marketstream", "auto"),
+        _marketstream("marketstream-sse", "auto", sse=True),
         _marketstream("marketstream-redis", "auto", redis=True),
         _marketstream("marketstream-uvloop", "uvloop"),
         _marketstream("marketstream-asyncio", "asyncio"),
@@ -114,6 +118,12 @@ CONTESTANTS = {
             "python-socketio",
             [sys.executable, str(HERE / "peers/python_socketio.py"), *_ARGUMENTS],
             share=0.12,
+        ),
+        Contestant(
+            "aiohttp-sse",
+            [sys.executable, str(HERE / "peers/aiohttp_event_streams.py"), *_ARGUMENTS],
+            share=0.12,
+            sse=True,
         ),
     )
 }

@@ -143,7 +143,7 @@ def measure(contestant: Contestant, work: Work, seconds: float, floor: Path | No
     watched = watch_lists(work.clients, work.symbols, work.each)
     with (
         running(contestant, work, floor) as (pid, port),
-        Readers(port, watched, token(), raw=contestant.raw) as readers,
+        Readers(port, watched, token(), raw=contestant.raw, sse=contestant.sse) as readers,
     ):
         machine.wait_until_settled(pid)
         empty = machine.resident_bytes(pid)

@@ -1,8 +1,9 @@
-"""Many Socket.IO clients in one thread, cheap enough not to be what is measured.
+"""Many clients of Socket.IO or of event streams in one thread, cheap enough not to be what is measured.
 
-Each is a plain socket that upgrades, enters the namespace with a token, subscribes, answers pings and
-reads. Prices are not parsed: they are counted in the bytes, and the lateness of some is taken from the
-`timestamp` they carry, to the millisecond, so server and readers must share a clock.
+Each is a plain socket. One of Socket.IO upgrades, enters the namespace with a token, subscribes, answers
+pings and reads; one of event streams asks for its symbols and reads. Prices are not parsed: they are
+counted in the bytes, and the lateness of some is taken from the `timestamp` they carry, to the millisecond,
+so server and readers must share a clock.
 """
 
 import json
@@ -20,8 +21,10 @@ from typing import Final, Self
 PRICE: Final = b'["price",'
 STAMP: Final = b'"timestamp":'
 STAMP_DIGITS: Final = 13
+STREAMED: Final = b"event: price"
 PING: Final = b"\x81\x012"
 LIST_END: Final = ord("]")
+LINE_END: Final = ord("\n")
 NAMESPACE: Final = "/market-data"
 BIND_ADDRESS_NO_PORT: Final = getattr(socket, "IP_BIND_ADDRESS_NO_PORT", 24)
 PER_ADDRESS: Final = 4_000
@@ -34,6 +37,12 @@ REQUEST: Final = (
     b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: 127.0.0.1\r\n"
     b"Upgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+
+
+STREAM: Final = (
+    "GET /market-data/stream?symbols={symbols} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    "Accept: text/event-stream\r\nAuthorization: Bearer {token}\r\n\r\n"
 )
 
 
@@ -104,6 +113,7 @@ class Readers:
         watched: Symbols of each client.
         token: What they present; a list has one for each.
         raw: The server is the floor: it sends prices right after the upgrade.
+        sse: They read event streams; otherwise they speak Socket.IO.
         receive_buffer: Bytes that the kernel may hold unread for each; None for the usual.
     """
 
@@ -114,12 +124,15 @@ class Readers:
         token: str | Sequence[str],
         *,
         raw: bool = False,
+        sse: bool = False,
         receive_buffer: int | None = None,
     ) -> None:
         self.closed_by_server = 0
         self._port = port
         self._tokens = repeat(token) if isinstance(token, str) else iter(token)
-        self._last = Stage.UPGRADING if raw else Stage.SUBSCRIBING
+        self._last = Stage.UPGRADING if raw or sse else Stage.SUBSCRIBING
+        self._sse = sse
+        self._price, self._end = (STREAMED, LINE_END) if sse else (PRICE, LIST_END)
         self._receive_buffer = receive_buffer
         self._waiting: Iterator[Sequence[str]] = iter(watched)
         self._missing = len(watched)
@@ -175,11 +188,16 @@ class Readers:
             sock.setsockopt(socket.IPPROTO_IP, BIND_ADDRESS_NO_PORT, 1)
             sock.bind((f"127.0.0.{1 + len(self._readers) // PER_ADDRESS}", 0))
             sock.connect(("127.0.0.1", self._port))
-            sock.sendall(REQUEST)
+            sock.sendall(self._request(symbols))
             sock.setblocking(False)
             self._opening += 1
             self._readers[sock.fileno()] = Reader(sock, symbols)
             self._epoll.register(sock, select.EPOLLIN)
+
+    def _request(self, symbols: Sequence[str]) -> bytes:
+        if not self._sse:
+            return REQUEST
+        return STREAM.format(symbols=",".join(symbols), token=next(self._tokens)).encode()
 
     def _turn(self, wait: float) -> None:
         readers, buffer = self._readers, self._buffer
@@ -198,15 +216,15 @@ class Readers:
                 self._advance(reader, bytes(buffer[:size]))
 
     def _take(self, reader: Reader, size: int) -> None:
-        buffer, window = self._buffer, self._window
-        if buffer.find(PING, 0, size) >= 0:
+        buffer, window, price = self._buffer, self._window, self._price
+        if not self._sse and buffer.find(PING, 0, size) >= 0:
             reader.sock.send(_masked("3"))
-        window.prices += buffer.count(PRICE, 0, size)
+        window.prices += buffer.count(price, 0, size)
         if reader.tail:
-            window.prices += (reader.tail + bytes(buffer[: len(PRICE) - 1])).count(PRICE)
+            window.prices += (reader.tail + bytes(buffer[: len(price) - 1])).count(price)
             reader.tail = b""
-        if buffer[size - 1] != LIST_END:
-            reader.tail = bytes(buffer[max(0, size - len(PRICE) + 1) : size])
+        if buffer[size - 1] != self._end:
+            reader.tail = bytes(buffer[max(0, size - len(price) + 1) : size])
         self._reads += 1
         if self._reads % SAMPLED == 0:
             self._note_lateness(size)
@@ -219,6 +237,8 @@ class Readers:
 
     def _advance(self, reader: Reader, data: bytes) -> None:
         reader.early += data
+        if self._sse and not reader.early.startswith(b"HTTP/1.1 200"[: len(reader.early)]):
+            raise ConnectionRefusedError(reader.early[:200].decode(errors="replace"))
         while (at := reader.early.find(_STEPS[reader.stage])) >= 0:
             reader.early = reader.early[at:]
             if reader.stage is self._last:
