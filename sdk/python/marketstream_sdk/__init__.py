@@ -21,9 +21,8 @@ from marketstream_sdk.errors import (
     SubscriptionError,
     UnsupportedError,
 )
-from marketstream_sdk.event_filter import EventFilter, Priority, Tier
+from marketstream_sdk.event_model import EventFilter, EventMarket, MarketEvent, Priority, Tier
 from marketstream_sdk.link import Token
-from marketstream_sdk.market_event import EventMarket, MarketEvent
 from marketstream_sdk.model import (
     Channel,
     ChannelUpdate,
@@ -32,12 +31,12 @@ from marketstream_sdk.model import (
     Mode,
     Quote,
     Side,
+    State,
+    StreamStatus,
     SymbolStatus,
 )
-from marketstream_sdk.status import State, StreamStatus
 from marketstream_sdk.stream import EventStream, QuoteStream
-from marketstream_sdk.sync import SyncMarketDataClient
-from marketstream_sdk.sync_stream import SyncEventStream, SyncQuoteStream
+from marketstream_sdk.sync import SyncEventStream, SyncMarketDataClient, SyncQuoteStream
 
 __version__ = "0.1.0"
 

@@ -20,10 +20,9 @@ from marketstream_sdk.errors import NotConnectedError, UnsupportedError
 from marketstream_sdk.event_client import EventClient
 from marketstream_sdk.lifecycle import Lifecycle
 from marketstream_sdk.link import Link, Pace, Token
-from marketstream_sdk.model import Channel, ChannelUpdate, MarketQuote, Mode, Quote
+from marketstream_sdk.model import Channel, ChannelUpdate, MarketQuote, Mode, Quote, State, StreamStatus
 from marketstream_sdk.reconcile import Terms
 from marketstream_sdk.retry import Backoff
-from marketstream_sdk.status import State, StreamStatus
 from marketstream_sdk.stream import QuoteStream
 from marketstream_sdk.symbols import channel_names, normalise
 from marketstream_sdk.transports import Transport, Way, make_transport

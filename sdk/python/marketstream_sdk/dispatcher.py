@@ -9,16 +9,14 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from marketstream_sdk.consumer import Consumer
-from marketstream_sdk.consumer_registry import ConsumerRegistry
-from marketstream_sdk.delivery import Delivery
+from marketstream_sdk.consumer import Consumer, ConsumerRegistry
 from marketstream_sdk.errors import MarketDataError, RequestError, SubscriptionError
 from marketstream_sdk.event_dispatcher import EventDispatcher
+from marketstream_sdk.event_model import Events
 from marketstream_sdk.listeners import Listeners
-from marketstream_sdk.market_event import Events
-from marketstream_sdk.model import ChannelUpdate, Lagged, Quote, SymbolStatus
+from marketstream_sdk.model import ChannelUpdate, Lagged, Quote, State, SymbolStatus
+from marketstream_sdk.progress import Delivery
 from marketstream_sdk.reconcile import Terms
-from marketstream_sdk.status import State
 from marketstream_sdk.transports.base import Goal
 from marketstream_sdk.wire import REFUSALS, Fault, Message, Prices, Refused, TokenExpiring
 

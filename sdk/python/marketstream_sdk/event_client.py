@@ -1,8 +1,8 @@
-"""The part of a client that deals with events: what happened, beside what things cost.
+"""The parts of a client beside quotes: what listeners are told, and events.
 
-A subscription has a name and a filter and belongs to the user: the server keeps it, and sends what matches
-to every connection of the user. Here consumers share it by its name. It is made again where a server has
-forgotten it, and ends when the last consumer leaves; `close` leaves it with the server.
+A subscription to events has a name and a filter and belongs to the user: the server keeps it, and sends what
+matches to every connection of the user. Here consumers share it by its name. It is made again where a server
+has forgotten it, and ends when the last consumer leaves; `close` leaves it with the server.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -10,12 +10,46 @@ from contextlib import contextmanager
 from functools import partial
 
 from marketstream_sdk.consumer import Callback, Consumer
+from marketstream_sdk.dispatcher import Dispatcher
 from marketstream_sdk.errors import EventSubscriptionError, MarketDataError, NotConnectedError
-from marketstream_sdk.event_filter import EventFilter, Priority, Tier
+from marketstream_sdk.event_model import EventFilter, MarketEvent, Priority, Tier
 from marketstream_sdk.lifecycle import Lifecycle
-from marketstream_sdk.listening import Listening, Remove
-from marketstream_sdk.market_event import MarketEvent
+from marketstream_sdk.model import Lagged, State, SymbolStatus
 from marketstream_sdk.stream import EventStream
+
+Remove = Callable[[], None]
+"""Takes a listener away again."""
+
+
+class Listening:
+    """The part of a client that plain functions listen to.
+
+    Args:
+        dispatcher: Where things are told.
+    """
+
+    def __init__(self, dispatcher: Dispatcher) -> None:
+        self._dispatcher = dispatcher
+
+    def on_state(self, listener: Callable[[State, MarketDataError | None], object]) -> Remove:
+        """Has a plain function told of each new state and, where there is one, the error that led to it.
+
+        Returns:
+            What takes it away again; likewise for the listeners below.
+        """
+        return self._dispatcher.states.add(listener)
+
+    def on_error(self, listener: Callable[[MarketDataError], object]) -> Remove:
+        """Has a plain function told of what is not to be had, what the server complains of, and giving up."""
+        return self._dispatcher.errors.add(listener)
+
+    def on_status(self, listener: Callable[[SymbolStatus], object]) -> Remove:
+        """Has a plain function told how far the price of each symbol can be trusted, when that changes."""
+        return self._dispatcher.statuses.add(listener)
+
+    def on_lagged(self, listener: Callable[[Lagged], object]) -> Remove:
+        """Has a plain function told of values of mode `every` that were lost, here or at the server."""
+        return self._dispatcher.lags.add(listener)
 
 
 class EventClient(Listening):

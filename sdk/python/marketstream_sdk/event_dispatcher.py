@@ -9,13 +9,11 @@ import logging
 from collections.abc import Callable
 from weakref import WeakKeyDictionary
 
-from marketstream_sdk.consumer import Callback, CallbackConsumer, Consumer
-from marketstream_sdk.consumer_registry import ConsumerRegistry
+from marketstream_sdk.consumer import Callback, CallbackConsumer, Consumer, ConsumerRegistry
 from marketstream_sdk.errors import EventSubscriptionError, MarketDataError
-from marketstream_sdk.event_filter import EventFilter
+from marketstream_sdk.event_model import EventFilter, Events, MarketEvent
 from marketstream_sdk.listeners import Listeners
-from marketstream_sdk.market_event import Events, MarketEvent
-from marketstream_sdk.recent import Recent
+from marketstream_sdk.progress import Recent
 from marketstream_sdk.reconcile import Terms
 
 CONFLICT = "CONFLICT"

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from marketstream_sdk.dispatcher import Dispatcher
 from marketstream_sdk.errors import MarketDataError, NotConnectedError
 from marketstream_sdk.link import Announce, Link
-from marketstream_sdk.status import State, StreamStatus
+from marketstream_sdk.model import State, StreamStatus
 
 _log = logging.getLogger("marketstream_sdk")
 

@@ -13,8 +13,8 @@ from itertools import count
 
 from marketstream_sdk.dispatcher import Dispatcher
 from marketstream_sdk.errors import ConnectionLostError, MarketDataError
+from marketstream_sdk.model import State
 from marketstream_sdk.retry import Backoff, Retry
-from marketstream_sdk.status import State
 from marketstream_sdk.transports.base import Connection, Transport
 from marketstream_sdk.upkeep import Upkeep
 

@@ -1,4 +1,4 @@
-"""What a client is told: quotes, and how far they can be trusted.
+"""What a client is told: quotes, how far they can be trusted, and how the client itself is.
 
 Names are those of Python, values are those of the wire: prices are numbers as the sources printed them,
 every `timestamp` is epoch milliseconds. Nothing here is ever changed after it is made.
@@ -7,6 +7,8 @@ every `timestamp` is epoch milliseconds. Nothing here is ever changed after it i
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
+
+from marketstream_sdk.errors import MarketDataError
 
 Mode = Literal["latest", "every"]
 """latest: the newest value, values between may be skipped. every: all values in order."""
@@ -173,3 +175,34 @@ class ChannelUpdate:
     channel: str
     data: Any
     timestamp: int
+
+
+State = Literal["idle", "connecting", "connected", "reconnecting", "closed", "failed"]
+"""idle: not connected yet. closed: by its user. failed: gave up, or was refused for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """A client at one moment.
+
+    Attributes:
+        state: Where it is.
+        connected: Whether that is `connected`.
+        subscribed_symbols: What the server has confirmed on the present connection.
+        wanted_symbols: What callbacks and streams ask for; restored after each reconnect.
+        active_callbacks: Callbacks that are called for quotes, channels or events.
+        active_streams: Iterators of `stream_quotes` and `stream_events` that are open.
+        reconnect_attempts: Attempts since the connection was last in order.
+        error: Why it is not connected; None when it is, or never was.
+        wanted_events: Names of the subscriptions to events that callbacks and streams ask for.
+    """
+
+    state: State
+    connected: bool
+    subscribed_symbols: tuple[str, ...]
+    wanted_symbols: tuple[str, ...]
+    active_callbacks: int
+    active_streams: int
+    reconnect_attempts: int
+    error: MarketDataError | None
+    wanted_events: tuple[str, ...] = ()

@@ -2,12 +2,16 @@
 
 Pure: two maps in, calls out. Order counts: what is wanted first is asked for first, and leaving comes
 before joining, so that a plan's limit has room.
+
+Subscriptions to events belong to the user and outlive connections, so what is held is mostly what is wanted
+already; what is held and not wanted here may be another program's, and is left alone.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from marketstream_sdk.event_model import EventFilter
 from marketstream_sdk.model import Mode
 
 PART = 500
@@ -94,3 +98,45 @@ def joined(terms: Iterable[tuple[str, Terms]]) -> dict[str, Terms]:
 def _parts(symbols: Sequence[str], part: int) -> Iterator[tuple[str, ...]]:
     for start in range(0, len(symbols), part):
         yield tuple(symbols[start : start + part])
+
+
+@dataclass(frozen=True, slots=True)
+class EventCall:
+    """A call to make.
+
+    Attributes:
+        event: Its name.
+        name: The subscription that it is about.
+        filter: What that asks for; None for `unsubscribe_events`.
+    """
+
+    event: Literal["subscribe_events", "unsubscribe_events"]
+    name: str
+    filter: EventFilter | None = None
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """What is sent with it."""
+        named: dict[str, Any] = {"name": self.name}
+        return named if self.filter is None else named | {"filter": self.filter.payload}
+
+
+def reconcile_events(
+    wanted: Mapping[str, EventFilter],
+    held: Mapping[str, EventFilter | None],
+    left: Collection[str] = (),
+) -> list[EventCall]:
+    """The calls that make the server hold what is wanted, in order; leaving first, so that there is room.
+
+    Args:
+        wanted: Subscriptions by name, in the order in which they came to be wanted.
+        held: What the server holds as far as is known; None stands for a filter that makes no sense here.
+        left: Names that were given up here and not told yet, whoever made them.
+    """
+    leaving = [EventCall("unsubscribe_events", name) for name in left if name not in wanted]
+    joining = [
+        EventCall("subscribe_events", name, filter_)
+        for name, filter_ in wanted.items()
+        if held.get(name) != filter_
+    ]
+    return leaving + joining

@@ -11,9 +11,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
-from marketstream_sdk.consumer import Callback, Consumer, call
-from marketstream_sdk.consumer_queue import ClosedError
-from marketstream_sdk.market_event import MarketEvent
+from marketstream_sdk.consumer import Callback, ClosedError, Consumer, call
+from marketstream_sdk.event_model import MarketEvent
 from marketstream_sdk.model import Quote
 
 T = TypeVar("T")

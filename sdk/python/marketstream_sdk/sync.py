@@ -4,18 +4,162 @@ It runs a `MarketDataClient` in an event loop of its own, in a thread of its own
 running already. Callbacks are called in that thread, one at a time: one that takes long delays the others.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Generic, Self, TypeVar
 
 from marketstream_sdk.client import MarketDataClient
 from marketstream_sdk.consumer import Callback
 from marketstream_sdk.errors import MarketDataError
+from marketstream_sdk.event_model import MarketEvent, Priority, Tier
 from marketstream_sdk.loop_thread import LoopThread
-from marketstream_sdk.model import Channel, ChannelUpdate, Lagged, MarketQuote, Mode, Quote, SymbolStatus
-from marketstream_sdk.status import State, StreamStatus
-from marketstream_sdk.sync_events import SyncEventClient
-from marketstream_sdk.sync_stream import SyncQuoteStream
+from marketstream_sdk.model import (
+    Channel,
+    ChannelUpdate,
+    Lagged,
+    MarketQuote,
+    Mode,
+    Quote,
+    State,
+    StreamStatus,
+    SymbolStatus,
+)
+from marketstream_sdk.stream import Stream
+
+T = TypeVar("T")
+
+
+class SyncStream(Iterator[T], Generic[T]):
+    """Made by a client.
+
+    Args:
+        thread: Where the client lives.
+        stream: What there is to iterate over.
+        timeout: Seconds to wait for each value; None for ever.
+    """
+
+    def __init__(self, thread: LoopThread, stream: Stream[T], timeout: float | None) -> None:
+        self._thread = thread
+        self._stream = stream
+        self._timeout = timeout
+
+    def __next__(self) -> T:
+        """The next value.
+
+        Raises:
+            TimeoutError: None came in time; the stream goes on.
+            MarketDataError: See `Stream.__anext__`.
+        """
+        try:
+            return self._thread.run(_next(self._stream), self._timeout)
+        except StopAsyncIteration:
+            raise StopIteration from None
+
+    def close(self) -> None:
+        """Ends it."""
+        if self._thread.running:
+            self._thread.run(self._stream.aclose())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class SyncQuoteStream(SyncStream[Quote]):
+    """Quotes as an iterator; made by `SyncMarketDataClient.stream_quotes`."""
+
+
+class SyncEventStream(SyncStream[MarketEvent]):
+    """Events as an iterator; made by `SyncMarketDataClient.stream_events`."""
+
+
+async def _next(stream: Stream[T]) -> T:
+    return await anext(stream)
+
+
+class SyncEventClient:
+    """See `EventClient`; a `SyncMarketDataClient` is one.
+
+    Args:
+        thread: Where the client lives.
+        client: The client.
+    """
+
+    def __init__(self, thread: LoopThread, client: MarketDataClient) -> None:
+        self._thread = thread
+        self._client = client
+
+    def subscribe_events(
+        self,
+        name: str,
+        callback: Callback[MarketEvent],
+        *,
+        types: str | Iterable[str] | None = None,
+        names: str | Iterable[str] | None = None,
+        symbols: str | Iterable[str] | None = None,
+        tiers: Tier | Iterable[Tier] | None = None,
+        min_confidence: float | None = None,
+        min_priority: Priority | None = None,
+    ) -> None:
+        """See `MarketDataClient.subscribe_events`."""
+        self._thread.run(
+            self._client.subscribe_events(
+                name,
+                callback,
+                types=types,
+                names=names,
+                symbols=symbols,
+                tiers=tiers,
+                min_confidence=min_confidence,
+                min_priority=min_priority,
+            )
+        )
+
+    def unsubscribe_events(self, name: str, callback: Callback[MarketEvent] | None = None) -> None:
+        """See `MarketDataClient.unsubscribe_events`."""
+        self._thread.run(self._client.unsubscribe_events(name, callback))
+
+    def stream_events(
+        self,
+        name: str,
+        *,
+        types: str | Iterable[str] | None = None,
+        names: str | Iterable[str] | None = None,
+        symbols: str | Iterable[str] | None = None,
+        tiers: Tier | Iterable[Tier] | None = None,
+        min_confidence: float | None = None,
+        min_priority: Priority | None = None,
+        timeout: float | None = None,
+    ) -> SyncEventStream:
+        """See `MarketDataClient.stream_events`.
+
+        `timeout` is in seconds: without an event for so long the loop gets a TimeoutError; None for never.
+        """
+        stream = self._thread.call(
+            lambda: self._client.stream_events(
+                name,
+                types=types,
+                names=names,
+                symbols=symbols,
+                tiers=tiers,
+                min_confidence=min_confidence,
+                min_priority=min_priority,
+            )
+        )
+        return SyncEventStream(self._thread, stream, timeout)
+
+    def on_event(self, listener: Callable[[MarketEvent], object]) -> Callable[[], None]:
+        """See `MarketDataClient.on_event`."""
+        remove = self._thread.call(lambda: self._client.on_event(listener))
+        return lambda: self._thread.call(remove) if self._thread.running else remove()
+
+    def on_events_dropped(self, listener: Callable[[int], object]) -> Callable[[], None]:
+        """See `MarketDataClient.on_events_dropped`."""
+        return self._client.on_events_dropped(listener)
 
 
 class SyncMarketDataClient(SyncEventClient):

@@ -20,8 +20,8 @@ from marketstream_sdk.errors import (
     RequestError,
 )
 from marketstream_sdk.event_dispatcher import EventDispatcher
-from marketstream_sdk.event_filter import EventFilter
-from marketstream_sdk.event_reconcile import EventCall, reconcile_events
+from marketstream_sdk.event_model import EventFilter
+from marketstream_sdk.reconcile import EventCall, reconcile_events
 from marketstream_sdk.transports.base import Connection
 
 T = TypeVar("T")

@@ -1,13 +1,13 @@
 """Messages of the server, read: names and JSON in, values of this package out.
 
 Pure, and nothing but `InvalidMessageError` is ever raised, whatever was sent. Events with names that are not
-known are passed over: the server may learn new ones.
+known are passed over, priorities and tiers that are not known are passed on: the server may learn new ones.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
-from typing import Any
+from typing import Any, cast
 
 from marketstream_sdk.errors import (
     AuthenticationError,
@@ -18,10 +18,61 @@ from marketstream_sdk.errors import (
     RequestError,
     SubscriptionError,
 )
-from marketstream_sdk.event_wire import parse_events
-from marketstream_sdk.market_event import Events
+from marketstream_sdk.event_model import (
+    EventFilter,
+    EventMarket,
+    Events,
+    MarketEvent,
+    Priority,
+    Tier,
+    read_filter,
+)
 from marketstream_sdk.model import ChannelUpdate, Lagged, MarketQuote, Quote, SymbolStatus
-from marketstream_sdk.payload import maybe, maybe_text, number, parse_quote, text, whole
+from marketstream_sdk.payload import maybe, maybe_text, names, number, parse_quote, text, whole
+
+
+def parse_events(payload: Any) -> Events:  # noqa: ANN401 - JSON is of any shape
+    """The payload of `events`."""
+    return Events(tuple(map(_event, payload["events"])), whole(payload.get("dropped", 0)))
+
+
+def parse_subscriptions(answer: Any) -> dict[str, EventFilter | None]:  # noqa: ANN401 - JSON is of any shape
+    """What the server holds, by name; None for a filter that makes no sense here.
+
+    Raises:
+        InvalidMessageError: It says something else.
+    """
+    try:
+        return {text(entry["name"]): read_filter(entry["filter"]) for entry in answer["subscriptions"]}
+    except (KeyError, TypeError) as error:
+        raise InvalidMessageError(f"the event subscriptions cannot be read: {error!r}") from error
+
+
+def _event(payload: Any) -> MarketEvent:  # noqa: ANN401 - JSON is of any shape
+    data, expires = payload.get("data"), payload.get("expiresAt")
+    return MarketEvent(
+        id=text(payload["id"]),
+        type=text(payload["type"]),
+        name=text(payload["name"]),
+        priority=cast("Priority", text(payload["priority"])),
+        timestamp=whole(payload["timestamp"]),
+        data=data if isinstance(data, Mapping) else {},
+        symbol=maybe_text(payload.get("symbol")),
+        tier=cast("Tier | None", maybe_text(payload.get("tier"))),
+        confidence=maybe(payload.get("confidence")),
+        expires_at=None if expires is None else whole(expires),
+        tenant_id=maybe_text(payload.get("tenantId")),
+        market=_market(payload.get("market")),
+        matched=tuple(names(payload.get("matched"))),
+    )
+
+
+def _market(payload: Any) -> EventMarket | None:  # noqa: ANN401 - JSON is of any shape
+    if payload is None:
+        return None
+    price = payload.get("price")
+    return EventMarket(None if price is None else parse_quote(price), maybe_text(payload.get("state")))
+
 
 REFUSALS = frozenset({"UNAUTHORIZED", "AUTH_FAILED", "TOKEN_EXPIRED"})
 """Codes that say that it is the token's fault."""

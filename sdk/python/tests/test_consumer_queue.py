@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from marketstream_sdk.consumer_queue import ClosedError, ConsumerQueue
+from marketstream_sdk.consumer import ClosedError, ConsumerQueue
 
 PUTS = st.lists(st.tuples(st.sampled_from("ABC"), st.integers()))
 

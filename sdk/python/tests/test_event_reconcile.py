@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketstream_sdk import EventFilter
-from marketstream_sdk.event_filter import read_filter
-from marketstream_sdk.event_reconcile import reconcile_events
+from marketstream_sdk.event_model import read_filter
+from marketstream_sdk.reconcile import reconcile_events
 from rehearsal.cases import golden
 
 CASES = json.loads(golden("sdk/event_reconcile.json"))

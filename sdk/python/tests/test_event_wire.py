@@ -7,10 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketstream_sdk import EventFilter, EventMarket, InvalidMessageError, MarketEvent
-from marketstream_sdk.event_wire import parse_subscriptions
-from marketstream_sdk.market_event import Events
+from marketstream_sdk.event_model import Events
 from marketstream_sdk.payload import parse_quote
-from marketstream_sdk.wire import parse_event
+from marketstream_sdk.wire import parse_event, parse_subscriptions
 from rehearsal.cases import golden_event
 
 AT = 1_700_000_000_000

@@ -21,8 +21,7 @@ from marketstream_sdk import (
     RequestError,
 )
 from marketstream_sdk.address import Address
-from marketstream_sdk.event_reconcile import EventCall
-from marketstream_sdk.reconcile import Terms
+from marketstream_sdk.reconcile import EventCall, Terms
 from marketstream_sdk.transports.base import Goal
 from marketstream_sdk.transports.socketio import NAMESPACE, SocketIoTransport
 from marketstream_sdk.wire import Message, Prices, Refused

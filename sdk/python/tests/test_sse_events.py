@@ -18,12 +18,11 @@ from marketstream_sdk import (
     RequestError,
 )
 from marketstream_sdk.address import Address
-from marketstream_sdk.event_reconcile import EventCall
-from marketstream_sdk.market_event import Events
-from marketstream_sdk.reconcile import Terms
+from marketstream_sdk.event_model import Events
+from marketstream_sdk.reconcile import EventCall, Terms
 from marketstream_sdk.transports.base import Goal
-from marketstream_sdk.transports.price_stream import STREAM
-from marketstream_sdk.transports.rest_events import EVENTS, SUBSCRIPTIONS
+from marketstream_sdk.transports.event_stream import STREAM
+from marketstream_sdk.transports.http import EVENTS, SUBSCRIPTIONS
 from marketstream_sdk.transports.sse import PROBE, SseTransport
 from marketstream_sdk.wire import Message, TokenExpiring
 from rehearsal.cases import golden

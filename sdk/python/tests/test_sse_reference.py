@@ -13,7 +13,7 @@ from marketstream_sdk import ConnectionLostError
 from marketstream_sdk.address import Address
 from marketstream_sdk.reconcile import Terms
 from marketstream_sdk.transports.base import Connection, Goal
-from marketstream_sdk.transports.price_stream import STREAM
+from marketstream_sdk.transports.event_stream import STREAM
 from marketstream_sdk.transports.sse import SseTransport
 from marketstream_sdk.wire import Message, Prices
 from rehearsal.web_server import serving

@@ -17,7 +17,7 @@ from marketstream_sdk import (
 from marketstream_sdk.address import Address
 from marketstream_sdk.reconcile import Terms
 from marketstream_sdk.transports.base import Goal
-from marketstream_sdk.transports.price_stream import STREAM
+from marketstream_sdk.transports.event_stream import STREAM
 from marketstream_sdk.transports.sse import PROBE, SseTransport
 from marketstream_sdk.wire import Message, Prices, Refused
 from rehearsal.cases import golden

@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from marketstream_sdk.errors import MarketDataError
-from marketstream_sdk.event_filter import EventFilter
-from marketstream_sdk.event_reconcile import EventCall
+from marketstream_sdk.event_model import EventFilter
 from marketstream_sdk.model import MarketQuote
-from marketstream_sdk.reconcile import Terms
+from marketstream_sdk.reconcile import EventCall, Terms
 from marketstream_sdk.wire import Message
 
 Receive = Callable[[Message], None]

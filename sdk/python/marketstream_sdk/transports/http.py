@@ -1,19 +1,29 @@
-"""Single questions by HTTP, and what the server's refusals mean.
+"""Single questions by HTTP, those about a user's subscriptions to events too, and what refusals mean.
 
 Errors are JSON {error: {code, message}}; an answer that is not, as from a proxy in between, has the code
 `HTTP_` and its status.
 """
 
 import asyncio
+import logging
 import ssl as tls
 from collections.abc import Mapping
 from http import HTTPStatus
+from urllib.parse import quote
 
 import aiohttp
 
 from marketstream_sdk.address import Address
-from marketstream_sdk.errors import ConnectionLostError, MarketDataError, RateLimitedError
-from marketstream_sdk.wire import REFUSALS, patience, refusal, unreachable
+from marketstream_sdk.errors import (
+    ConnectionLostError,
+    InvalidMessageError,
+    MarketDataError,
+    RateLimitedError,
+    RequestError,
+)
+from marketstream_sdk.event_model import EventFilter
+from marketstream_sdk.reconcile import EventCall
+from marketstream_sdk.wire import REFUSALS, parse_subscriptions, patience, refusal, unreachable
 
 ACCEPT = {"Accept": "text/event-stream, application/json"}
 """Headers of who asks for a stream."""
@@ -141,3 +151,49 @@ def retry_after(response: aiohttp.ClientResponse) -> float:
     """Seconds that an answer asks to wait; 0 when it does not."""
     asked = response.headers.get("Retry-After", "")
     return float(asked) if asked.isascii() and asked.isdecimal() else 0.0
+
+
+SUBSCRIPTIONS = "/api/v1/events/subscriptions"
+EVENTS = "/api/v1/events/stream"
+
+_NO_EVENTS = NOT_TO_BE_HAD | {HTTPStatus.NOT_FOUND}
+
+_log = logging.getLogger("marketstream_sdk")
+
+
+async def open_events(http: Http, token: str) -> aiohttp.ClientResponse | None:
+    """The response whose body is the stream of a user's events; None where there is none for this user.
+
+    Raises:
+        MarketDataError: There is none now, or no connection.
+    """
+    response = await http.get(EVENTS, token, ACCEPT)
+    if response.status == HTTPStatus.OK:
+        return response
+    if response.status not in _NO_EVENTS:
+        raise await read_obstacle(response)
+    # Why, is told to who makes a subscription.
+    _log.warning("there is no stream of events: the server answered with status %d", response.status)
+    response.release()
+    return None
+
+
+async def event_subscriptions(http: Http, token: str) -> dict[str, EventFilter | None]:
+    """See `Connection.event_subscriptions`."""
+    return parse_subscriptions(await read_answer(await http.get(SUBSCRIPTIONS, token)))
+
+
+async def change_events(http: Http, token: str, call: EventCall) -> None:
+    """See `Connection.change_events`."""
+    try:
+        path = f"{SUBSCRIPTIONS}/{quote(call.name, safe='')}"
+    except UnicodeEncodeError as error:
+        raise RequestError("it is no text", code=InvalidMessageError.code) from error
+    if call.filter is not None:
+        await read_answer(await http.send("PUT", path, token, body=call.filter.payload))
+        return
+    response = await http.send("DELETE", path, token)
+    if response.status == HTTPStatus.NOT_FOUND:
+        response.release()
+        return
+    await read_answer(response)

@@ -22,12 +22,10 @@ from marketstream_sdk.errors import (
     MarketDataError,
     SubscriptionError,
 )
-from marketstream_sdk.event_filter import EventFilter
-from marketstream_sdk.event_reconcile import EventCall
-from marketstream_sdk.event_wire import parse_subscriptions
+from marketstream_sdk.event_model import EventFilter
 from marketstream_sdk.model import MarketQuote
 from marketstream_sdk.payload import named
-from marketstream_sdk.reconcile import Call, Terms, reconcile
+from marketstream_sdk.reconcile import Call, EventCall, Terms, reconcile
 from marketstream_sdk.transports.base import Connection, Goal, Receive, Transport
 from marketstream_sdk.transports.calls import Calls
 from marketstream_sdk.wire import (
@@ -38,6 +36,7 @@ from marketstream_sdk.wire import (
     parse_failure,
     parse_market_quote,
     parse_refused,
+    parse_subscriptions,
     unreachable,
 )
 

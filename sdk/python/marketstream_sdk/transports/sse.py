@@ -17,28 +17,27 @@ from urllib.parse import quote
 import aiohttp
 
 from marketstream_sdk.address import Address
-from marketstream_sdk.cursors import Cursors
 from marketstream_sdk.errors import (
     ConnectionLostError,
     InvalidMessageError,
     MarketDataError,
     RateLimitedError,
 )
-from marketstream_sdk.event_filter import EventFilter
-from marketstream_sdk.event_reconcile import EventCall
-from marketstream_sdk.events import Event
+from marketstream_sdk.event_model import EventFilter
 from marketstream_sdk.model import MarketQuote
-from marketstream_sdk.reconcile import Terms
+from marketstream_sdk.progress import Cursors
+from marketstream_sdk.reconcile import EventCall, Terms
 from marketstream_sdk.transports.base import Connection, Goal, Receive, Transport
+from marketstream_sdk.transports.event_stream import Event, Reading, comes_too_late, read_refused, stream_path
 from marketstream_sdk.transports.http import (
     ACCEPT,
     Http,
+    change_events,
+    event_subscriptions,
+    open_events,
     read_answer,
     read_obstacle,
 )
-from marketstream_sdk.transports.price_stream import read_refused, stream_path
-from marketstream_sdk.transports.reading import Reading, comes_too_late
-from marketstream_sdk.transports.rest_events import change_events, event_subscriptions, open_events
 from marketstream_sdk.wire import (
     REFUSALS,
     Fault,

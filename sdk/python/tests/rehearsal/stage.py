@@ -20,11 +20,9 @@ from marketstream_sdk import (
     State,
     SubscriptionError,
 )
-from marketstream_sdk.event_filter import EventFilter
-from marketstream_sdk.event_reconcile import EventCall
+from marketstream_sdk.event_model import EventFilter, Events, MarketEvent
 from marketstream_sdk.link import Pace
-from marketstream_sdk.market_event import Events, MarketEvent
-from marketstream_sdk.reconcile import Terms, reconcile
+from marketstream_sdk.reconcile import EventCall, Terms, reconcile
 from marketstream_sdk.transports.base import Connection, Goal, Receive, Transport
 from marketstream_sdk.wire import Message, Prices, Refused
 

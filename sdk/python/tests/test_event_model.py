@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketstream_sdk import EventFilter, InvalidSymbolError, Priority, Tier
-from marketstream_sdk.event_filter import read_filter
+from marketstream_sdk.event_model import read_filter
 
 WORDS = st.none() | st.sets(st.text(min_size=1, max_size=5), min_size=1, max_size=3)
 FILTERS = st.builds(

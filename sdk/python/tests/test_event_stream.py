@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marketstream_sdk import InvalidMessageError
-from marketstream_sdk.events import LONGEST, Event, EventParser
+from marketstream_sdk.transports.event_stream import LONGEST, Event, EventParser
 from rehearsal.cases import golden, golden_event
 
 STREAM = b"".join(
