@@ -32,10 +32,10 @@ class AddressReader:
 
     def of(self, request: web.Request) -> str:
         """The nearest address that is not a trusted proxy's; the peer's own when there is none."""
-        peer = _bare(request.remote or "")
-        if not self._is_trusted(peer):
+        peer, hops = _bare(request.remote or ""), _hops(request)
+        if not hops or not self._is_trusted(peer):
             return peer
-        for hop in reversed(_hops(request)):
+        for hop in reversed(hops):
             address = _bare(hop)
             if address and not self._is_trusted(address):
                 return address if parse_address(address) is not None else peer

@@ -48,7 +48,8 @@ class EngineSocket:
         self.probing = False
         self.posting = False
         self._server = server
-        self._rate = MessageRate(server.node.delivery.max_messages)
+        # Made by the first POST: on a websocket, where most clients are, it is the stream that counts.
+        self._rate: MessageRate | None = None
         self._sessions: dict[str, Any] | None = None
 
     @property
@@ -63,8 +64,9 @@ class EngineSocket:
         self._sessions = value
 
     def push(self, frame: Frame) -> None:
-        """Puts a packet behind what waits for this client."""
-        self._server.node.send(self.connection, frame)
+        """Put a packet behind what waits for this client; one that is gone gets none."""
+        if not self.connection.closed:
+            self._server.node.hub.send(self.connection.outbox, frame)
 
     async def send(self, pkt: Any) -> None:  # noqa: ANN401  # engine.io's Packet
         """Sends a packet of python-engineio's; part of its face."""
@@ -80,7 +82,10 @@ class EngineSocket:
 
     def floods(self) -> bool:
         """Count a packet that came by a POST; a websocket counts its frames itself."""
-        return self._rate.exceeded(self._server.node.clock.now())
+        node = self._server.node
+        if self._rate is None:
+            self._rate = MessageRate(node.delivery.max_messages)
+        return self._rate.exceeded(node.clock.now())
 
     def receive(self, packet: str) -> bool:
         """Take one Engine.IO packet of the client; what is none ends it.
