@@ -1,4 +1,4 @@
-"""How the bus is doing, as figures and health show it."""
+"""Describe how the bus is doing, for health and metrics."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""How long to wait before trying again."""
+"""Compute the pause before the next attempt."""
 
 STEPS = (2.0, 4.0, 8.0, 16.0, 32.0)
 HEALTHY_AFTER = 60.0
@@ -19,7 +19,7 @@ class Backoff:
         self._steps = steps
 
     def next(self, lasted: float, chance: float) -> float:
-        """Seconds to wait now.
+        """Return seconds to wait now.
 
         Args:
             lasted: Seconds the last attempt was up; a minute of health starts the count over.

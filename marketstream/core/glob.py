@@ -1,4 +1,4 @@
-"""Globs, as plans, tokens and lists of symbols are written with."""
+"""Match the globs of plans, tokens and symbol lists."""
 
 import re
 from collections.abc import Iterable

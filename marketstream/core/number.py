@@ -1,4 +1,4 @@
-"""Numbers in text from outside: digits from 0 to 9, and nothing else that `int` and `float` would take.
+"""Parse numbers from outside: ASCII digits only.
 
 Python also reads `1_0`, digits of other scripts, what has spaces around it, `inf` and `nan`. Two readers of
 the same text must not disagree about it, so all of that is no number here.

@@ -1,4 +1,4 @@
-"""How often one connection may ask, and how much it may send at all.
+"""Limit the calls and messages of one connection by token buckets.
 
 A `TokenBucket` paces the calls that cost something; a `MessageMeter` tells a client that floods from one
 that is merely busy. Both are a few numbers each, as every connection owns one of either, and both survive
@@ -40,7 +40,7 @@ class TokenBucket:
         return max(0.0, self._tokens)
 
     def resize(self, capacity: float, refill: float, now: float) -> None:
-        """Goes on with another size and rate: what was taken stays taken, and nothing is added.
+        """Go on with another size and rate: what was taken stays taken, and nothing is added.
 
         Args:
             capacity: As of the class.
@@ -58,7 +58,7 @@ class TokenBucket:
         self._tokens = min(capacity, self._tokens)
 
     def take(self, now: float) -> float:
-        """Takes one token.
+        """Take one token.
 
         Args:
             now: Monotonic seconds.
@@ -102,7 +102,7 @@ class MessageRate:
         self._opened = -math.inf
 
     def exceeded(self, now: float) -> bool:
-        """Counts one message and tells whether its window now holds more than the limit.
+        """Count one message and tell whether its window now holds more than the limit.
 
         Args:
             now: Monotonic seconds.

@@ -1,4 +1,4 @@
-"""Why the server ends a connection, in words that the client, the log and a metric share."""
+"""Name the reasons for closing a connection, with texts and close codes."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""What a client can ask for, whatever dialect it speaks, and what it is told in return.
+"""Define commands, replies and effects, whatever the dialect.
 
 A dialect parses bytes into a command and renders a reply into bytes; nothing in between knows of either.
 """

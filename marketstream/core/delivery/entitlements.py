@@ -1,4 +1,4 @@
-"""Who a client is and what its plan lets it see: plans are data, this only reads them."""
+"""Define plans and principals: what a client may see and do."""
 
 import re
 from dataclasses import dataclass, field
@@ -53,16 +53,19 @@ class Plan:
         object.__setattr__(self, "_channels", compile_globs(self.channels))
 
     def allows_symbol(self, symbol: str) -> bool:
-        """Whether the plan covers a symbol."""
+        """Return whether the plan covers a symbol."""
         return self._symbols.match(symbol) is not None
 
     def allows_channel(self, channel: str) -> bool:
-        """Whether the plan covers a channel; a plan that shows prices late covers none of prices of now."""
+        """Return whether the plan covers a channel.
+
+        A plan that shows prices late covers none of prices of now.
+        """
         late = self.delay > 0 and channel in PRICED
         return not late and self._channels.match(channel) is not None
 
     def effective_rate(self, requested: float) -> float:
-        """The stricter of the client's wish and the plan's limit, updates a second; 0 is unlimited."""
+        """Return the stricter of the client's wish and the plan's limit, updates a second; 0 is unlimited."""
         limits = [rate for rate in (requested, self.max_rate) if rate > 0]
         return min(limits, default=0)
 
@@ -88,7 +91,7 @@ class Principal:
     expires_at_ms: int
 
     def allows_symbol(self, symbol: str) -> bool:
-        """Whether both the plan and the token cover a symbol."""
+        """Return whether both the plan and the token cover a symbol."""
         return self.plan.allows_symbol(symbol) and (
             self.symbols is None or self.symbols.match(symbol) is not None
         )

@@ -1,4 +1,4 @@
-"""The unit that travels: a body encoded once, and what the line needs to know to route it unread.
+"""Define the frame: a body encoded once, and what is needed to route it unread.
 
 A frame is shared by every client it goes to, so nothing may change it after it was published; the two
 exceptions are made for speed and are written once: the cursor, by the bus, and `wrapped`, by the wire.

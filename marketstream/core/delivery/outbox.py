@@ -1,4 +1,4 @@
-"""The waiting room between fast prices and one slow reader.
+"""Hold what one connection was not sent yet, bounded: the newest frame of each key, and ordered messages.
 
 An `Outbox` belongs to one connection and holds at most one frame per key, a bounded number of ordered
 messages, and a bounded lane for each symbol with special delivery, so its size follows what the client
@@ -49,18 +49,21 @@ class Lane:
         self.key = key
         self.lossless = lossless
         self.interval = 1 / max_rate if max_rate > 0 else 0.0
+        # The first value of a lane goes out at once: the rate limits what follows it.
         self.due = 0.0
         self.missed = 0
+        # Without `lossless` one slot is enough: the deque itself replaces the older value.
         self.waiting: deque[Frame] = deque(maxlen=capacity if lossless else 1)
 
     def offer(self, frame: Frame) -> None:
-        """Puts a value behind the others; when the lane is full the oldest goes."""
+        """Put a value behind the others; when the lane is full the oldest goes."""
+        # A deque with a bound drops its oldest without a word, so the loss is counted before.
         if self.lossless and len(self.waiting) == self.waiting.maxlen:
             self.missed += 1
         self.waiting.append(frame)
 
     def take(self, now: float, room: int) -> list[Frame]:
-        """Up to `room` values that may go out now, oldest first."""
+        """Return up to `room` values that may go out now, oldest first."""
         if now < self.due or not self.waiting:
             return []
         if self.interval:
@@ -126,11 +129,11 @@ class Outbox(Generic[OwnerT]):
         self.alarm_at: float | None = None
 
     def __len__(self) -> int:
-        """Frames waiting."""
+        """Return frames waiting."""
         return len(self.control) + self.replaceable()
 
     def replaceable(self) -> int:
-        """Frames waiting that are not ordered messages: in slots and lanes."""
+        """Return frames waiting that are not ordered messages: in slots and lanes."""
         return len(self.slots) + (sum(len(lane.waiting) for lane in self.lanes.values()) if self.lanes else 0)
 
     def missed(self) -> int:
@@ -138,18 +141,19 @@ class Outbox(Generic[OwnerT]):
         return sum(lane.missed for lane in self.lanes.values()) if self.lanes else 0
 
     def clear(self) -> None:
-        """Forgets everything, because the client is gone."""
+        """Forget everything, because the client is gone."""
         self.slots.clear()
         self.control = []
         self.first = ()
         self.lanes = None
 
     def push(self, frame: Frame) -> bool:
-        """Adds a message that must not be replaced.
+        """Add a message that must not be replaced.
 
         Returns:
             False when the client let so many of them wait that there is no room: it must be closed.
         """
+        # Counted also when there is no room: the connection is closed then, and the number no longer matters.
         self.control_bytes += len(frame.body)
         if self.pushed >= self.control_capacity or self.control_bytes > self.control_limit:
             return False
@@ -162,6 +166,7 @@ class Outbox(Generic[OwnerT]):
 
         There is one of each kind at most, so they need no capacity.
         """
+        # The old one is replaced where it stands: a client that sends many pings gets one pong.
         if kind in self.first:
             self.control[self.first.index(kind)] = frame
         else:
@@ -169,13 +174,13 @@ class Outbox(Generic[OwnerT]):
             self.control.insert(0, frame)
 
     def open_lane(self, lane: Lane) -> None:
-        """Gives a symbol special delivery from now on."""
+        """Give a symbol special delivery from now on."""
         if self.lanes is None:
             self.lanes = {}
         self.lanes[lane.key] = lane
 
     def forget(self, keys: tuple[str, ...]) -> int:
-        """Drops what waits under some keys, their lanes included.
+        """Drop what waits under some keys, their lanes included.
 
         Returns:
             How many frames were dropped.
@@ -183,12 +188,13 @@ class Outbox(Generic[OwnerT]):
         dropped = 0
         for key in keys:
             dropped += self.slots.pop(key, None) is not None
+            # Without this a symbol that is subscribed again would begin with values from before.
             if self.lanes and (lane := self.lanes.pop(key, None)):
                 dropped += len(lane.waiting)
         return dropped
 
     def supersede(self, key: str) -> int:
-        """Makes room for a snapshot of a key, so that nothing older follows it.
+        """Make room for a snapshot of a key, so that nothing older follows it.
 
         Values in a lossless lane are not thrown away: they become ordered messages, before the snapshot.
         A client that takes none of them can ask for that again and again, so all its lanes together may
@@ -215,23 +221,28 @@ class Outbox(Generic[OwnerT]):
         return left
 
     def take(self, now: float, limit: float = WRITE_BYTES) -> tuple[list[Frame], list[Lane]]:
-        """Everything that may go out now, in order, and the lanes that have a loss to report.
+        """Return everything that may go out now, in order, and the lanes that have a loss to report.
 
         What a lane holds beyond one batch, or before it is due, stays, and so does what is behind `limit`
         bytes of ordered messages; `wake_at` then says when to come back.
         """
+        # Ordered messages go first: an answer or a snapshot must not be overtaken by a later price.
         frames = self._take_control(limit)
+        # Prices wait while ordered messages are left, or they would come before a snapshot behind them.
         if self.control:
             self.wake_at = now
             return frames, []
         if self.slots:
+            # A fresh list either way: the caller keeps it while the hub goes on filling the slots.
             frames = [*frames, *self.slots.values()] if frames else list(self.slots.values())
             self.slots.clear()
         self.wake_at = None
         if not self.lanes:
             return frames, []
         lagging = [lane for lane in self.lanes.values() if lane.missed]
+        # `_take_control` returns an empty `control` itself, which stays in use: it must not grow here.
         frames = list(frames)
+        # One bound for all lanes together: a client with many of them must not hold up everybody's flush.
         room = LANE_BATCH
         for lane in self.lanes.values():
             if not lane.waiting:
@@ -248,15 +259,18 @@ class Outbox(Generic[OwnerT]):
         taken = self.control
         if not taken:
             return taken
+        # What was at the front leaves in this write; a later ping is a new one.
         self.first = ()
         size = 0
         for at, frame in enumerate(taken):
             size += len(frame.body)
+            # `at` lets one message through that is larger than the limit alone, or it would wait for ever.
             if size > limit and at:
                 self.control = taken[at:]
                 self.control_bytes = max(0, self.control_bytes - size + len(frame.body))
                 self.pushed = max(0, self.pushed - at)
                 return taken[:at]
+        # A new list, not `clear`: the old one is what is returned.
         self.control = []
         self.control_bytes = self.pushed = self.moved = 0
         return taken

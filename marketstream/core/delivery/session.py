@@ -1,4 +1,4 @@
-"""One client's standing with the server: who it is, until when, what it watches and what it may ask.
+"""Decide what a client's command does: identity, limits, entitlements, subscriptions.
 
 The same rules for every edge: limits, entitlements and idempotence are decided here once. A session
 answers a command with a reply and a list of effects; it carries none of them out.
@@ -69,7 +69,7 @@ class Session:
     def handle(
         self, command: Subscribe | Unsubscribe | ListSubscriptions | Ping, now: float, at_ms: int
     ) -> tuple[Reply, list[Effect]]:
-        """Decides what a command leads to.
+        """Decide what a command leads to.
 
         Args:
             command: What the client asks.
@@ -97,7 +97,7 @@ class Session:
                 assert_never(command)
 
     def require_reader(self) -> None:
-        """Checks that the token is one to read with.
+        """Check that the token is one to read with.
 
         Raises:
             NotEntitledError: It is only good for something else, such as publishing.
@@ -106,7 +106,7 @@ class Session:
             raise NotEntitledError(f"scope {READ} is required")
 
     def spend(self, now: float) -> None:
-        """Takes one call from the client's allowance.
+        """Take one call from the client's allowance.
 
         Raises:
             RateLimitedError: There is none left; says when there will be.
@@ -116,7 +116,7 @@ class Session:
             raise RateLimitedError(ceil(wait * 1000))
 
     def require_symbol(self, raw: str) -> str:
-        """The well-formed symbol a client may see.
+        """Return the well-formed symbol a client may see.
 
         Raises:
             InvalidMessageError: It is not a symbol, or not one of this server's.
@@ -130,7 +130,7 @@ class Session:
         return symbol
 
     def require_same(self, principal: Principal) -> None:
-        """Checks that a token is the same user's.
+        """Check that a token is the same user's.
 
         Raises:
             AuthFailedError: It is somebody else's.
@@ -139,7 +139,7 @@ class Session:
             raise AuthFailedError("the token belongs to another user or tenant")
 
     def renew(self, principal: Principal, now: float) -> tuple[list[Effect], tuple[str, ...]]:
-        """Goes on under a newer token of the same user; what it does not allow is left.
+        """Go on under a newer token of the same user; what it does not allow is left.
 
         The allowance of calls goes on too: whoever changes between plans gains nothing by it.
 
@@ -153,20 +153,24 @@ class Session:
         Raises:
             AuthFailedError: The token is somebody else's; nothing was changed.
         """
+        # First of all: somebody else's token must change nothing.
         self.require_same(principal)
         plan = principal.plan
+        # What was spent stays spent, or a client could renew its token to call more often.
         self._bucket.resize(plan.rate_capacity, plan.rate_refill, now)
         self.principal = principal
         effects: list[Effect] = []
         ended: list[str] = []
         kept: dict[str, Subscription] = {}
         for symbol, held in self.subscriptions.items():
+            # In the order of subscribing, so that a smaller plan keeps the oldest ones.
             fault = self._fault(symbol, len(kept))
             if fault is not None:
                 effects.append(Leave(symbol))
                 ended.append(fault)
                 continue
             kept[symbol] = allowed = self._allowed(held)
+            # The room stays; joining again only changes mode and rate.
             if allowed != held:
                 effects.append(Join(allowed))
                 ended.append(_changed(held, allowed))
@@ -182,7 +186,10 @@ class Session:
         return bool(self.principal.scopes & READERS)
 
     def _fault(self, symbol: str, before: int) -> str | None:
-        """Why a subscription that comes after so many others must end; the newest go where there are many."""
+        """Return why a subscription that comes after so many others must end.
+
+        The newest go where there are many.
+        """
         if not self._reads or not self.principal.allows_symbol(symbol):
             return f"{symbol}: not entitled"
         return (
@@ -192,14 +199,16 @@ class Session:
         )
 
     def _allowed(self, held: Subscription) -> Subscription:
-        """A subscription as the plan allows it."""
+        """Return a subscription as the plan allows it."""
         plan = self.principal.plan
         mode = held.mode if held.mode in plan.modes else plan.modes[0]
         return Subscription(held.symbol, mode, plan.effective_rate(held.max_rate))
 
     def _subscribe(self, command: Subscribe, now: float) -> tuple[Reply, list[Effect]]:
+        # The call is paid for before it is judged: refused calls cost work too.
         self.spend(now)
         self.require_reader()
+        # The whole call is checked before anything changes: an error means that nothing was done.
         self._check_call(command)
         plan = self.principal.plan
         rate = plan.effective_rate(command.max_rate)
@@ -212,19 +221,23 @@ class Session:
                 errors[f"{raw[:SHOWN]}: invalid symbol"] = None
                 continue
             held = self.subscriptions.get(symbol)
+            # What is held already was allowed when it came; `renew` judges it when the token changes.
             if held is None and not self.principal.allows_symbol(symbol):
                 errors[f"{symbol}: not entitled"] = None
                 continue
+            # Repeating what one has is confirmed at the cap too.
             if held is None and len(self.subscriptions) >= plan.max_subscriptions:
                 errors[f"{symbol}: max subscriptions reached"] = None
                 continue
             wanted = Subscription(symbol, command.mode, rate)
+            # Nothing to do for an equal one: subscribing five times is subscribing once.
             if wanted != held:
                 self.subscriptions[symbol] = wanted
                 effects.append(Join(wanted))
             taken[symbol] = None
         channels, refused, joined = self._join_channels(command.channels)
         errors |= dict.fromkeys(refused)
+        # After the joins: values between the snapshot and the join would be missing otherwise.
         if taken:
             effects.append(SendSnapshot(tuple(taken)))
         return Subscribed(tuple(taken), channels, tuple(errors)), [*effects, *joined]
@@ -248,6 +261,7 @@ class Session:
     def _unsubscribe(self, command: Unsubscribe) -> tuple[Reply, list[Effect]]:
         _check_channels(command.channels or ())
         gone = dict.fromkeys(s for s in map(normalise, command.symbols) if s is not None)
+        # Symbols that were not held are confirmed too: what the client wants is the case.
         effects: list[Effect] = [Leave(s) for s in gone if self.subscriptions.pop(s, None)]
         if command.channels is None:
             return Unsubscribed(tuple(gone), None), effects

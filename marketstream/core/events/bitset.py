@@ -1,4 +1,4 @@
-"""Which subscriptions have something in common: sets of slots that can be combined in one step.
+"""Store sets of subscriptions as integers, so that they combine in one step.
 
 A set of slots is an `int` with one bit a slot, so that whole sets meet word by word. Such an `int` is as long
 as its highest slot, however few bits it has; so a `Posting` is one only while that is shorter than naming its
@@ -32,7 +32,7 @@ class BitSet:
         return self._count
 
     def add(self, slot: int) -> None:
-        """Takes a slot in that is not in yet."""
+        """Take a slot in that is not in yet."""
         self._count += 1
         if self._few is None:
             self._many |= 1 << slot
@@ -41,7 +41,7 @@ class BitSet:
         self._settle(slot)
 
     def discard(self, slot: int) -> None:
-        """Takes a slot out that is in."""
+        """Take a slot out that is in."""
         self._count -= 1
         if self._few is None:
             self._many ^= 1 << slot
@@ -50,7 +50,7 @@ class BitSet:
         self._settle(slot)
 
     def bits(self) -> int:
-        """All of them, one bit a slot."""
+        """Return all of them, one bit a slot."""
         return self._many if self._few is None else pack(self._few)
 
     def _settle(self, slot: int) -> None:
@@ -63,7 +63,7 @@ class BitSet:
 
 
 def pick(items: Sequence[ItemT], bits: int) -> list[ItemT]:
-    """The items whose bit is set, in no promised order; an item's bit is that of its place."""
+    """Return the items whose bit is set, in no promised order; an item's bit is that of its place."""
     if bits.bit_count() * _SPARSE > len(items):
         return list(compress(items, bin(bits)[:1:-1].encode().translate(_BITS)))
     text = bin(bits)
@@ -76,7 +76,7 @@ def pick(items: Sequence[ItemT], bits: int) -> list[ItemT]:
 
 
 def pack(slots: Collection[int]) -> int:
-    """The bits of some slots."""
+    """Return the bits of some slots."""
     if not slots:
         return 0
     raw = bytearray(max(slots) // 8 + 1)

@@ -1,4 +1,4 @@
-"""Who wanted an event like this one before: answers that hold until somebody changes their mind.
+"""Remember the recipients of events until a subscription that matters changes.
 
 A `Cache` keeps the candidates of kinds of events. It holds a bounded number of them and of candidates in all,
 the least recently used go first, none stays beyond its time, and a filter that comes, changes or goes takes
@@ -36,7 +36,7 @@ class Kind(NamedTuple):
 
 
 def kind_of(event: Event, strategy: Strategy) -> Kind:
-    """The kind that an event is of when it is routed by a strategy."""
+    """Return the kind that an event is of when it is routed by a strategy."""
     return Kind(strategy, event.type, event.name, event.symbol, event.tier, event.priority, event.tenant)
 
 
@@ -115,7 +115,7 @@ class Cache:
         return self._weighs
 
     def find(self, kind: Kind, now: float) -> Answer | None:
-        """The answer for a kind of event; None when there is none that still holds.
+        """Return the answer for a kind of event; None when there is none that still holds.
 
         Args:
             kind: The kind.
@@ -133,7 +133,7 @@ class Cache:
         return answer
 
     def keep(self, kind: Kind, candidates: Candidates, now: float) -> Answer:
-        """Keeps an answer for a kind that has none, and lets go of others for it.
+        """Keep an answer for a kind that has none, and let go of others for it.
 
         Args:
             kind: The kind.
@@ -152,7 +152,7 @@ class Cache:
         return answer
 
     def remember(self, answer: Answer, reach: int, recipients: tuple[Pair, ...]) -> None:
-        """Keeps recipients made of so many candidates of the answer that was found or kept last.
+        """Keep recipients made of so many candidates of the answer that was found or kept last.
 
         When there are too many of one answer, those that were made first go.
         """
@@ -166,7 +166,7 @@ class Cache:
         self._grow(answer, before)
 
     def invalidate(self, tenant: str, filter_: Filter) -> None:
-        """Drops what a filter of a user of a tenant could have a part in.
+        """Drop what a filter of a user of a tenant could have a part in.
 
         Args:
             tenant: The tenant.
@@ -184,7 +184,7 @@ class Cache:
             self.invalidated += 1
 
     def _grow(self, answer: Answer, before: int) -> None:
-        """Makes room for what the answer that was used last weighs more than before."""
+        """Make room for what the answer that was used last weighs more than before."""
         self._weighs += answer.weight - before
         while self._weighs > self._weight:
             self._remove(next(iter(self._answers)))
@@ -196,7 +196,7 @@ class Cache:
         self._mark(kind, answer.slot)
 
     def _mark(self, kind: Kind, slot: int) -> None:
-        """Puts an answer into the inverted sets, or takes it out of them."""
+        """Put an answer into the inverted sets, or take it out of them."""
         bit = 1 << slot
         said = (kind.type, kind.name, kind.symbol, kind.tier, kind.tenant)
         for field, value in zip(self._fields, said, strict=True):

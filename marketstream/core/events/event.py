@@ -1,4 +1,4 @@
-"""The noun of the event streams: something happened that users may want to hear of.
+"""Define the event of a back end.
 
 An `Event` is what a back end said, checked and never changed. Its data stay the JSON they came as: nothing
 in the core reads them, and bytes that nobody reads need not be made twice.

@@ -1,4 +1,4 @@
-"""What may stand in the fields of an event and of a filter: one reading for both, so that they can meet.
+"""Validate the fields that events and filters share.
 
 Each function takes a value of any shape and where it stands, and raises nothing but `InvalidMessageError`.
 """
@@ -14,7 +14,7 @@ MAX_LENGTH = 64
 
 
 def read_priority(value: object, path: str) -> Priority:
-    """The priority of a name.
+    """Return the priority of a name.
 
     Raises:
         InvalidMessageError: It is none.
@@ -25,7 +25,7 @@ def read_priority(value: object, path: str) -> Priority:
 
 
 def read_confidence(value: object, path: str) -> float:
-    """A confidence.
+    """Return a confidence.
 
     Raises:
         InvalidMessageError: It is no number from 0 to 1.
@@ -36,7 +36,7 @@ def read_confidence(value: object, path: str) -> float:
 
 
 def read_tier(value: object, path: str) -> Tier:
-    """A tier.
+    """Return a tier.
 
     Raises:
         InvalidMessageError: It is none.
@@ -47,7 +47,7 @@ def read_tier(value: object, path: str) -> Tier:
 
 
 def read_symbol(value: object, path: str) -> str:
-    """A symbol, upper-cased.
+    """Return a symbol, upper-cased.
 
     Raises:
         InvalidMessageError: It is none.
@@ -59,7 +59,7 @@ def read_symbol(value: object, path: str) -> str:
 
 
 def read_name(value: object, path: str, limit: int = MAX_LENGTH) -> str:
-    """A name: what people and logs can read.
+    """Return a name: what people and logs can read.
 
     Args:
         value: What was given.

@@ -1,4 +1,4 @@
-"""What a subscription wants to hear: the one definition that every faster way must agree with.
+"""Define the filter of a subscription and when it matches an event.
 
 `Filter.matches` is that definition. `read_filter` makes one from a table, for clients, who spell the fields
 as the protocol does, and for rules in a file alike; it refuses what it does not know, because a misspelt
@@ -51,7 +51,10 @@ class Filter:
     min_priority: Priority | None = None
 
     def matches(self, event: Event) -> bool:
-        """Whether an event meets every condition; of whose tenant it is, is not a matter of the filter."""
+        """Return whether an event meets every condition.
+
+        Of whose tenant it is, is not a matter of the filter.
+        """
         return (
             (self.types is None or event.type in self.types)
             and (self.names is None or event.name in self.names)
@@ -66,7 +69,7 @@ class Filter:
 
 
 def read_filter(table: object, spelling: Mapping[str, str] | None = None) -> Filter:
-    """Reads a filter.
+    """Read a filter.
 
     Args:
         table: Field to value; an absent field, or None, means that anything will do.

@@ -1,4 +1,4 @@
-"""Workers who share the load: each event goes to exactly one of them, and to another one if that one is lost.
+"""Distribute events over the workers of a group, one worker for each.
 
 A `Group` gives an event to the member that has least to do, remembers it until it is acknowledged, and gives
 it to others when its member leaves. A member does only events of its own tenant, or those that are for all.
@@ -53,7 +53,7 @@ class Outcome:
     expired: list[Event] = field(default_factory=list)
 
     def add(self, more: "Outcome") -> None:
-        """Adds what follows from what happened next."""
+        """Add what follows from what happened next."""
         self.deliveries += more.deliveries
         self.dropped += more.dropped
         self.expired += more.expired
@@ -126,11 +126,11 @@ class Group:
         return sum(len(hand.pending) for hands in self._hands.values() for hand in hands.values())
 
     def knows(self, event: tuple[str | None, str]) -> bool:
-        """Whether an event, by tenant and id, waits here or is in somebody's hand."""
+        """Return whether an event, by tenant and id, waits here or is in somebody's hand."""
         return event in self._known
 
     def join(self, member: Member, at_ms: int) -> Outcome:
-        """Takes a member in, who gets what waits; one that is in already stays as it is.
+        """Take a member in, who gets what waits; one that is in already stays as it is.
 
         Args:
             member: The member.
@@ -140,7 +140,7 @@ class Group:
         return self._hand_out(member[0], at_ms)
 
     def assign(self, event: Event, at_ms: int) -> Outcome:
-        """Gives an event to one member, or lets it wait; one that waits or is being done is passed over.
+        """Give an event to one member, or let it wait; one that waits or is being done is passed over.
 
         Args:
             event: The event.
@@ -160,7 +160,7 @@ class Group:
         return outcome
 
     def restore(self, member: Member, events: Sequence[Event], at_ms: int) -> Outcome:
-        """Takes a member in with what it says to have in hand, such as from another keeper of this group.
+        """Take a member in with what it says to have in hand, such as from another keeper of this group.
 
         What somebody else has in hand, or waits here, is passed over: it is done twice at worst.
 
@@ -183,7 +183,7 @@ class Group:
         return frozenset(hand.pending) if hand else frozenset()
 
     def ack(self, member: Member, event: str, at_ms: int) -> Outcome:
-        """Notes that a member has done an event, and gives out what waits; unknown ones are passed over.
+        """Note that a member has done an event, and give out what waits; unknown ones are passed over.
 
         Args:
             member: The member.
@@ -199,7 +199,7 @@ class Group:
         return self._hand_out(member[0], at_ms)
 
     def leave(self, member: Member, at_ms: int) -> Outcome:
-        """Lets a member go; what it had in hand goes to others, in order and before what came later.
+        """Let a member go; what it had in hand goes to others, in order and before what came later.
 
         Args:
             member: The member.
@@ -215,7 +215,7 @@ class Group:
         return self._hand_out(member[0], at_ms)
 
     def retract(self, member: Member, events: Collection[tuple[str | None, str]], at_ms: int) -> Outcome:
-        """Takes events away from a member that does not have them after all, and gives them out again.
+        """Take events away from a member that does not have them after all, and give them out again.
 
         Args:
             member: The member.
@@ -236,7 +236,7 @@ class Group:
             self._line(owner).sort(key=lambda task: task.number)
 
     def _in_flight_of(self, member: Member) -> _InFlight:
-        """The hand of a member, who is taken in; the first of a tenant may find what waited for anybody."""
+        """Return what a member has in flight."""
         tenant = member[0]
         if not self._shared and not self._hands:
             for task in self._empty_line(None):
@@ -251,7 +251,7 @@ class Group:
             yield self._remove(owner, self._lines[owner].take())
 
     def _note(self, task: _Task) -> bool:
-        """Notes that a task is to be done; False when it waits or is being done already."""
+        """Note that a task is to be done; False when it waits or is being done already."""
         owners = self._known.setdefault(task.key, set())
         if task.owner in owners:
             return False
@@ -268,7 +268,7 @@ class Group:
         return self._lines.setdefault(tenant, PriorityQueue())
 
     def _hand_out(self, tenant: str | None, at_ms: int) -> Outcome:
-        """Gives out what waits of a tenant and what is for all, as far as members are free."""
+        """Give out what waits of a tenant and what is for all, as far as members are free."""
         outcome = Outcome()
         while (found := self._next(tenant)) is not None:
             owner, member, hand = found
@@ -289,7 +289,10 @@ class Group:
         return outcome
 
     def _next(self, tenant: str | None) -> tuple[str | None, Member, _InFlight] | None:
-        """The line whose turn it is, and the member for its first event; None when nothing can be given."""
+        """Return the line whose turn it is, and the member for its first event.
+
+        None when nothing can be given.
+        """
         lines = {owner: self._lines[owner] for owner in (tenant, None) if owner in self._lines}
         for owner in sorted(lines, key=lambda owner: lines[owner].first.order):
             free = self._free(owner)
@@ -298,14 +301,17 @@ class Group:
         return None
 
     def _free(self, tenant: str | None) -> tuple[Member, _InFlight] | None:
-        """Who has least to do, and of those who was given something least lately; None when all are busy."""
+        """Return who has least to do, and of those who was given something least lately.
+
+        None when all are busy.
+        """
         tenants = self._hands.values() if tenant is None else [self._hands.get(tenant, {})]
         hands = [item for members in tenants for item in members.items()]
         chosen = min(hands, key=lambda item: (len(item[1].pending), item[1].given), default=None)
         return None if chosen is None or len(chosen[1].pending) >= self._limit else chosen
 
     def _remove(self, owner: str | None, task: _Task) -> _Task:
-        """Forgets a task that has just left its line."""
+        """Forget a task that has just left its line."""
         self.waiting -= 1
         if not self._lines[owner]:
             del self._lines[owner]

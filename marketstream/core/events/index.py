@@ -1,4 +1,4 @@
-"""Who wants to hear of an event, found without asking anybody.
+"""Find the subscriptions that match an event.
 
 An `Index` holds the subscriptions of many users turned inside out: for each value of each field the
 subscriptions that list it, for each field those that take anything, for each threshold those that it lets
@@ -40,12 +40,12 @@ class Candidates:
     pairs: Sequence[Pair]
 
     def reach(self, confidence: float | None) -> int:
-        """How many of them, from the first, want it at a confidence."""
+        """Return how many of them, from the first, want it at a confidence."""
         return bisect_right(self.floors, UNFLOORED if confidence is None else confidence)
 
 
 def merge(pairs: Iterable[Pair]) -> dict[User, tuple[str, ...]]:
-    """Each user once, with the names of all its subscriptions in order."""
+    """Return each user once, with the names of all its subscriptions in order."""
     found: dict[User, tuple[str, ...]] = {}
     several = set()
     first = found.setdefault
@@ -76,12 +76,12 @@ class Index:
         return len(self._by_user)
 
     def held(self, user: User) -> Mapping[str, Filter]:
-        """The subscriptions of a user by name."""
+        """Return the subscriptions of a user by name."""
         held = self._by_user.get(user)
         return {name: filter_ for name, (_, filter_) in held.items()} if held else _NOTHING
 
     def put(self, user: User, name: str, filter_: Filter) -> Filter | None:
-        """Holds a subscription from now on.
+        """Hold a subscription from now on.
 
         Returns:
             What it replaces.
@@ -97,7 +97,7 @@ class Index:
         return before
 
     def remove(self, user: User, name: str) -> Filter | None:
-        """Lets a subscription go.
+        """Let a subscription go.
 
         Returns:
             What it was; None when there was none.
@@ -113,7 +113,7 @@ class Index:
         return filter_
 
     def drop(self, user: User) -> Mapping[str, Filter]:
-        """Lets all subscriptions of a user go.
+        """Let all subscriptions of a user go.
 
         Returns:
             What they were, by name.
@@ -124,7 +124,7 @@ class Index:
         return held
 
     def match(self, event: Event) -> dict[User, tuple[str, ...]]:
-        """Who wants to hear of an event, and by which of their subscriptions, in order of name."""
+        """Return who wants to hear of an event, and by which of their subscriptions, in order of name."""
         bits = self._wanting(event)
         if event.confidence is None:
             bits &= self._steps[-1]
@@ -133,13 +133,13 @@ class Index:
         return merge(pick(self._pairs, bits))
 
     def candidates(self, event: Event) -> Candidates:
-        """Which subscriptions want all of an event but perhaps its confidence."""
+        """Return which subscriptions want all of an event but perhaps its confidence."""
         floors, pairs = self._floors, self._pairs
         slots = sorted(pick(range(len(pairs)), self._wanting(event)), key=floors.__getitem__)
         return Candidates([floors[slot] for slot in slots], [pairs[slot] for slot in slots])
 
     def rebuild(self) -> None:
-        """Builds everything anew from what is held; gives back what busier times have left behind."""
+        """Build everything anew from what is held; give back what busier times have left behind."""
         held, self._by_user = self._by_user, {}
         self._clear()
         for user, names in held.items():
@@ -187,7 +187,7 @@ class Index:
         self._pairs[slot] = ("", ""), ()
 
     def _wanting(self, event: Event) -> int:
-        """The subscriptions that want all of an event but perhaps its confidence."""
+        """Return the subscriptions that want all of an event but perhaps its confidence."""
         bits = self._priorities[event.priority]
         if event.tenant is not None:
             tenant = self._tenants.get(event.tenant)
@@ -200,7 +200,10 @@ class Index:
         return bits
 
     def _sure(self, confidence: float, among: int) -> int:
-        """The subscriptions whose threshold a confidence reaches; only those among some are looked at."""
+        """Return the subscriptions whose threshold a confidence reaches.
+
+        Only those among some are looked at.
+        """
         edge = _step(confidence)
         bits = self._steps[-1]
         for step in self._steps[:edge]:

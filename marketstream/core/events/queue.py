@@ -1,4 +1,4 @@
-"""Events that wait: by priority, and those of one connection in batches, never flooded, every loss counted.
+"""Order what waits by importance: a bounded priority queue, and the event queue of a connection.
 
 In a `PriorityQueue` those that matter more are in front, and those that matter least are dropped first.
 
@@ -44,7 +44,7 @@ class PriorityQueue(Generic[ItemT]):
         return self._count
 
     def __iter__(self) -> Iterator[ItemT]:
-        """The items in the order in which they would be taken."""
+        """Yield the items in the order in which they would be taken."""
         return (item for priority in sorted(self._lanes, reverse=True) for item in self._lanes[priority])
 
     @property
@@ -57,17 +57,17 @@ class PriorityQueue(Generic[ItemT]):
         return self._lanes[max(self._lanes)][0]
 
     def put(self, item: ItemT, priority: Priority) -> None:
-        """Puts an item behind those of its priority."""
+        """Put an item behind those of its priority."""
         self._lanes.setdefault(priority, deque()).append(item)
         self._count += 1
 
     def sort(self, key: Callable[[ItemT], int]) -> None:
-        """Puts the items of each priority into the order of a key, lowest first."""
+        """Put the items of each priority into the order of a key, lowest first."""
         for priority, lane in self._lanes.items():
             self._lanes[priority] = deque(sorted(lane, key=key))
 
     def take(self) -> ItemT:
-        """Takes the oldest item of the highest priority.
+        """Take the oldest item of the highest priority.
 
         Raises:
             ValueError: There is none.
@@ -75,7 +75,7 @@ class PriorityQueue(Generic[ItemT]):
         return self._pop(max(self._lanes))
 
     def shed(self) -> ItemT:
-        """Takes the oldest item of the lowest priority.
+        """Take the oldest item of the lowest priority.
 
         Raises:
             ValueError: There is none.
@@ -93,7 +93,7 @@ class PriorityQueue(Generic[ItemT]):
 
 @dataclass(frozen=True, slots=True)
 class QueuedEvent:
-    """An event as it goes to users; many mailboxes may hold the same one.
+    """An event as it goes to users; many queues may hold the same one.
 
     Attributes:
         body: JSON, as it is written.
@@ -129,7 +129,7 @@ EMPTY = Batch()
 
 @dataclass(slots=True)
 class Tally:
-    """What many mailboxes have counted together, each list by priority.
+    """What many queues have counted together, each list by priority.
 
     Attributes:
         dropped: Letters for which there was no room.
@@ -141,13 +141,13 @@ class Tally:
 
 
 class EventQueue:
-    """The letters of one user.
+    """The events that wait for one connection.
 
     Args:
-        window: Seconds in which letters are collected; 0 means that they are due at once.
+        window: Seconds in which events are collected; 0 means that they are due at once.
         limit: Letters that may be sent in any second, at least 1; CRITICAL ones do not count.
         capacity: Letters that may wait, at least 1.
-        tally: Counts for this mailbox and others.
+        tally: Counts for this queue and others.
 
     Raises:
         ValueError: It could never send anything.
@@ -188,7 +188,7 @@ class EventQueue:
         tally: Tally | None = None,
     ) -> None:
         if limit < 1 or capacity < 1:
-            raise ValueError(f"a mailbox for {capacity} letters, {limit} a second, lets nothing through")
+            raise ValueError(f"an event queue for {capacity} events, {limit} a second, lets nothing through")
         self._window, self._limit, self._capacity = window, limit, capacity
         self._tally = tally or Tally()
         self._queue: PriorityQueue[tuple[int, QueuedEvent]] = PriorityQueue()
@@ -203,11 +203,11 @@ class EventQueue:
         self.due: float | None = None
 
     def __len__(self) -> int:
-        """Letters that wait."""
+        """Return how many events wait."""
         return len(self._queue)
 
     def offer(self, queued: QueuedEvent, now: float) -> bool:
-        """Takes a letter in.
+        """Take an event in.
 
         Args:
             queued: The event, as it waits.
@@ -233,7 +233,7 @@ class EventQueue:
         return False
 
     def take(self, now: float) -> Batch:
-        """Takes out what may be sent, if it is due.
+        """Take out what may be sent, if it is due.
 
         Args:
             now: Monotonic seconds.
@@ -258,10 +258,10 @@ class EventQueue:
         return self._told_of(events)
 
     def rewrite(self, write: Callable[[QueuedEvent], QueuedEvent | None], now: float) -> None:
-        """Writes anew what waits.
+        """Write anew what waits.
 
         Args:
-            write: Makes a letter of one that waits; None: it is dropped, as if there were no room for it.
+            write: Renders one that waits; None: it is dropped, as if there were no room for it.
             now: Monotonic seconds.
         """
         waiting, self._queue = self._queue, PriorityQueue()
@@ -293,13 +293,13 @@ class EventQueue:
             self._tally.dropped[queued.priority] += 1
 
     def _next(self, now: float) -> float:
-        """When a window that opens now has closed, and the limit lets something through."""
+        """Return when a window that opens now has closed, and the limit lets something through."""
         self._forget(now)
         closed = now + self._window
         return closed if self._recently < self._limit else max(closed, self._recent[0][0] + 1)
 
     def _forget(self, now: float) -> None:
-        """Forgets what was sent a second ago or earlier."""
+        """Forget what was sent a second ago or earlier."""
         over = 0
         for at, count in self._recent:
             if at + 1 > now:

@@ -1,4 +1,4 @@
-"""Who gets an event, and in which order: rules first, then the index, or an answer it gave before.
+"""Choose the recipients of an event: rules first, then the index or a remembered answer.
 
 A `Router` owns the changes of its index, so it knows which answers they touch. Only users who are connected
 here are ever recipients, whatever the index holds.
@@ -77,7 +77,7 @@ class Router:
 
     @property
     def invalidated(self) -> int:
-        """Answers that were dropped because a subscription changed."""
+        """Return the answers that were dropped because a subscription changed."""
         return self._cache.invalidated
 
     @property
@@ -91,7 +91,7 @@ class Router:
         return len(self._index)
 
     def join(self, user: User, rank: int = 0) -> None:
-        """Notes that a user is connected, or has another plan now.
+        """Note that a user is connected, or has another plan now.
 
         Args:
             user: The user.
@@ -107,7 +107,7 @@ class Router:
             self._cache.invalidate(user[0], filter_)
 
     def leave(self, user: User) -> None:
-        """Notes that a user is connected no longer, and lets the subscriptions go."""
+        """Note that a user is connected no longer, and let the subscriptions go."""
         for filter_ in self._index.drop(user).values():
             self._cache.invalidate(user[0], filter_)
         if self._ranks.pop(user, None) is None:
@@ -119,7 +119,7 @@ class Router:
         self._recount(user[0])
 
     def subscribe(self, user: User, name: str, filter_: Filter) -> None:
-        """Holds a subscription from now on, in place of one of the same name."""
+        """Hold a subscription from now on, in place of one of the same name."""
         before = self._index.put(user, name, filter_)
         if before == filter_:
             return
@@ -128,7 +128,7 @@ class Router:
         self._cache.invalidate(user[0], filter_)
 
     def unsubscribe(self, user: User, name: str) -> bool:
-        """Lets a subscription go.
+        """Let a subscription go.
 
         Returns:
             Whether there was one.
@@ -139,15 +139,15 @@ class Router:
         return before is not None
 
     def held(self, user: User) -> Mapping[str, Filter]:
-        """The subscriptions of a user by name."""
+        """Return the subscriptions of a user by name."""
         return self._index.held(user)
 
     def rebuild(self) -> None:
-        """Builds the index anew; nobody's answer changes by it."""
+        """Build the index anew; nobody's answer changes by it."""
         self._index.rebuild()
 
     def rule_of(self, event: Event) -> Rule:
-        """The rule that an event falls under."""
+        """Return the rule that an event falls under."""
         return next((rule for rule in self._rules if rule.filter.matches(event)), DEFAULT)
 
     def route(self, event: Event, now: float, rule: Rule | None = None) -> Route:

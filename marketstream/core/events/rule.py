@@ -1,4 +1,4 @@
-"""Rules of routing: which events go to whom by which strategy, as `config/routes.toml` has them.
+"""Define routing rules, as `config/routes.toml` has them.
 
 `parse_rules` reads the tables of such a file and refuses what it does not know with the path of the fault: a
 rule that is misread sends events to the wrong people.
@@ -51,7 +51,7 @@ DEFAULT = Rule("default")
 
 
 def parse_rules(table: Mapping[str, object], plans: Collection[str]) -> tuple[Rule, ...]:
-    """Reads rules.
+    """Read rules.
 
     Args:
         table: {"rules": [...]}, in the order in which they are tried.
@@ -78,7 +78,7 @@ def parse_rules(table: Mapping[str, object], plans: Collection[str]) -> tuple[Ru
 
 
 def _agree(rules: Sequence[Rule]) -> None:
-    """Checks that all rules of a group say alike who its members are."""
+    """Check that all rules of a group say alike who its members are."""
     shared: dict[str, bool] = {}
     for index, rule in enumerate(rules):
         if rule.group is not None and shared.setdefault(rule.group, rule.shared) != rule.shared:

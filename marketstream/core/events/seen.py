@@ -1,4 +1,4 @@
-"""Which events came before: the same one within five minutes is the same event, not another.
+"""Recognise events that came before, for five minutes.
 
 Ids are a tenant's own, so nobody can silence the events of another tenant by guessing theirs. What is
 remembered is bounded for each tenant, and only of tenants who sent something lately.
@@ -40,7 +40,7 @@ class Seen:
         return sum(len(ids) for ids in self._tenants.values())
 
     def first(self, tenant: str | None, event: str, now: float) -> bool:
-        """Notes an id and tells whether it is the first time.
+        """Note an id and tell whether it is the first time.
 
         Args:
             tenant: The tenant whose event it is; None for events that are for all.
@@ -60,7 +60,7 @@ class Seen:
         return True
 
     def _forget(self, tenant: str | None, now: float) -> None:
-        """Forgets the old ids of a tenant, and all tenants of whom nothing newer is known."""
+        """Forget the old ids of a tenant, and all tenants of whom nothing newer is known."""
         while self._tenants and self._newest() + self._ttl <= now:
             self._tenants.popitem(last=False)
         ids = self._tenants.get(tenant)
@@ -68,5 +68,5 @@ class Seen:
             ids.popitem(last=False)
 
     def _newest(self) -> float:
-        """When the newest id came of the tenant who has been silent for longest."""
+        """Return when the newest id came of the tenant who has been silent for longest."""
         return next(reversed(next(iter(self._tenants.values())).values()))

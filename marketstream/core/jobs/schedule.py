@@ -1,4 +1,4 @@
-"""When a job is due: the same moments in every process, whenever each of them was started."""
+"""Compute when a job is due, the same moments in every process."""
 
 from dataclasses import dataclass
 
@@ -19,12 +19,12 @@ class Schedule:
     offset: int = 0
 
     def last(self, now_ms: int) -> int:
-        """The newest moment that is not in the future, epoch milliseconds."""
+        """Return the newest moment that is not in the future, epoch milliseconds."""
         period, offset = self.period * 1000, self.offset * 1000
         return (now_ms - offset) // period * period + offset
 
     def next(self, now_ms: int) -> int:
-        """The first moment after now, epoch milliseconds."""
+        """Return the first moment after now, epoch milliseconds."""
         return self.last(now_ms) + self.period * 1000
 
     def __str__(self) -> str:
@@ -35,7 +35,7 @@ class Schedule:
 
 
 def every(seconds: int) -> Schedule:
-    """Every so many seconds, aligned to the epoch."""
+    """Return every so many seconds, aligned to the epoch."""
     return Schedule(seconds)
 
 
@@ -45,5 +45,5 @@ def daily(hour: int) -> Schedule:
 
 
 def identity(job: str, due_ms: int) -> str:
-    """The name of a run that was due at a moment: the same in every process."""
+    """Return the name of a run that was due at a moment: the same in every process."""
     return f"{job}-{due_ms}"

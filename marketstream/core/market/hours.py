@@ -1,4 +1,4 @@
-"""When markets trade, as far as silence has to be told from a failure.
+"""Say when markets trade, to tell silence from failure.
 
 Regular hours only, and no holidays: on those a market counts as open. Summer time is that of the United
 States since 2007, reckoned here so that it does not depend on the zone files of a machine.
@@ -16,12 +16,12 @@ _FRIDAY, _SATURDAY, _SUNDAY = 4, 5, 6
 
 
 def open_markets(at_ms: int) -> frozenset[Market]:
-    """The markets that trade at a moment in epoch milliseconds."""
+    """Return the markets that trade at a moment in epoch milliseconds."""
     return frozenset(market for market in get_args(Market) if is_open(market, at_ms))
 
 
 def is_open(market: Market, at_ms: int) -> bool:
-    """Whether a market trades at a moment in epoch milliseconds: shares of New York, currencies, coins."""
+    """Return whether a market trades (New York, currencies or coins) at a time in epoch milliseconds."""
     if market == "coins":
         return True
     local = _in_new_york(at_ms)
@@ -34,7 +34,7 @@ def is_open(market: Market, at_ms: int) -> bool:
 
 
 def _in_new_york(at_ms: int) -> datetime:
-    """What a clock on the wall there shows; without a zone."""
+    """Return what a clock on the wall there shows; without a zone."""
     utc = datetime.fromtimestamp(at_ms / 1000, UTC).replace(tzinfo=None)
     # Clocks change at two in the morning: from standard time in March, from summer time in November.
     begins = _sunday(utc.year, 3, 2) + timedelta(hours=7)

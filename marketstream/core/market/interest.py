@@ -1,6 +1,6 @@
-"""Which symbols somebody watches: who holds what, and what was held until a moment ago.
+"""Count who watches which symbols, with a linger after the last one left.
 
-A symbol is demanded while anyone holds it, and for a while after the last one let go of it, so that a client
+A symbol is wanted while anyone holds it, and for a while after the last one let go of it, so that a client
 that comes back, or a gateway that starts again, costs no subscription upstream. A change costs what changed,
 never what is held; nothing is remembered of what nobody demands. It is told the time, which never goes back,
 and told to `expire`.
@@ -10,17 +10,17 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable
 
 LINGER = 5.0
-"""Seconds that a symbol stays demanded after the last one let go of it."""
+"""Seconds that a symbol stays wanted after the last one let go of it."""
 
 
 class InterestCounts:
-    """See the module; `len` and `in` are about the demanded symbols, as of the last call of `expire`.
+    """See the module; `len` and `in` are about the wanted symbols, as of the last call of `expire`.
 
     Args:
-        linger: Seconds that a symbol stays demanded after the last one let go of it.
+        linger: Seconds that a symbol stays wanted after the last one let go of it.
 
     Attributes:
-        changes: How often a symbol became demanded or ceased to be.
+        changes: How often a symbol became wanted or ceased to be.
     """
 
     __slots__ = ("_counts", "_held", "_linger", "_lingering", "changes")
@@ -41,19 +41,19 @@ class InterestCounts:
 
     @property
     def ends_at(self) -> float | None:
-        """When the next symbol ceases to be demanded if nobody holds it again; None: none will."""
+        """When the next symbol ceases to be wanted if nobody holds it again; None: none will."""
         return next(iter(self._lingering.values()), None)
 
     def symbols(self) -> frozenset[str]:
-        """Every demanded symbol."""
+        """Return every wanted symbol."""
         return frozenset(self._counts).union(self._lingering)
 
     def held_by(self, holder: str) -> Collection[str]:
-        """What one holder holds."""
+        """Return what one holder holds."""
         return self._held.get(holder, ())
 
     def hold(self, holder: str, symbols: Iterable[str]) -> None:
-        """Notes that a holder watches symbols; those it holds already stay as they are."""
+        """Note that a holder watches symbols; those it holds already stay as they are."""
         held = self._held.setdefault(holder, set())
         for symbol in symbols:
             if symbol in held:
@@ -66,7 +66,7 @@ class InterestCounts:
             del self._held[holder]
 
     def release(self, holder: str, symbols: Iterable[str], now: float) -> None:
-        """Notes that a holder let go of symbols; those it does not hold are passed over."""
+        """Note that a holder let go of symbols; those it does not hold are passed over."""
         held = self._held.get(holder, set())
         for symbol in symbols:
             if symbol not in held:
@@ -80,17 +80,17 @@ class InterestCounts:
             self._held.pop(holder, None)
 
     def replace(self, holder: str, symbols: Iterable[str], now: float) -> None:
-        """Notes that a holder holds these symbols and no others."""
+        """Note that a holder holds these symbols and no others."""
         wanted, held = set(symbols), set(self.held_by(holder))
         self.hold(holder, wanted - held)
         self.release(holder, held - wanted, now)
 
     def forget(self, holder: str, now: float) -> None:
-        """Lets go of all that a holder held."""
+        """Let go of all that a holder held."""
         self.release(holder, list(self.held_by(holder)), now)
 
     def expire(self, now: float) -> None:
-        """Ends the demand for what nobody has held for long enough."""
+        """End the demand for what nobody has held for long enough."""
         while (ends_at := self.ends_at) is not None and ends_at <= now:
             self._lingering.popitem(last=False)
             self.changes += 1

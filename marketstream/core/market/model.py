@@ -1,4 +1,4 @@
-"""The nouns of the market: a quote of one source, and the best price of all of them.
+"""Define quotes, best prices and states.
 
 Prices are floats as the source printed them; sizes are in the source's units; every `at_ms` is the
 source's time in epoch milliseconds. Nothing here is ever changed after it is made.

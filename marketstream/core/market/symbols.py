@@ -1,4 +1,4 @@
-"""What may be called a symbol, and which symbols this server knows.
+"""Validate symbols, and decide which of them are served.
 
 `normalise` is the one door between what a peer wrote and what the rest of the server calls a symbol:
 what it lets through is upper-case ASCII of bounded length, so it is safe as a key, a room and a label.
@@ -21,7 +21,7 @@ _GLOB = re.compile(r"[*?\[]")
 
 
 def normalise(raw: object) -> str | None:
-    """The symbol that a peer means, upper-cased; None when it is not one.
+    """Return the symbol that a peer means, upper-cased; None when it is not one.
 
     Only ASCII is upper-cased: `str.upper` turns a few foreign letters into ASCII ones, and two spellings
     that look different must not become one symbol.
@@ -55,7 +55,7 @@ class SymbolRegistry:
         self._globs = compile_globs(sorted(globs))
 
     def accepts(self, symbol: str) -> bool:
-        """Whether a symbol is served; one that `normalise` would not return as it is never is."""
+        """Return whether a symbol is served; one that `normalise` would not return as it is never is."""
         if not _WELL_FORMED.fullmatch(symbol):
             return False
         return self._open or symbol in self._exact or self._globs.match(symbol) is not None

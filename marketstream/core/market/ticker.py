@@ -1,4 +1,4 @@
-"""What one source says of a symbol in several messages, put together: its sides, its last trade, its volume.
+"""Merge the separate messages of one source into one view of a symbol.
 
 A quote replaces the last one of its source as a whole, so a trade that came alone would take the sides away.
 A trade is therefore kept until the sides are known, and repeats them from then on. It forgets what it is told
@@ -46,7 +46,7 @@ class Tickers:
         return len(self._tickers)
 
     def quote(self, quote: Quote) -> Quote:
-        """Completes a quote; one that is older than the last one is returned as it is, to be found late."""
+        """Complete a quote; one that is older than the last one is returned as it is, to be found late."""
         ticker = self._of(quote.symbol)
         if ticker.quote is not None and quote.at_ms < ticker.quote.at_ms:
             return quote
@@ -54,7 +54,7 @@ class Tickers:
         return quote if ticker.last is None else self._complete(ticker, quote)
 
     def trade(self, symbol: str, price: float, at_ms: int) -> Quote | None:
-        """Takes a trade.
+        """Take a trade.
 
         Returns:
             What the source says of the symbol now; None when a newer trade is known, or no sides yet.
@@ -69,11 +69,11 @@ class Tickers:
         return self._complete(ticker, sides)
 
     def volume(self, symbol: str, volume: float) -> None:
-        """Takes the volume of the day, which goes out with the next quote or trade."""
+        """Take the volume of the day, which goes out with the next quote or trade."""
         self._of(symbol).volume = volume
 
     def keep(self, symbols: Container[str]) -> None:
-        """Forgets all symbols but these."""
+        """Forget all symbols but these."""
         self._tickers = {symbol: known for symbol, known in self._tickers.items() if symbol in symbols}
 
     def _of(self, symbol: str) -> _Ticker:

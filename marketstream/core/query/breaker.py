@@ -1,8 +1,8 @@
-"""Whether someone who keeps failing should be left alone for a while.
+"""Decide whether a failing provider is left alone (circuit breaker).
 
 A `Breaker` is closed while things go well. A run of failures opens it, and nothing is let through until a
 pause has passed; then one caller may try, and what becomes of that decides. It is told the time and each
-outcome, and it never lets two tries run at once while it is in doubt.
+outcome, and it never lets two tries run at once while it is half open.
 """
 
 from typing import Literal
@@ -33,7 +33,7 @@ class Breaker:
         self._tried_at: float | None = None
 
     def state(self, now: float) -> State:
-        """What it is at some time.
+        """Return what it is at some time.
 
         Args:
             now: Monotonic seconds.
@@ -43,7 +43,7 @@ class Breaker:
         return "open" if now < self._until else "half-open"
 
     def admit(self, now: float) -> float:
-        """Asks to be let through; who is must tell the outcome.
+        """Ask to be let through; who is must tell the outcome.
 
         Args:
             now: Monotonic seconds.

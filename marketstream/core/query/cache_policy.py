@@ -1,4 +1,4 @@
-"""How long each kind of answer is fresh, and how long it may still be shown when there is nothing better."""
+"""Say how long each kind of answer is fresh, and how long it may serve as fallback."""
 
 from dataclasses import dataclass
 

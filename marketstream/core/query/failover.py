@@ -1,4 +1,4 @@
-"""Whom to ask next when a provider does not answer: a small machine that is told the time and each outcome.
+"""Decide which provider to ask next, and after which pause.
 
 Providers are asked in their order. One that failed for the moment is asked again, up to three times, after
 pauses of 1 s and 2 s; every other failure sends the question to the next provider at once. The whole takes
@@ -99,7 +99,7 @@ class Failover:
         return self._ask(now, 0.0)
 
     def failed(self, outcome: Outcome, code: str, *, took: float, now: float, chance: float) -> Step:
-        """What to do after the provider that was asked last gave no answer.
+        """Return what to do after the provider that was asked last gave no answer.
 
         Args:
             outcome: transient: it may answer if it is asked again; resting: it is left alone because it broke

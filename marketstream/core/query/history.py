@@ -1,4 +1,4 @@
-"""How far histories go back, how fine they may be, and which candles nothing can be added to any more."""
+"""Say how far back histories go, and which candles are final."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -41,7 +41,10 @@ _LONGEST_MS = {"1d": DAY_MS, "1wk": 7 * DAY_MS, "1mo": 31 * DAY_MS}
 
 
 def period_ms(period: str, now_ms: int) -> int:
-    """Length of a period in milliseconds; `ytd` reaches from the first of January (UTC), `max` 20 years."""
+    """Return the length of a period in milliseconds.
+
+    `ytd` reaches from the first of January (UTC), `max` 20 years.
+    """
     if period == "ytd":
         year = datetime.fromtimestamp(now_ms / 1000, UTC).year
         return now_ms - int(datetime(year, 1, 1, tzinfo=UTC).timestamp() * 1000)
@@ -49,18 +52,18 @@ def period_ms(period: str, now_ms: int) -> int:
 
 
 def interval_ms(interval: str) -> int:
-    """Length of a candle in milliseconds; a month counts as 30 days."""
+    """Return the length of a candle in milliseconds; a month counts as 30 days."""
     return _INTERVAL_MS[interval]
 
 
 def too_fine(period: str, interval: str) -> bool:
-    """Whether a period holds more candles than anybody is given; a year that began counts whole."""
+    """Return whether a period holds more candles than anybody is given; a year that began counts whole."""
     days = _DAYS["1y"] if period == "ytd" else _DAYS[period]
     return days * DAY_MS > MOST_CANDLES * _INTERVAL_MS[interval]
 
 
 def ended(candles: Sequence[Candle], interval: str, by_ms: float) -> list[Candle]:
-    """The candles that had ended at a moment, whatever calendar and time zone they were made by.
+    """Return the candles that had ended at a moment, whatever calendar and time zone they were made by.
 
     Vendors date days, weeks and months by what is a day to them; where that cannot be known the longest that
     fits counts. So a candle may be left out for some hours after its end, and never comes too early.

@@ -1,4 +1,4 @@
-"""The market as a whole, out of quotes of single symbols: what rose, what fell, what was traded."""
+"""Compute views of the market from quotes of single symbols."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Listed:
 
 
 def movers(quotes: Iterable[ProviderQuote], movement: Movement) -> tuple[ProviderQuote, ...]:
-    """Those that moved most, the first the most; equal ones by symbol.
+    """Return those that moved most, the first the most; equal ones by symbol.
 
     Args:
         quotes: Quotes of the popular symbols.

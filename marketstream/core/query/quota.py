@@ -1,4 +1,4 @@
-"""What may still be asked of someone who counts: so much a minute, so much a day, and what part by whom.
+"""Count what may still be asked of a provider, and whose share it is.
 
 A `Quota` counts in whole minutes and whole days of UTC, as vendors do, and knows until when it was told to
 keep quiet. It is told the time, and it never grants more than its allowance within one minute or one day.
@@ -32,7 +32,7 @@ class Allowance:
     per_day: int
 
     def part(self, of_day: float, of_minute: float) -> "Allowance":
-        """A part of it, one question at least.
+        """Return a part of it, one question at least.
 
         Args:
             of_day: From 0 to 1.
@@ -82,7 +82,7 @@ class Share:
 
 
 def shares(whole: Allowance, asker: Asker, reserve: float) -> list[Share]:
-    """The parts that a question counts against, beside the whole.
+    """Return the parts that a question counts against, beside the whole.
 
     Args:
         whole: All that may be asked.
@@ -118,7 +118,7 @@ class Quota:
         self._quiet_until = 0.0
 
     def take(self, now: float, at_ms: int) -> float:
-        """Counts one question, if it may be asked.
+        """Count one question, if it may be asked.
 
         Args:
             now: Monotonic seconds.
@@ -133,16 +133,16 @@ class Quota:
         return wait
 
     def wait(self, now: float, at_ms: int) -> float:
-        """Seconds until the next question may be asked, without counting any; 0.0 for now."""
+        """Return seconds until the next question may be asked, without counting any; 0.0 for now."""
         self._turn(at_ms)
         return max(self._quiet_until - now, self._missing(at_ms), 0.0)
 
     def allow(self, allowance: Allowance) -> None:
-        """Goes on with another allowance; what was counted stays."""
+        """Go on with another allowance; what was counted stays."""
         self._allowance = allowance
 
     def count(self, at_ms: int) -> None:
-        """Counts a question that somebody else allowed.
+        """Count a question that somebody else allowed.
 
         Args:
             at_ms: Epoch milliseconds.
@@ -197,7 +197,7 @@ class Quotas:
     def take(
         self, provider: str, parts: Sequence[Share], now: float, at_ms: int
     ) -> tuple[float, Share | None]:
-        """Counts one question, if all allow it.
+        """Count one question, if all allow it.
 
         Args:
             provider: Whom it is for.
@@ -218,7 +218,7 @@ class Quotas:
         return 0.0, None
 
     def count(self, provider: str, parts: Sequence[Share], at_ms: int) -> None:
-        """Counts a question that somebody else allowed."""
+        """Count a question that somebody else allowed."""
         self._whole(provider).count(at_ms)
         for part in parts:
             self._share(provider, part).count(at_ms)

@@ -1,4 +1,4 @@
-"""The mood of a market as one number, by a formula that anybody can check: see docs/protocol.md."""
+"""Compute the mood of the market as one number; the formula is in docs/protocol.md."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Sentiment:
 
 
 def sentiment(changes: Sequence[float]) -> Sentiment:
-    """The mood behind changes.
+    """Return the mood behind changes.
 
     score = 50 + 25 x (advancers - decliners) / symbols + 25 x mean change / 2 %, the last quotient kept
     between -1 and 1.
