@@ -1,4 +1,4 @@
-"""Answers of providers as bytes in a cache, and back.
+"""Encode answers of providers for the cache, and decode them.
 
 Whatever is read is either what was packed or refused: a value that another version of this program wrote in
 another shape is no answer, and no error either. The classes are the shape: each value is checked against the

@@ -1,4 +1,4 @@
-"""What an edge needs to know to write frames: how one is wrapped and how several are joined."""
+"""Define how a transport wraps and joins frames."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Dialect:
     by_cursor: bool = False
 
     def render(self, frames: Iterable[Frame]) -> bytes:
-        """One write for many frames; each is wrapped at most once in a process."""
+        """Return one write for many frames; each is wrapped at most once in a process."""
         if self.by_cursor:
             frames = sorted(frames, key=_cursor)
         return self.joiner.join([frame.wrapped.get(self) or self._wrap(frame) for frame in frames])

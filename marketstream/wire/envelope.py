@@ -1,4 +1,4 @@
-"""How frames travel between processes: a binary header, and the body as it was published.
+"""Encode frames for travel between processes: a binary header and an opaque body.
 
 A receiver reads the header of a frame and forwards its body unread; of a frame about something that nobody
 here watches it reads no more than the name. The cursors are put in front by the bus, so a frame's part of
@@ -49,7 +49,7 @@ class Batch:
 
 
 def render(frame: Frame) -> bytes:
-    """One frame, without its cursor.
+    """Return one frame, without its cursor.
 
     Raises:
         InvalidMessageError: One of its names is too long to travel.
@@ -71,12 +71,12 @@ def render(frame: Frame) -> bytes:
 
 
 def render_value(frame: Frame) -> bytes:
-    """A frame with its cursor, as last values are kept; errors as of `render`."""
+    """Return a frame with its cursor, as last values are kept; errors as of `render`."""
     return _CURSOR.pack(frame.cursor) + render(frame)
 
 
 def parse_batch(data: bytes, wanted: Container[str]) -> Batch:
-    """Reads a message of a shard.
+    """Read a message of a shard.
 
     Args:
         data: The message.
@@ -105,7 +105,7 @@ def parse_batch(data: bytes, wanted: Container[str]) -> Batch:
 
 
 def parse_value(data: bytes) -> Frame:
-    """Reads a last value.
+    """Read a last value.
 
     Raises:
         InvalidMessageError: It is not one.

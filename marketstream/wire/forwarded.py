@@ -1,4 +1,4 @@
-"""Publications on their way to the process that aggregates, and its answers on the way back.
+"""Encode publications forwarded to the leader, and its answers.
 
 Any process may be given a publication, but only one may judge it: which price is late and what several
 sources come to can be told in one place only. The body of a request is that of `POST .../publish`, the body
@@ -49,7 +49,7 @@ class Answer:
 
 
 def request(reply: str, number: int, body: bytes) -> bytes:
-    """A request as it travels.
+    """Return a request as it travels.
 
     Args:
         reply: Channel on which the answer is awaited; at most 65,535 bytes.
@@ -61,7 +61,7 @@ def request(reply: str, number: int, body: bytes) -> bytes:
 
 
 def parse_request(data: bytes) -> Request:
-    """Reads a request.
+    """Read a request.
 
     Raises:
         InvalidMessageError: It is not one.
@@ -76,12 +76,12 @@ def parse_request(data: bytes) -> Request:
 
 
 def answer(number: int, status: int, body: bytes) -> bytes:
-    """An answer as it travels; arguments as in `Answer`."""
+    """Return an answer as it travels; arguments as in `Answer`."""
     return _ANSWER.pack(VERSION, number, status) + body
 
 
 def parse_answer(data: bytes) -> Answer:
-    """Reads an answer.
+    """Read an answer.
 
     Raises:
         InvalidMessageError: It is not one.

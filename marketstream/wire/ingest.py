@@ -1,4 +1,4 @@
-"""Entries of the Redis stream that back ends add best prices to: one field of JSON to a price and its tenant.
+"""Parse entries of the Redis stream of best prices.
 
 The field holds {eventType, payload: BestPrice, tenantId?}; further keys are passed over, so that producers
 may add some. What is not such an event is refused with the path of the fault.
@@ -29,7 +29,7 @@ class Entry:
 
 
 def parse(data: bytes, registry: SymbolRegistry, now_ms: int, added_ms: int) -> Entry:
-    """Reads an entry.
+    """Read an entry.
 
     Args:
         data: Bytes of its field `event`.

@@ -1,4 +1,4 @@
-"""The one door to orjson: JSON in and out, with this project's errors."""
+"""Encode and decode JSON; the one door to orjson."""
 
 import json
 from typing import Any
@@ -76,7 +76,7 @@ def loads_with_nan(data: bytes) -> Any:  # noqa: ANN401  # JSON is of any shape
 
 
 def loads(data: bytes | str) -> Any:  # noqa: ANN401  # JSON is of any shape
-    """The value of a JSON text.
+    """Return the value of a JSON text.
 
     Raises:
         InvalidMessageError: It is not JSON, or nested too deeply.

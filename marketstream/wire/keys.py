@@ -1,4 +1,4 @@
-"""The names of everything in Redis: the one place that knows how they are written.
+"""Name every key and channel in Redis.
 
 What belongs to one shard carries the shard's number in braces, so that a cluster keeps it together. Every
 process must agree on these names, so a change of one is a change of the protocol between them.
@@ -57,27 +57,30 @@ EVENT_TASKS = "marketstream:events:tasks"
 
 
 def event_subscriptions(tenant: str, user: str) -> str:
-    """Hash of the filters of a user by name."""
+    """Return the hash of the filters of a user by name."""
     return f"marketstream:events:of:{_digest(tenant, user)}"
 
 
 def event_seen(tenant: str | None, ident: str) -> str:
-    """Key that is there while an id of an event counts as known."""
+    """Return the key that is there while an id of an event counts as known."""
     return f"marketstream:events:seen:{_digest(tenant or '', ident)}"
 
 
 def provider_quota(provider: str) -> str:
-    """What was asked of a provider in this minute and on this day, and until when it wants no question."""
+    """Return the key of what was asked of a provider in this minute and on this day."""
     return f"marketstream:{{budget:{provider}}}"
 
 
 def provider_quota_share(provider: str, name: str) -> str:
-    """The same of a share of that; names are of any length, and of people, so they are not written out."""
+    """Return the same of a share of that.
+
+    Names are of any length, and of people, so they are not written out.
+    """
     return f"{provider_quota(provider)}:{blake2b(name.encode(), digest_size=12).hexdigest()}"
 
 
 def known(symbol: str) -> str:
-    """That a symbol exists, in the cache: some provider has answered about it."""
+    """Return the cache key that says that a symbol exists: some provider has answered about it."""
     return f"known:{symbol}"
 
 
@@ -87,57 +90,63 @@ def claim(job: str, due_ms: int) -> str:
 
 
 def subject(key: str) -> str:
-    """What a key is about: the symbol of a price or of its state, or the name of a channel."""
+    """Return what a key is about: the symbol of a price or of its state, or the name of a channel."""
     return key.rpartition(" ")[2]
 
 
 def shard_of(name: str, shards: int = SHARDS) -> int:
-    """The shard of a subject: the same in every process and for ever."""
+    """Return the shard of a subject: the same in every process and for ever."""
     return crc32(name.encode()) % shards
 
 
 def frames_channel(shard: int) -> str:
-    """Channel on which the frames of a shard travel."""
+    """Return the channel on which the frames of a shard travel."""
     return f"marketstream:{{{shard}}}:frames"
 
 
 def last_values(shard: int) -> str:
-    """Hash of the newest frame of each key and tenant of a shard."""
+    """Return the hash of the newest frame of each key and tenant of a shard."""
     return f"marketstream:{{{shard}}}:last"
 
 
 def shard_cursor(shard: int) -> str:
-    """The newest cursor of a shard, as a decimal number."""
+    """Return the newest cursor of a shard, as a decimal number."""
     return f"marketstream:{{{shard}}}:cursor"
 
 
 def fence(shard: int) -> str:
-    """The term whose owner may publish to a shard, as a decimal number."""
+    """Return the term whose owner may publish to a shard, as a decimal number."""
     return f"marketstream:{{{shard}}}:fence"
 
 
 def pulse(shard: int) -> str:
-    """The term whose owner feeds a shard; the time that is left to it says when that was last noted."""
+    """Return the term whose owner feeds a shard.
+
+    The time that is left to it says when that was last noted.
+    """
     return f"marketstream:{{{shard}}}:pulse"
 
 
 def reply_channel(node: str) -> str:
-    """Channel on which a process awaits answers."""
+    """Return the channel on which a process awaits answers."""
     return f"marketstream:reply:{node}"
 
 
 def probe_channel(node: str, shard: int | None = None) -> str:
-    """Channel on which a process listens for nobody but itself; with a shard, on the road of that shard."""
+    """Return the channel on which a process listens for nobody but itself.
+
+    With a shard, on the node that owns it.
+    """
     return f"marketstream:canary:{node}" if shard is None else f"marketstream:{{{shard}}}:canary:{node}"
 
 
 def is_pattern(channel: str) -> bool:
-    """Whether a name stands for all channels of a form; names of this server never do."""
+    """Return whether a name stands for all channels of a form; names of this server never do."""
     return any(sign in channel for sign in "*?[")
 
 
 def channel_shard(channel: str) -> int | None:
-    """The shard on whose road a channel is; None for an ordinary channel."""
+    """Return the shard that a channel belongs to; None for an ordinary channel."""
     found = _SHARD.match(channel)
     return int(found[1]) if found else None
 
@@ -148,12 +157,12 @@ def dead_letters(stream: str) -> str:
 
 
 def node_symbols(node: str) -> str:
-    """Hash of what is watched at a node: a field for each symbol, and one without a name for the number."""
+    """Return the key of what a node watches: a field for each symbol, and an unnamed one for the number."""
     return f"marketstream:{{{node}}}:symbols"
 
 
 def user_connections(tenant: str, user: str) -> str:
-    """Hash of how many connections of a user each node has.
+    """Return the hash of how many connections of a user each node has.
 
     Named by a digest: users are called as they like, by whatever length and letters, or by their address.
     """
@@ -171,35 +180,35 @@ def field(tenant: str | None, key: str) -> str:
 
 
 def quote(symbol: str) -> str:
-    """Cached quote of a symbol."""
+    """Return the cache key of a quote."""
     return f"quote:{symbol}"
 
 
 def historical(symbol: str, period: str, interval: str) -> str:
-    """Cached candles."""
+    """Return the cache key of candles."""
     return f"historical:{symbol}:{period}:{interval}"
 
 
 def profile(symbol: str) -> str:
-    """Cached profile."""
+    """Return the cache key of a profile."""
     return f"profile:{symbol}"
 
 
 def news(symbol: str, limit: int) -> str:
-    """Cached news."""
+    """Return the cache key of news."""
     return f"news:{symbol}:{limit}"
 
 
 def search(query: str, limit: int) -> str:
-    """Cached matches; a query in another case is the same."""
+    """Return the cache key of a search; upper and lower case are the same."""
     return f"search:{query.lower()}:{limit}"
 
 
 def market(name: str, kind: str | None = None) -> str:
-    """Cached view of the whole market, such as `market:indices` or `market:movers:gainers`."""
+    """Return the cache key of a view, such as `market:indices` or `market:movers:gainers`."""
     return f"market:{name}" if kind is None else f"market:{name}:{kind}"
 
 
 def fallback(key: str) -> str:
-    """Where the value of a cached key stays when its time is over, for want of a better one."""
+    """Return where the value of a cached key stays when its time is over, for want of a better one."""
     return f"fallback:{key}"

@@ -1,4 +1,4 @@
-"""Events from the server to a client: the names and shapes that all dialects share.
+"""Encode the messages of the server that all dialects share; `price` encodes prices.
 
 Each function makes one `Frame`; a dialect only wraps it. `price` is the single place where a price
 becomes JSON.
@@ -29,7 +29,7 @@ CHANNEL_EVENTS = {
 
 
 def status_key(symbol: str) -> str:
-    """Key under which the states of one symbol replace each other."""
+    """Return the key under which the states of one symbol replace each other."""
     return f"status {symbol}"
 
 
@@ -59,7 +59,7 @@ def price(best: BestPrice, tenant: str | None = None, withheld: frozenset[str] =
 
 
 def single_price(best: dict[str, Any], trade: Trade | None) -> float | None:
-    """What a best price comes to in one number: the last trade, else the middle, else the only side.
+    """Return what a best price comes to in one number: the last trade, else the middle, else the only side.
 
     Args:
         best: A best price as the protocol writes it.
@@ -93,17 +93,17 @@ def status(change: Status, tenant: str | None = None) -> Frame:
 
 
 def delayed(live: Frame) -> Frame:
-    """What a `status` frame that says `live` comes to for those who see the symbol late."""
+    """Return what a `status` frame that says `live` comes to for those who see the symbol late."""
     return status(Status(live.symbol, "delayed", None, loads(live.body)["since"]))
 
 
 def is_live(frame: Frame) -> bool:
-    """Whether a `status` frame says that its symbol is live."""
+    """Return whether a `status` frame says that its symbol is live."""
     return b'"state":"live"' in frame.body
 
 
 def state_of(frame: Frame) -> str:
-    """The state that a `status` frame tells."""
+    """Return the state that a `status` frame tells."""
     return str(loads(frame.body)["state"])
 
 
@@ -144,7 +144,7 @@ def connected(client_id: str, server_time_ms: int, expires_at_ms: int, plan: Pla
 
 
 def channel_key(channel: str) -> str:
-    """Key under which the updates of one channel replace each other."""
+    """Return the key under which the updates of one channel replace each other."""
     return f"channel {channel}"
 
 
@@ -155,7 +155,7 @@ def channel_update(channel: str, data: object, at_ms: int) -> Frame:
 
 
 def custom(event: str, arguments: Sequence[object], key: str | None = None) -> Frame:
-    """An event of a back end's own, with any number of arguments.
+    """Return an event of a back end's own, with any number of arguments.
 
     Raises:
         InvalidMessageError: The name is empty, or it or an argument has no form in JSON.
@@ -173,7 +173,7 @@ def subscribed(symbols: Sequence[str], errors: Sequence[str]) -> Frame:
 
 
 def limits(plan: Plan) -> dict[str, Any]:
-    """What a plan allows, for the client to respect."""
+    """Return what a plan allows, for the client to respect."""
     return {
         "maxSubscriptions": plan.max_subscriptions,
         "maxConnections": plan.max_connections,
@@ -185,13 +185,13 @@ def limits(plan: Plan) -> dict[str, Any]:
 
 
 def authenticated(reply: Authenticated) -> dict[str, Any]:
-    """What is answered to a newer token: its end, and what it does not allow any more."""
+    """Return what is answered to a newer token: its end, and what it does not allow any more."""
     said: dict[str, Any] = {"expiresAt": reply.expires_at_ms}
     return said | ({"errors": list(reply.ended)} if reply.ended else {})
 
 
 def subscription(held: Subscription) -> dict[str, Any]:
-    """One entry of a list of subscriptions."""
+    """Return one entry of a list of subscriptions."""
     return {"symbol": held.symbol, "mode": held.mode, "maxRate": held.max_rate}
 
 

@@ -1,4 +1,4 @@
-"""Names of web origins and hosts, in the one way in which browsers write them (RFC 6454, RFC 9110).
+"""Normalise web origins and hosts (RFC 6454, RFC 9110).
 
 Lower case, no port that goes without saying, international names as ASCII. What a browser could never send as
 an origin is refused, because a rule that can never match is a mistake of whoever wrote it.
@@ -55,7 +55,7 @@ def host_of(authority: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host, as of `host_of`, can only be this machine, whatever a name server says."""
+    """Return whether a host, as of `host_of`, can only be this machine, whatever a name server says."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     address = parse_address(host.strip("[]"))
@@ -72,7 +72,7 @@ def parse_address(text: str) -> IPv4Address | IPv6Address | None:
 
 
 def _split(authority: str, given: str) -> tuple[str, str]:
-    """Host and port; the port is empty when there is none."""
+    """Return the host and port; the port is empty when there is none."""
     found = _AUTHORITY.fullmatch(authority)
     if found is None:
         raise ValueError(f"{given!r} has no host")

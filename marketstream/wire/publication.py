@@ -1,4 +1,4 @@
-"""What back ends publish: JSON to quotes and best prices, with a clear word about each that is not one."""
+"""Parse what back ends publish, with an error for each bad item."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -35,7 +35,7 @@ class Publication:
     def items(
         self, registry: SymbolRegistry, at_ms: int
     ) -> Iterator[tuple[int, BestPrice | Quote | RequestError]]:
-        """Every item with its index (prices first, then quotes), read or refused.
+        """Yield every item with its index (prices first, then quotes), read or refused.
 
         Args:
             registry: Symbols of this server.
@@ -55,7 +55,7 @@ class Publication:
 
 
 def parse(body: bytes) -> Publication:
-    """Reads the body of a request to publish.
+    """Read the body of a request to publish.
 
     Raises:
         InvalidMessageError: It is not {quotes?, prices?, tenantId?}.
@@ -72,7 +72,7 @@ def parse(body: bytes) -> Publication:
 
 
 def tenant_of(value: dict[str, Any]) -> str | None:
-    """The only tenant that may see what a message publishes; None means all.
+    """Return the only tenant that may see what a message publishes; None means all.
 
     Raises:
         InvalidMessageError: `tenantId` is no name.
@@ -87,7 +87,7 @@ def tenant_of(value: dict[str, Any]) -> str | None:
 
 
 def best_price(value: dict[str, Any], registry: SymbolRegistry, at_ms: int) -> BestPrice:
-    """Reads a best price.
+    """Read a best price.
 
     Args:
         value: The object it is.

@@ -1,4 +1,4 @@
-"""What python-socketio's managers tell each other through Redis: JSON objects with a `method`.
+"""Parse the messages of python-socketio's managers.
 
 Understood are the calls that a stock manager of another process makes: `emit`, `disconnect`, `enter_room`,
 `leave_room` and `close_room`. Its pickles, which old versions sent, and binary attachments are refused.
@@ -40,7 +40,7 @@ class Message:
 
 
 def render(message: Message) -> bytes:
-    """A message as the stock managers write it.
+    """Return a message as the stock managers write it.
 
     Raises:
         InvalidMessageError: An argument has no form in JSON.
@@ -66,7 +66,7 @@ def render(message: Message) -> bytes:
 
 
 def parse(data: bytes) -> Message:
-    """Reads a message.
+    """Read a message.
 
     Raises:
         InvalidMessageError: It is none, or has what cannot be delivered here.

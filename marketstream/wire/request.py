@@ -1,4 +1,4 @@
-"""Commands from a client's JSON: one reading for every dialect that names its events and payloads alike.
+"""Parse the commands of clients.
 
 Nothing but `InvalidMessageError` or `UnknownEventError` is ever raised, whatever was sent.
 """
@@ -33,7 +33,7 @@ SLOWEST, FASTEST = 0.01, 1_000_000
 
 
 def parse(event: object, arguments: list[Any]) -> Command:
-    """The command that an event with its arguments stands for.
+    """Return the command that an event with its arguments stands for.
 
     Args:
         event: Name of the event as the client sent it.

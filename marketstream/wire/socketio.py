@@ -1,4 +1,4 @@
-"""Socket.IO v5 over Engine.IO v4, as text: packets in, packets out, for one namespace.
+"""Encode and decode Socket.IO v5 over Engine.IO v4.
 
 An Engine.IO packet is one digit and a payload; a message's payload is a Socket.IO packet: a digit, an
 optional namespace, an optional acknowledgement id and JSON. Binary attachments are not part of this
@@ -118,24 +118,24 @@ def open_packet(
 
 
 def connect(sid: str) -> Frame:
-    """The namespace was entered."""
+    """Return the packet that says that the namespace was entered."""
     return Frame("", f"40{NAMESPACE},".encode() + dumps({"sid": sid}))
 
 
 def connect_error(namespace: str, message: str, code: str) -> Frame:
-    """The namespace was not entered; a client sees `connect_error` with `data.code`."""
+    """Return the packet that refuses the namespace: a client sees `connect_error` with `data.code`."""
     prefix = f"44{namespace}," if namespace != "/" else "44"
     return Frame("", prefix.encode() + dumps({"message": message, "data": {"code": code}}))
 
 
 def acknowledge(ack: int, body: bytes, namespace: str = NAMESPACE) -> Frame:
-    """Answers the call with an acknowledgement id; `body` is the JSON of the answer."""
+    """Answer the call with an acknowledgement id; `body` is the JSON of the answer."""
     prefix = f"43{namespace},{ack}[" if namespace != "/" else f"43{ack}["
     return Frame("", prefix.encode() + body + b"]")
 
 
 def call(ack: int, event: Frame) -> Frame:
-    """An event of the server that asks the client for an acknowledgement."""
+    """Return an event of the server that asks the client for an acknowledgement."""
     return Frame("", f"42{NAMESPACE},{ack}".encode() + _arguments(event))
 
 

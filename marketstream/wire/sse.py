@@ -1,4 +1,4 @@
-"""Server-sent events: frames as `event:`, `id:` and `data:` lines, and the cursor in an id.
+"""Encode server-sent events and read their cursors.
 
 An id is `SYMBOL-TIMESTAMP@CURSOR`; only prices have one. JSON never holds a line break, so a body is
 always one `data:` line. Only an event ends in a blank line: after anything else several readers would see an
@@ -27,7 +27,7 @@ def retry(milliseconds: int) -> Frame:
 
 
 def parse_cursor(last_event_id: str) -> int | None:
-    """The cursor in what a returning client saw last.
+    """Return the cursor in what a returning client saw last.
 
     Returns:
         Microseconds; None when there is no cursor in it, so that everything current is sent.

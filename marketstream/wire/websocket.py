@@ -1,4 +1,4 @@
-"""WebSocket frames (RFC 6455) of a server: bytes to messages, messages to bytes. No socket.
+"""Encode and decode WebSocket frames (RFC 6455).
 
 What a server sends is not masked, so one encoded frame serves every client. No extension is
 negotiated: compressing the same price once per client is what this server exists to avoid.
@@ -46,12 +46,12 @@ class Message:
 
 
 def accept_key(key: str) -> str:
-    """The `Sec-WebSocket-Accept` that answers a `Sec-WebSocket-Key`."""
+    """Return the `Sec-WebSocket-Accept` that answers a `Sec-WebSocket-Key`."""
     return b64encode(sha1(key.encode("ascii", "replace") + _GUID).digest()).decode()  # noqa: S324  # RFC 6455 says SHA-1
 
 
 def encode(payload: bytes, opcode: int = TEXT) -> bytes:
-    """One unmasked, final frame."""
+    """Return one unmasked, final frame."""
     size = len(payload)
     if size < 126:  # noqa: PLR2004  # the three length forms of RFC 6455, 5.2
         return bytes((0x80 | opcode, size)) + payload
@@ -61,7 +61,7 @@ def encode(payload: bytes, opcode: int = TEXT) -> bytes:
 
 
 def encode_close(reason: CloseReason) -> bytes:
-    """The close frame for a reason."""
+    """Return the close frame for a reason."""
     return encode(
         struct.pack("!H", reason.websocket_code) + reason.text.encode()[: _CONTROL_LIMIT - 2], CLOSE
     )
@@ -115,7 +115,7 @@ class Decoder:
             del buffer[:at]
 
     def _header(self, buffer: bytearray, at: int) -> tuple[int, int] | None:
-        """Where the mask starts and how long the payload is; None when the header is not complete."""
+        """Return where the mask starts and how long the payload is; None when the header is not complete."""
         if len(buffer) - at < 2:  # noqa: PLR2004
             return None
         first, second = buffer[at], buffer[at + 1]

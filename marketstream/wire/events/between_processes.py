@@ -1,4 +1,4 @@
-"""Events and news of event streams on their way between processes.
+"""Encode events on their way between processes.
 
 A `Message` is an event with what is known of it. Within a process it is handed over as it is. To other
 processes it travels as a line of JSON, [sentMs, bytes of the event, enriched, state], then the event as
@@ -61,7 +61,7 @@ def render_message(message: Message) -> bytes:
 
 
 def parse_message(data: bytes) -> Message:
-    """Reads what `render_message` wrote.
+    """Read what `render_message` wrote.
 
     Raises:
         InvalidMessageError: It is none.
@@ -85,12 +85,12 @@ def parse_message(data: bytes) -> Message:
 
 
 def render_user(user: User) -> bytes:
-    """A user whose subscriptions changed."""
+    """Return a user whose subscriptions changed."""
     return dumps(user)
 
 
 def parse_user(message: bytes) -> User:
-    """Reads what `render_user` wrote.
+    """Read what `render_user` wrote.
 
     Raises:
         InvalidMessageError: It is none.

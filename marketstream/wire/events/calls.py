@@ -1,4 +1,4 @@
-"""Answers to what clients ask about event streams, as the protocol writes them; pure."""
+"""Encode answers to calls about event streams."""
 
 from typing import Any
 
@@ -16,12 +16,12 @@ from marketstream.wire.events import codec
 
 
 def render_subscription(name: str, filter_: Filter) -> dict[str, Any]:
-    """A subscription: {name, filter}."""
+    """Return a subscription: {name, filter}."""
     return {"name": name, "filter": codec.render_filter(filter_)}
 
 
 def render_reply(reply: EventReply) -> tuple[str, dict[str, Any]]:
-    """What a call about event streams is answered: the name of the answer, and its fields."""
+    """Return what a call about event streams is answered: the name of the answer, and its fields."""
     match reply:
         case EventsSubscribed(name, filter_):
             return "subscribed_events", render_subscription(name, filter_)

@@ -1,4 +1,4 @@
-"""Event streams on the wire: JSON to events and filters, and events to bytes that are made once.
+"""Parse events and filters, and encode events once.
 
 What is sent to a user is put together from bytes: an event is encoded once, where it is published; what is
 added for some (how the market stands, the names that matched) is spliced in, and a batch is joined. Only
@@ -38,7 +38,7 @@ _SPELLING = {"min_confidence": "minConfidence", "min_priority": "minPriority"}
 
 
 def parse_event(value: object, at_ms: int, make_id: Callable[[], str]) -> Event:
-    """Reads an event.
+    """Read an event.
 
     Args:
         value: What was sent; needs a type and a name. Where they are absent, the priority is MEDIUM, the
@@ -65,7 +65,7 @@ def parse_event(value: object, at_ms: int, make_id: Callable[[], str]) -> Event:
 
 
 def parse_filter(value: object) -> Filter:
-    """Reads the filter of a subscription: {types?, names?, symbols?, tiers?, minConfidence?, minPriority?}.
+    """Read the filter of a subscription: {types?, names?, symbols?, tiers?, minConfidence?, minPriority?}.
 
     Raises:
         InvalidMessageError: It is none; the text begins with the path of the fault.
@@ -74,7 +74,7 @@ def parse_filter(value: object) -> Filter:
 
 
 def parse_subscription_name(value: object) -> str:
-    """Reads the name of a subscription: 1 to 64 printable characters.
+    """Read the name of a subscription: 1 to 64 printable characters.
 
     Raises:
         InvalidMessageError: It is none.
@@ -83,7 +83,7 @@ def parse_subscription_name(value: object) -> str:
 
 
 def render_filter(filter_: Filter) -> dict[str, Any]:
-    """A filter as the protocol writes it, absent fields left out and values in order."""
+    """Return a filter as the protocol writes it, absent fields left out and values in order."""
     listed = {
         field: sorted(values)
         for field in ("types", "names", "symbols", "tiers")
@@ -98,7 +98,7 @@ def render_filter(filter_: Filter) -> dict[str, Any]:
 
 
 def render_event(event: Event) -> bytes:
-    """An event as the protocol writes it; `parse_event` reads the same from it."""
+    """Return an event as the protocol writes it; `parse_event` reads the same from it."""
     said: Mapping[str, object] = {
         "id": event.id,
         "type": event.type,
@@ -116,7 +116,7 @@ def render_event(event: Event) -> bytes:
 
 
 def enrich(body: bytes, price: bytes | None, state: str | None) -> bytes:
-    """Adds `market` {price, state}: how its symbol stands at that moment.
+    """Add `market` {price, state}: how its symbol stands at that moment.
 
     Args:
         body: An event, as `render_event` makes it.
@@ -127,7 +127,7 @@ def enrich(body: bytes, price: bytes | None, state: str | None) -> bytes:
 
 
 def drop_fields(body: bytes, fields: Iterable[str]) -> bytes:
-    """Leaves out what a plan may not see.
+    """Leave out what a plan may not see.
 
     Args:
         body: An event, as `render_event` or `enrich` make it.
@@ -145,12 +145,12 @@ def drop_fields(body: bytes, fields: Iterable[str]) -> bytes:
 
 
 def render_matched(body: bytes, names: Sequence[str]) -> bytes:
-    """Adds `matched`: names of the subscriptions by which a user gets an event."""
+    """Add `matched`: names of the subscriptions by which a user gets an event."""
     return b'%b,"matched":%b}' % (body[:-1], dumps(list(names)))
 
 
 def render_batch(bodies: Iterable[bytes], dropped: int = 0) -> bytes:
-    """The payload of `events` {events, dropped?}, from events that were encoded before."""
+    """Return the payload of `events` {events, dropped?}, from events that were encoded before."""
     told = b',"dropped":%d' % dropped if dropped else b""
     return b'{"events":[%b]%b}' % (b",".join(bodies), told)
 

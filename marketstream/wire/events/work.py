@@ -1,4 +1,4 @@
-"""What is said between the process that hands out the work of groups and those whose members do it.
+"""Encode messages between the coordinator and its workers.
 
 Each word is a JSON array that begins with its name; an event in it follows on a line of its own, as it
 travels between processes. Nothing but `InvalidMessageError` is raised by what is read.
@@ -97,7 +97,7 @@ Order = Resync | Give
 
 
 def render_report(report: Report) -> bytes:
-    """A word to the process that hands out work."""
+    """Encode a message to the process that hands out work."""
     match report:
         case Join(address):
             return dumps(["join", *_parts(address)])
@@ -115,7 +115,7 @@ def render_report(report: Report) -> bytes:
 
 
 def parse_report(data: bytes, at_ms: int) -> Report:
-    """Reads what `render_report` wrote.
+    """Read what `render_report` wrote.
 
     Args:
         data: The word.
@@ -143,7 +143,7 @@ def parse_report(data: bytes, at_ms: int) -> Report:
 
 
 def render_order(order: Order) -> bytes:
-    """A word of the process that hands out work."""
+    """Encode a message of the process that hands out work."""
     match order:
         case Resync(resync):
             return dumps(["roll", resync])
@@ -152,7 +152,7 @@ def render_order(order: Order) -> bytes:
 
 
 def parse_order(data: bytes) -> Order:
-    """Reads what `render_order` wrote.
+    """Read what `render_order` wrote.
 
     Raises:
         InvalidMessageError: It is none.
@@ -168,7 +168,7 @@ def parse_order(data: bytes) -> Order:
 
 
 def render_task(body: bytes, group: str, *, again: bool) -> bytes:
-    """An event as a member of a group gets it: with `group`, and `again` where another one has had it.
+    """Return an event as a member of a group gets it: with `group`, and `again` where another one has had it.
 
     Args:
         body: The event, encoded for clients.

@@ -33,7 +33,7 @@ def read(data: bytes) -> tuple[dict[str, Any], InvalidMessageError | None]:
 
 
 def recognise(message: dict[str, Any], fault: InvalidMessageError | None = None) -> Language:
-    """The language of a client's first message.
+    """Return the language of a client's first message.
 
     Args:
         message: The message, or what can be read of it.

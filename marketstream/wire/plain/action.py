@@ -1,4 +1,4 @@
-"""The language in which calls have an `action`: {action, symbols, request_id?} in, {status, ...} out.
+"""Speak the language whose calls have an `action`.
 
 Answers have a `status`, what the server says by itself has a `type`; neither is nested.
 """
@@ -148,7 +148,7 @@ def _price(frame: Frame) -> bytes:
 
 
 def _flat(frame: Frame, body: bytes) -> bytes:
-    """The fields of an event beside its name, without reading them."""
+    """Return the fields of an event beside its name, without reading them."""
     if not body.startswith(b'{"'):
         raise InvalidMessageError("there are no fields")
     return b'{"type":' + dumps(frame.event) + b"," + body[1:]

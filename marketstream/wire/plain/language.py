@@ -1,4 +1,4 @@
-"""What the two languages of the plain WebSocket have in common: the parts of one, and the reading of a price.
+"""Share what both languages of plain WebSockets have in common.
 
 A price's body is read once for each language and process, when its push is made; every client gets the same
 bytes. Whatever a frame holds, making its push does not fail: that happens in the middle of everybody's flush.
@@ -71,7 +71,7 @@ class Ticker:
 
 
 def dialect(name: str, push: Callable[[Frame], bytes]) -> Dialect:
-    """The dialect of a language.
+    """Return the dialect of a language.
 
     Args:
         name: Its name.
@@ -92,12 +92,12 @@ def dialect(name: str, push: Callable[[Frame], bytes]) -> Dialect:
 
 
 def is_price(frame: Frame) -> bool:
-    """Whether a frame is a best price, and not a back end's event of that name."""
+    """Return whether a frame is a best price, and not a back end's event of that name."""
     return frame.event == messages.PRICE and bool(frame.symbol)
 
 
 def read_price(frame: Frame) -> Ticker:
-    """What a push says of a best price.
+    """Return what a push says of a best price.
 
     Raises:
         InvalidMessageError, LookupError, TypeError: The body is not a best price.
@@ -130,7 +130,7 @@ def dated(frame: Frame) -> bytes:
 
 
 def iso(at_ms: int) -> str:
-    """Epoch milliseconds as ISO 8601 in UTC; what has no date becomes the nearest that has one."""
+    """Return epoch milliseconds as ISO 8601 in UTC; what has no date becomes the nearest that has one."""
     shown = min(max(at_ms, 0), _LAST_MS)
     return (_EPOCH + timedelta(milliseconds=shown)).isoformat(timespec="milliseconds")
 

@@ -1,4 +1,4 @@
-"""What can be read of a message that is no JSON.
+"""Read what is left of a message that is no JSON.
 
 Half an emoji, a NaN or a thousand brackets in one field of a call do not keep its answer from its caller.
 """

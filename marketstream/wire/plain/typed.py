@@ -1,4 +1,4 @@
-"""The language in which everything is {type, data}: calls, answers and what the server says by itself."""
+"""Speak the language whose messages are {type, data}."""
 
 from typing import Any
 

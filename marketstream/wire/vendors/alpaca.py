@@ -1,4 +1,4 @@
-"""What Alpaca's market-data stream v2 says: frames of bytes to messages.
+"""Parse Alpaca's market-data stream v2.
 
 A frame is a JSON array of objects, told apart by their `T` alone: other keys mean different things in
 different messages. What cannot be used costs only itself: the rest of its frame is read, and the fault is
@@ -91,7 +91,7 @@ Message = Quote | Trade | Volume | Subscription | Refusal | Control
 
 
 def parse(frame: bytes, source: str, now_ms: int) -> tuple[list[Message], list[InvalidMessageError]]:
-    """Reads a frame.
+    """Read a frame.
 
     Args:
         frame: As it came.
@@ -122,7 +122,7 @@ def parse(frame: bytes, source: str, now_ms: int) -> tuple[list[Message], list[I
 
 
 def _message(item: object, source: str, now_ms: int) -> Message | None:
-    """One message; None for a kind that is passed over."""
+    """Return one message; None for a kind that is passed over."""
     if not isinstance(item, dict):
         raise InvalidMessageError("must be an object")
     kind = item.get("T")
@@ -203,7 +203,7 @@ def _symbol(item: dict[str, Any]) -> str:
 
 
 def _size(item: dict[str, Any], field: str) -> float:
-    """A finite number that is not negative."""
+    """Return a finite number that is not negative."""
     number = item.get(field)
     if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < math.inf:
         raise InvalidMessageError(f"{field}: must be a number from 0", path=field)
@@ -211,7 +211,7 @@ def _size(item: dict[str, Any], field: str) -> float:
 
 
 def _price(item: dict[str, Any], field: str) -> float | None:
-    """A price; None for 0, which is how a side is sent that nobody quotes."""
+    """Return a price; None for 0, which is how a side is sent that nobody quotes."""
     return _size(item, field) or None
 
 
@@ -223,7 +223,7 @@ def _paid(item: dict[str, Any], field: str) -> float:
 
 
 def _time(item: dict[str, Any], now_ms: int, later_ms: int = 0) -> int:
-    """Epoch milliseconds of `t`, RFC 3339 with up to nine decimals; what is finer is cut off."""
+    """Return epoch milliseconds of `t`, RFC 3339 with up to nine decimals; what is finer is cut off."""
     text = item.get("t")
     try:
         if not isinstance(text, str) or text[_DATE_CHARACTERS : _DATE_CHARACTERS + 1] != "T":

@@ -1,4 +1,4 @@
-"""What is said to Alpaca's market-data stream v2, and what its errors mean for whoever said it.
+"""Encode requests to Alpaca's stream, and say what its errors mean.
 
 The vendor counts streams: a symbol on two channels is two of them. A request for too many is refused as a
 whole and changes nothing.
@@ -51,37 +51,37 @@ class Request:
         return sum(map(len, self.streams.values()))
 
     def render(self) -> bytes:
-        """The request as the vendor takes it."""
+        """Return the request as the vendor takes it."""
         return dumps({"action": self.action, **self.streams})
 
 
 def render_auth(key: str, secret: str) -> bytes:
-    """The first request, unless the keys went with the headers."""
+    """Return the first request, unless the keys went with the headers."""
     return dumps({"action": "auth", "key": key, "secret": secret})
 
 
 def auth_headers(key: str, secret: str) -> dict[str, str]:
-    """The keys as headers of the upgrade."""
+    """Return the keys as headers of the upgrade."""
     return {"APCA-API-KEY-ID": key, "APCA-API-SECRET-KEY": secret}
 
 
 def reaction(code: int) -> Reaction:
-    """What to do about an error; one that nobody knows is worth another try."""
+    """Return what to do about an error; one that nobody knows is worth another try."""
     return _REACTIONS.get(code, "again")
 
 
 def shares(symbols: Iterable[str]) -> frozenset[str]:
-    """Those of the symbols that the vendor could have."""
+    """Return those of the symbols that the vendor could have."""
     return frozenset(symbol for symbol in symbols if _SHARE.fullmatch(symbol))
 
 
 def choose(
     wanted: Collection[str], confirmed: Collection[str], held: Collection[str], room: int | None
 ) -> frozenset[str]:
-    """Which symbols to have, if not all of them fit.
+    """Return which symbols to have, if not all of them fit.
 
     Who has a place keeps it, those that the vendor has confirmed before those that were only asked for; free
-    places go by the alphabet. So the same demand ends in the same choice, and a new symbol takes none away.
+    places go by the alphabet. So the same interest ends in the same choice, and a new symbol takes none away.
 
     Args:
         wanted: Symbols that somebody watches.
@@ -101,7 +101,7 @@ def next_request(
     channels: Sequence[str],
     limit: int = MAX_BYTES,
 ) -> Request | None:
-    """The next request on the way from what is subscribed to what was chosen; None when there is no way left.
+    """Return the next request towards what was chosen; None when there is none.
 
     What is too much is given back before anything is asked for, as the vendor counts both at once.
 

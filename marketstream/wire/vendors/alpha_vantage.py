@@ -1,4 +1,4 @@
-"""Answers of Alpha Vantage: objects with numbered keys, every value text, and status 200 for everything.
+"""Parse answers of Alpha Vantage.
 
 A fault is one of the keys `Note`, `Information` and `Error Message`; only the words tell which, and a spent
 quota is the commonest. An empty object is an unknown symbol. A quote bears a day, not a time.
@@ -21,7 +21,7 @@ _ZONES = {"US/Eastern": reading.NEW_YORK, "UTC": UTC}
 
 
 def quote(data: bytes, symbol: str) -> ProviderQuote:
-    """Reads GLOBAL_QUOTE; the time is the beginning of the trading day that it names."""
+    """Read GLOBAL_QUOTE; the time is the beginning of the trading day that it names."""
     row = _answer(data, symbol).get("Global Quote")
     if row == {}:
         raise reading.unknown(symbol)
@@ -41,7 +41,7 @@ def quote(data: bytes, symbol: str) -> ProviderQuote:
 
 
 def history(data: bytes, symbol: str, period: str, interval: str, today: date) -> History:
-    """Reads TIME_SERIES_DAILY, _WEEKLY, _MONTHLY and _INTRADAY."""
+    """Read TIME_SERIES_DAILY, _WEEKLY, _MONTHLY and _INTRADAY."""
     answer = _answer(data, symbol)
     series = next((value for key, value in answer.items() if "Time Series" in key), None)
     meta = reading.table(answer.get("Meta Data"))
@@ -55,7 +55,7 @@ def history(data: bytes, symbol: str, period: str, interval: str, today: date) -
 
 
 def profile(data: bytes, symbol: str) -> Profile:
-    """Reads OVERVIEW."""
+    """Read OVERVIEW."""
     row = _answer(data, symbol)
     if not row:
         raise reading.unknown(symbol)
@@ -75,7 +75,7 @@ def profile(data: bytes, symbol: str) -> Profile:
 
 
 def matches(data: bytes, limit: int) -> tuple[Match, ...]:
-    """Reads SYMBOL_SEARCH, which names a region where others name an exchange."""
+    """Read SYMBOL_SEARCH, which names a region where others name an exchange."""
     listed = reading.rows(NAME, _answer(data, "").get("bestMatches"), "matches")
     found = (
         reading.match(row.get("1. symbol"), row.get("2. name"), row.get("4. region"), row.get("3. type"))
@@ -85,7 +85,7 @@ def matches(data: bytes, limit: int) -> tuple[Match, ...]:
 
 
 def news(data: bytes, symbol: str, limit: int) -> tuple[Article, ...]:
-    """Reads NEWS_SENTIMENT."""
+    """Read NEWS_SENTIMENT."""
     found = (_article(row) for row in reading.rows(NAME, _answer(data, symbol).get("feed"), "articles"))
     return tuple(each for each in found if each is not None)[:limit]
 
@@ -118,7 +118,10 @@ def _answer(data: bytes, symbol: str) -> dict[str, Any]:
 
 
 def _fault(key: str, words: str, symbol: str) -> MarketstreamError:
-    """What a message means; those about quotas may repeat the key, and praise the premium plans too."""
+    """Return what a message means.
+
+    Those about quotas may repeat the key, and praise the premium plans too.
+    """
     if key == "Note" or any(each in words for each in _SPENT):
         return ProviderQuotaError(NAME, "its quota is spent")
     if symbol and any(each in words for each in _UNKNOWN):

@@ -1,4 +1,4 @@
-"""Candles as every vendor's are made: sorted, whole, and no more of them than were asked for."""
+"""Sort and bound the candles of every vendor."""
 
 from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
@@ -17,7 +17,7 @@ _CLOSED_FOR = 5  # days that a market may be closed in a row
 
 
 def first_day(period: str, today: date) -> date:
-    """The day from which candles must be asked for.
+    """Return the day from which candles must be asked for.
 
     Args:
         period: One of `core.provision.PERIODS`.
@@ -31,7 +31,7 @@ def first_day(period: str, today: date) -> date:
 
 
 def candle(at_ms: int | None, values: tuple[object, object, object, object], volume: object) -> Candle | None:
-    """One candle; None when its time or one of its prices is missing, as in minutes without a trade.
+    """Return one candle; None when its time or one of its prices is missing, as in minutes without a trade.
 
     Args:
         at_ms: Epoch milliseconds.
@@ -47,7 +47,7 @@ def candle(at_ms: int | None, values: tuple[object, object, object, object], vol
 def history(
     symbol: str, period: str, interval: str, candles: Iterable[Candle | None], today: date
 ) -> History:
-    """Candles in their order, each time once, those of the period only.
+    """Return candles in their order, each time once, those of the period only.
 
     Raises:
         UnknownSymbolError: There is none.
@@ -65,7 +65,7 @@ def history(
 
 
 def longer(days: Iterable[Candle | None], interval: str) -> list[Candle]:
-    """Candles of weeks or months made of those of days.
+    """Return candles of weeks or months made of those of days.
 
     Args:
         days: Daily candles.
@@ -83,7 +83,7 @@ def longer(days: Iterable[Candle | None], interval: str) -> list[Candle]:
 
 
 def day_of(each: Candle) -> date:
-    """The day in UTC on which a candle begins."""
+    """Return the day in UTC on which a candle begins."""
     return datetime.fromtimestamp(each.at_ms / 1000, UTC).date()
 
 

@@ -1,4 +1,4 @@
-"""Answers of Financial Modeling Prep, `stable` API: flat objects in lists, times in New York.
+"""Parse answers of Financial Modeling Prep.
 
 An empty list is an unknown symbol. A fault is an object with `Error Message`, at times with status 200; only
 its words tell a spent quota from a question that the plan does not cover.
@@ -17,7 +17,7 @@ NAME = "fmp"
 
 
 def quote(data: bytes, symbol: str) -> ProviderQuote:
-    """Reads `/quote`."""
+    """Read `/quote`."""
     row = _only(data, symbol)
     return ProviderQuote(
         symbol=symbol,
@@ -33,7 +33,7 @@ def quote(data: bytes, symbol: str) -> ProviderQuote:
 
 
 def history(data: bytes, symbol: str, period: str, interval: str, today: date) -> History:
-    """Reads `/historical-price-eod/full`, or `/historical-chart/...` for candles shorter than a day."""
+    """Read `/historical-price-eod/full`, or `/historical-chart/...` for candles shorter than a day."""
     found = [
         candle(
             reading.instant(row.get("date"), reading.NEW_YORK),
@@ -47,7 +47,7 @@ def history(data: bytes, symbol: str, period: str, interval: str, today: date) -
 
 
 def profile(data: bytes, symbol: str) -> Profile:
-    """Reads `/profile`."""
+    """Read `/profile`."""
     row = _only(data, symbol)
     return Profile(
         symbol=symbol,
@@ -64,7 +64,7 @@ def profile(data: bytes, symbol: str) -> Profile:
 
 
 def matches(data: bytes, limit: int) -> tuple[Match, ...]:
-    """Reads `/search-symbol` and `/search-name`, which do not say what kind a symbol is of."""
+    """Read `/search-symbol` and `/search-name`, which do not say what kind a symbol is of."""
     found = (
         reading.match(row.get("symbol"), row.get("name"), row.get("exchange"), None)
         for row in _rows(data, "matches")
@@ -73,7 +73,7 @@ def matches(data: bytes, limit: int) -> tuple[Match, ...]:
 
 
 def news(data: bytes, limit: int) -> tuple[Article, ...]:
-    """Reads `/news/stock`."""
+    """Read `/news/stock`."""
     found = (_article(row) for row in _rows(data, "articles"))
     return tuple(each for each in found if each is not None)[:limit]
 

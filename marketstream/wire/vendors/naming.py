@@ -1,4 +1,4 @@
-"""Which symbols vendors cannot have: a question about one is answered without spending any of their budget.
+"""Recognise symbols that vendors cannot have.
 
 Made of how exchanges name things: shares by letters, with digits only before the suffix of an exchange or in
 a few forms of their own. What might be one is let through; that nobody has it the vendor must say.
@@ -23,7 +23,7 @@ _POSSIBLE = re.compile("|".join(_PARTS))
 
 
 def require_possible(symbol: str) -> str:
-    """The symbol, if a vendor may have it.
+    """Return the symbol, if a vendor may have it.
 
     Args:
         symbol: Upper-case symbol.

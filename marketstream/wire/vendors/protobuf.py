@@ -1,4 +1,4 @@
-"""A reader of protobuf messages, as much as one flat message needs.
+"""Read flat protobuf messages.
 
 It knows the wire format and no schema: who asks for a field says what it is. A field that is absent, or of
 another wire type than asked for, reads as zero, as protobuf has it; unknown fields are passed over, and of a
@@ -43,7 +43,7 @@ class Message:
                 self._chunks[number, kind], at = _chunk(data, at, kind)
 
     def text(self, number: int) -> str:
-        """A string.
+        """Return a string.
 
         Raises:
             InvalidMessageError: It is not UTF-8.
@@ -54,22 +54,22 @@ class Message:
             raise InvalidMessageError("not protobuf: a text that is not UTF-8") from error
 
     def unsigned(self, number: int) -> int:
-        """An enumeration, or another number that is never negative."""
+        """Return an enumeration, or another number that is never negative."""
         return self._numbers.get(number, 0)
 
     def signed(self, number: int) -> int:
-        """A `sint64`: the sign is in the lowest bit, so that small numbers are short."""
+        """Return a `sint64`: the sign is in the lowest bit, so that small numbers are short."""
         value = self._numbers.get(number, 0)
         return (value >> 1) ^ -(value & 1)
 
     def float32(self, number: int) -> float:
-        """A `float`, widened: 451.2 reads as 451.20001220703125."""
+        """Return a `float`, widened: 451.2 reads as 451.20001220703125."""
         value: float = _FLOAT.unpack(self._chunks.get((number, _FIXED32), bytes(4)))[0]
         return value
 
 
 def _chunk(data: bytes, at: int, kind: int) -> tuple[bytes, int]:
-    """The bytes of a field that is no varint, and where the next field begins."""
+    """Return the bytes of a field that is no varint, and where the next field begins."""
     if kind == _LENGTH:
         size, at = _varint(data, at)
     elif kind in _SIZES:
@@ -82,7 +82,7 @@ def _chunk(data: bytes, at: int, kind: int) -> tuple[bytes, int]:
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:
-    """A number of up to 64 bits, seven in each byte, and where it ends."""
+    """Return a number of up to 64 bits, seven in each byte, and where it ends."""
     value = 0
     for place, byte in enumerate(data[at : at + 10]):
         value |= (byte & 0x7F) << (7 * place)

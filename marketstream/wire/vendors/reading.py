@@ -1,4 +1,4 @@
-"""How single values are read from what vendors send: numbers as text, many dates, words for nothing.
+"""Read numbers, dates and missing values as vendors write them.
 
 A value that cannot be used is None; what a whole answer must have is asked for by `need` and `rows`. Links
 are only taken when a browser may follow them.
@@ -25,7 +25,7 @@ _LATEST_MS = 253_402_300_799_999  # the end of the year 9999
 
 
 def decode(vendor: str, data: bytes) -> Any:  # noqa: ANN401  # JSON is of any shape
-    """The value of a JSON answer.
+    """Return the value of a JSON answer.
 
     Raises:
         ProviderDataError: It is not JSON.
@@ -37,7 +37,7 @@ def decode(vendor: str, data: bytes) -> Any:  # noqa: ANN401  # JSON is of any s
 
 
 def need(vendor: str, value: T | None, what: str) -> T:
-    """A value that an answer must have.
+    """Return a value that an answer must have.
 
     Raises:
         ProviderDataError: It has not.
@@ -48,7 +48,7 @@ def need(vendor: str, value: T | None, what: str) -> T:
 
 
 def rows(vendor: str, value: object, what: str) -> list[dict[str, Any]]:
-    """A list of JSON objects that an answer must have.
+    """Return a list of JSON objects that an answer must have.
 
     Raises:
         ProviderDataError: It is not one.
@@ -59,12 +59,12 @@ def rows(vendor: str, value: object, what: str) -> list[dict[str, Any]]:
 
 
 def table(value: object) -> dict[str, Any]:
-    """A JSON object; what is none reads as an empty one."""
+    """Return a JSON object; what is none reads as an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def number(value: object) -> float | None:
-    """A finite number, also one written as text, with or without a percent sign."""
+    """Return a finite number, also one written as text, with or without a percent sign."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     try:
@@ -75,7 +75,7 @@ def number(value: object) -> float | None:
 
 
 def positive(value: object) -> float | None:
-    """A number above 0: vendors write 0 for a price, a size or a value that they do not have."""
+    """Return a number above 0: vendors write 0 for a price, a size or a value that they do not have."""
     found = number(value)
     return found if found is not None and found > 0 else None
 
@@ -88,13 +88,13 @@ def text(value: object) -> str | None:
 
 
 def link(value: object) -> str | None:
-    """An address on the web; never one that would run something."""
+    """Return an address on the web; never one that would run something."""
     found = text(value)
     return found if found and found.lower().startswith(("https://", "http://")) else None
 
 
 def instant(value: object, zone: tzinfo = UTC) -> int | None:
-    """Epoch milliseconds of a date, or a date and a time, in any form of ISO 8601.
+    """Return epoch milliseconds of a date, or a date and a time, in any form of ISO 8601.
 
     Args:
         value: What was sent.
@@ -112,13 +112,13 @@ def instant(value: object, zone: tzinfo = UTC) -> int | None:
 
 
 def moment(value: object) -> int | None:
-    """Epoch milliseconds of a number of epoch seconds."""
+    """Return epoch milliseconds of a number of epoch seconds."""
     seconds = number(value)
     return None if seconds is None else _reasonable(seconds * 1000)
 
 
 def moved(price: float, before: float | None) -> tuple[float | None, float | None]:
-    """How far a price is from the close before, and the same in percent of that."""
+    """Return how far a price is from the close before, and the same in percent of that."""
     if not before:
         return None, None
     change = price - before
@@ -126,7 +126,7 @@ def moved(price: float, before: float | None) -> tuple[float | None, float | Non
 
 
 def check_symbol(vendor: str, found: object, symbol: str) -> None:
-    """Holds an answer to its question; punctuation does not count, since vendors write it in their own ways.
+    """Hold an answer to its question; punctuation does not count, since vendors write it in their own ways.
 
     Raises:
         ProviderDataError: It is about another symbol.
@@ -136,7 +136,7 @@ def check_symbol(vendor: str, found: object, symbol: str) -> None:
 
 
 def match(symbol: object, name: object, exchange: object, kind: object) -> Match | None:
-    """One answer of a search; None when its symbol cannot be asked for here."""
+    """Return one answer of a search; None when its symbol cannot be asked for here."""
     found = normalise(symbol)
     if found is None:
         return None
@@ -144,13 +144,13 @@ def match(symbol: object, name: object, exchange: object, kind: object) -> Match
 
 
 def symbols(values: object) -> tuple[str, ...]:
-    """Those of some values that are symbols, each once, in their order."""
+    """Return those of some values that are symbols, each once, in their order."""
     listed = values if isinstance(values, list) else []
     return tuple(dict.fromkeys(found for value in listed if (found := normalise(value))))
 
 
 def unknown(symbol: str) -> UnknownSymbolError:
-    """The error for a symbol that a vendor does not know."""
+    """Return the error for a symbol that a vendor does not know."""
     return UnknownSymbolError(f"{symbol}: no such symbol is known")
 
 

@@ -1,4 +1,4 @@
-"""Answers of Tiingo: lists of flat objects with times in ISO 8601; a fault is an object with `detail`.
+"""Parse answers of Tiingo.
 
 An unknown symbol is an empty list of prices, or status 404. A bid or an ask of 0 means that there is none.
 """
@@ -16,7 +16,7 @@ NAME = "tiingo"
 
 
 def quote(data: bytes, symbol: str) -> ProviderQuote:
-    """Reads `/iex/{symbol}`; how far the price moved is worked out from the close before."""
+    """Read `/iex/{symbol}`; how far the price moved is worked out from the close before."""
     found = reading.rows(NAME, _answer(data, symbol), "prices")
     if not found:
         raise reading.unknown(symbol)
@@ -39,7 +39,7 @@ def quote(data: bytes, symbol: str) -> ProviderQuote:
 
 
 def history(data: bytes, symbol: str, period: str, interval: str, today: date) -> History:
-    """Reads `/tiingo/daily/{symbol}/prices`, or `/iex/{symbol}/prices` for candles shorter than a day."""
+    """Read `/tiingo/daily/{symbol}/prices`, or `/iex/{symbol}/prices` for candles shorter than a day."""
     found = [
         candle(
             reading.instant(row.get("date")),
@@ -52,7 +52,7 @@ def history(data: bytes, symbol: str, period: str, interval: str, today: date) -
 
 
 def profile(data: bytes, symbol: str) -> Profile:
-    """Reads `/tiingo/daily/{symbol}`, which knows little of who is behind a symbol."""
+    """Read `/tiingo/daily/{symbol}`, which knows little of who is behind a symbol."""
     answer = _answer(data, symbol)
     row = reading.need(NAME, answer if isinstance(answer, dict) else None, "object")
     reading.check_symbol(NAME, row.get("ticker"), symbol)
@@ -71,7 +71,7 @@ def profile(data: bytes, symbol: str) -> Profile:
 
 
 def matches(data: bytes, limit: int) -> tuple[Match, ...]:
-    """Reads `/tiingo/utilities/search`; what is not traded any more is left out."""
+    """Read `/tiingo/utilities/search`; what is not traded any more is left out."""
     found = (
         reading.match(row.get("ticker"), row.get("name"), None, row.get("assetType"))
         for row in reading.rows(NAME, _answer(data, ""), "matches")
@@ -81,7 +81,7 @@ def matches(data: bytes, limit: int) -> tuple[Match, ...]:
 
 
 def news(data: bytes, symbol: str, limit: int) -> tuple[Article, ...]:
-    """Reads `/tiingo/news`."""
+    """Read `/tiingo/news`."""
     found = (_article(row) for row in reading.rows(NAME, _answer(data, symbol), "articles"))
     return tuple(each for each in found if each is not None)[:limit]
 

@@ -1,4 +1,4 @@
-"""What Yahoo's streamer sends and wants to hear, and how its symbols are called here.
+"""Parse Yahoo's streamer, encode requests to it, and translate symbols.
 
 A frame is JSON `{"message": base64}` around a protobuf message `PricingData`; its fields are those of
 `pricing.proto` in yfinance 1.7.0. Prices are 32-bit floats: they are read as the shortest decimal number that
@@ -66,22 +66,25 @@ class Tick:
     regular: bool
 
     def is_open(self, markets: frozenset[Market]) -> bool:
-        """Whether its market trades, given those that do; where hours are unknown, as it was at the time."""
+        """Return whether its market trades, given those that do.
+
+        Where hours are unknown, as it was at the time.
+        """
         return self.regular if self.market is None else self.market in markets
 
 
 def subscribe(names: Iterable[str]) -> bytes:
-    """The message that asks for symbols, by Yahoo's names; they add to those asked for before."""
+    """Return the message that asks for symbols, by Yahoo's names; they add to those asked for before."""
     return dumps({"subscribe": list(names)})
 
 
 def unsubscribe(names: Iterable[str]) -> bytes:
-    """The message that ends the asking."""
+    """Return the message that ends the asking."""
     return dumps({"unsubscribe": list(names)})
 
 
 def parse(frame: bytes, at_ms: int) -> Tick | None:
-    """Reads a frame.
+    """Read a frame.
 
     Args:
         frame: UTF-8 text of the frame.
@@ -117,7 +120,10 @@ def to_yahoo(symbol: str) -> str:
 
 
 def from_yahoo(name: str) -> str:
-    """What a symbol with one of Yahoo's names is called here; of a pair against the dollar both are known."""
+    """Return what a symbol with one of Yahoo's names is called here.
+
+    Of a pair against the dollar both are known.
+    """
     forex = _FOREX.fullmatch(name)
     if forex and {forex[1] or "USD", forex[2]} <= CURRENCIES:
         return f"{forex[1] or 'USD'}/{forex[2]}"
@@ -151,7 +157,7 @@ def _quote(message: Message, at_ms: int) -> Quote:
 
 
 def _price(message: Message, field: int) -> float | None:
-    """A price as it was meant; None where it is absent."""
+    """Return a price as it was meant; None where it is absent."""
     value = message.float32(field)
     if value == 0:
         return None
@@ -166,14 +172,14 @@ def _price(message: Message, field: int) -> float | None:
 
 
 def _shortest(value: float) -> float:
-    """The shortest decimal number that is this 32-bit float."""
+    """Return the shortest decimal number that is this 32-bit float."""
     exact = _FLOAT.pack(value)
     candidates = (float(f"{value:.{digits}g}") for digits in _DIGITS)
     return next(candidate for candidate in candidates if _FLOAT.pack(candidate) == exact)
 
 
 def _amount(message: Message, field: int) -> float | None:
-    """A size or volume; None where it is absent or makes no sense."""
+    """Return a size or volume; None where it is absent or makes no sense."""
     amount = message.signed(field)
     return float(amount) if amount > 0 else None
 

@@ -1,4 +1,4 @@
-"""Answers of Yahoo Finance to single questions: an object named for the question, with `result` and `error`.
+"""Parse answers of Yahoo Finance to single questions.
 
 None of it is documented by Yahoo. An unknown symbol is an empty `result`, or an `error` whose code is `Not
 Found`; a candle without a trade is a null in each list.
@@ -18,7 +18,7 @@ NAME = "yahoo"
 
 
 def quote(data: bytes, symbol: str) -> ProviderQuote:
-    """Reads `/v7/finance/quote`."""
+    """Read `/v7/finance/quote`."""
     row = _first(data, "quoteResponse", symbol)
     found = reading.text(row.get("symbol")) or ""
     # A currency pair is marked there, whether or not it was asked for like that.
@@ -37,7 +37,7 @@ def quote(data: bytes, symbol: str) -> ProviderQuote:
 
 
 def history(data: bytes, symbol: str, period: str, interval: str, today: date) -> History:
-    """Reads `/v8/finance/chart/{symbol}`."""
+    """Read `/v8/finance/chart/{symbol}`."""
     row = _first(data, "chart", symbol)
     listed = reading.table(row.get("indicators")).get("quote")
     prices = reading.table(listed[0]) if isinstance(listed, list) and listed else {}
@@ -46,7 +46,7 @@ def history(data: bytes, symbol: str, period: str, interval: str, today: date) -
 
 
 def profile(data: bytes, symbol: str) -> Profile:
-    """Reads the modules `assetProfile` and `price` of `/v10/finance/quoteSummary/{symbol}`."""
+    """Read the modules `assetProfile` and `price` of `/v10/finance/quoteSummary/{symbol}`."""
     row = _first(data, "quoteSummary", symbol)
     price, asset = reading.table(row.get("price")), reading.table(row.get("assetProfile"))
     return Profile(
@@ -64,7 +64,7 @@ def profile(data: bytes, symbol: str) -> Profile:
 
 
 def matches(data: bytes, limit: int) -> tuple[Match, ...]:
-    """Reads the quotes of `/v1/finance/search`."""
+    """Read the quotes of `/v1/finance/search`."""
     answer = reading.table(reading.decode(NAME, data))
     found = (
         reading.match(
@@ -79,7 +79,7 @@ def matches(data: bytes, limit: int) -> tuple[Match, ...]:
 
 
 def news(data: bytes, limit: int) -> tuple[Article, ...]:
-    """Reads the news of `/v1/finance/search`."""
+    """Read the news of `/v1/finance/search`."""
     answer = reading.table(reading.decode(NAME, data))
     found = (_article(row) for row in reading.rows(NAME, answer.get("news"), "articles"))
     return tuple(each for each in found if each is not None)[:limit]
@@ -124,5 +124,5 @@ def _first(data: bytes, name: str, symbol: str) -> dict[str, Any]:
 
 
 def _raw(value: object) -> object:
-    """A number that Yahoo wraps with a readable form of it, or leaves bare."""
+    """Return a number that Yahoo wraps with a readable form of it, or leaves bare."""
     return value.get("raw") if isinstance(value, dict) else value
