@@ -1,4 +1,4 @@
-"""How an HTTP edge says that something went wrong: one mapping from the error tree to a response."""
+"""Turn an error into an HTTP response."""
 
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -36,12 +36,12 @@ def _unchanged(request: web.Request) -> web.Request:
 
 
 def json(value: object, status: int = 200) -> web.Response:
-    """A JSON response."""
+    """Return a JSON response."""
     return web.Response(body=dumps(value), status=status, content_type="application/json")
 
 
 def takes_gzip(request: web.Request) -> bool:
-    """Whether the client takes bodies that are compressed by gzip."""
+    """Return whether the client takes bodies that are compressed by gzip."""
     for part in request.headers.get(hdrs.ACCEPT_ENCODING, "").lower().split(","):
         coding, _, quality = part.partition(";")
         if coding.strip() in ("gzip", "*"):
@@ -97,7 +97,7 @@ class Answers:
         self._body_timeout = body_timeout
 
     def attach(self, runner: web.AppRunner) -> web.Server:
-        """Has an application answered for; it has been set up, and listens to nobody yet.
+        """Answer the errors of an application that is set up and listens to nobody yet.
 
         Returns:
             What hands its requests out.
@@ -108,7 +108,7 @@ class Answers:
         return server
 
     def surround(self, handler: Handler) -> Handler:
-        """A handler that raises nothing."""
+        """Return a handler that raises nothing."""
 
         async def answer(request: web.Request) -> web.StreamResponse:
             if request.content.is_eof():
@@ -129,7 +129,10 @@ class Answers:
         return answer
 
     def refuse(self, request: web.Request, error: web.HTTPException) -> web.StreamResponse:
-        """The answer to what never became a request of the application; the connection ends with it."""
+        """Return the answer to what never became a request of the application.
+
+        The connection ends with it.
+        """
         response = self._translate(error)
         self._add_headers(request, response)
         response.force_close()
@@ -180,5 +183,5 @@ class Answers:
 
 
 def _is_gone(request: web.Request) -> bool:
-    """Whether the client left in the middle of its request, which is nobody's fault here."""
+    """Return whether the client left in the middle of its request, which is nobody's fault here."""
     return request.transport is None or request.transport.is_closing()

@@ -1,4 +1,4 @@
-"""Bodies of requests: which are taken, how long they may take, and what becomes of unread ones."""
+"""Bound the bodies of requests: size, time, encoding."""
 
 import asyncio
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ LINGER_BYTES = 1024 * 1024
 
 
 def refuse(request: web.Request) -> None:
-    """Refuses a body that would have to be unpacked, whatever the route.
+    """Refuse a body that would have to be unpacked, whatever the route.
 
     A kilobyte may hold a megabyte, and who unpacks it does nothing else meanwhile. No client of ours packs.
 
@@ -31,7 +31,7 @@ def refuse(request: web.Request) -> None:
 
 
 async def read(request: web.Request, limit: int | None = None) -> bytes:
-    """The whole body of a request.
+    """Return the whole body of a request.
 
     Between two pieces of it the others have their turn: a body of tiny chunks costs more time than its bytes.
 
@@ -56,7 +56,7 @@ async def read(request: web.Request, limit: int | None = None) -> bytes:
 
 
 def limit_time(request: web.Request, seconds: float) -> asyncio.TimerHandle:
-    """Has whoever reads a body that is not complete in time hear of it.
+    """Have whoever reads a body that is not complete in time hear of it.
 
     Returns:
         The timer, to be cancelled once the request is answered.
@@ -65,7 +65,7 @@ def limit_time(request: web.Request, seconds: float) -> asyncio.TimerHandle:
 
 
 async def settle(request: web.Request, response: web.StreamResponse) -> None:
-    """Sends an answer to a request that is not complete yet, and reads some of what is left of it."""
+    """Send an answer to a request that is not complete yet, and reads some of what is left of it."""
     content = request.content
     if content.exception() is not None or (request.content_length or 0) > LINGER_BYTES:
         response.force_close()

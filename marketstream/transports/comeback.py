@@ -1,4 +1,4 @@
-"""Answers that make an EventSource come back: to it every status but 200 is final.
+"""Answer a refused EventSource so that it tries again.
 
 It is told why by the event `error`, and by `retry` when to try again: later each time, as a server that is
 full or going down has no use for haste. Everybody else gets the status.
@@ -60,7 +60,7 @@ class Comeback:
 
 
 def is_event_source(request: web.Request) -> bool:
-    """Whether a request is an EventSource's, as the HTML standard has it make them.
+    """Return whether a request is an EventSource's, as the HTML standard has it make them.
 
     It takes nothing but an event stream; its token stands in the address, or it asks caches to stay out of
     it. Programs that name other types too, or put a token into a header, can read a status.

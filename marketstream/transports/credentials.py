@@ -1,4 +1,4 @@
-"""Where a token may stand in a request, in one order for every edge."""
+"""Find the token in a request."""
 
 from aiohttp import hdrs, web
 
@@ -16,7 +16,7 @@ class Credentials:
         self._allow_query_token = allow_query_token
 
     def find(self, request: web.Request, given: object = None) -> str:
-        """The first token there is: given by the protocol, `Authorization: Bearer`, query `token`.
+        """Return the first token there is: given by the protocol, `Authorization: Bearer`, query `token`.
 
         Args:
             request: The request that opened the connection.
@@ -29,7 +29,7 @@ class Credentials:
 
     @staticmethod
     def first(*given: object) -> str:
-        """The first of some values that is a token.
+        """Return the first of some values that is a token.
 
         Raises:
             UnauthorizedError: None is.
@@ -40,7 +40,7 @@ class Credentials:
         raise UnauthorizedError("a token is required")
 
     def in_request(self, request: web.Request) -> str | None:
-        """The token in the HTTP request itself; None when there is none."""
+        """Return the token in the HTTP request itself; None when there is none."""
         scheme, _, token = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
         if scheme.lower() == "bearer" and token.strip():
             return token.strip()

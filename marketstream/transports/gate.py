@@ -1,4 +1,4 @@
-"""What every request passes before its route is looked for: host, origin of its page, path in front of ours.
+"""Check host, origin and path prefix of every request.
 
 Promises that nothing behind it sees a request that is not for this server, or a path that is not its own.
 """

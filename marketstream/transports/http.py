@@ -1,4 +1,4 @@
-"""One HTTP connection: aiohttp's, with bounds on what comes before a request, and its faults in our words.
+"""Bound one HTTP connection of aiohttp, and answer malformed requests.
 
 What is no HTTP, or more of it than is taken, never reaches the application. It gets the same error body and
 the same headers for pages of other origins as everything else. This is the door to the insides of aiohttp's
@@ -104,7 +104,7 @@ class HttpConnection(RequestHandler):
             self._end_linger()
 
     def _feed_head(self, data: bytes) -> bytes:
-        """Feeds what a head may still have; returns the rest."""
+        """Pass on what a head may still have; return the rest."""
         room = self._max_head - len(self._head)
         self._head += data[:room]
         known = self._request_count
@@ -116,7 +116,7 @@ class HttpConnection(RequestHandler):
         return data[room:]
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """The client is gone, or a stream has taken over."""
+        """Handle the end of the connection, or its take-over by a stream."""
         self._end_linger()
         super().connection_lost(exc)
 
@@ -135,7 +135,7 @@ class HttpConnection(RequestHandler):
             self._body = body
 
     def _break_off(self) -> None:
-        """What came is no HTTP: nothing after it can be understood."""
+        """Refuse what is no HTTP: nothing after it can be understood."""
         self._broken = True
         unfinished = self._messages[-2][1] if len(self._messages) > 1 else self._body
         if not unfinished.is_eof():
@@ -150,7 +150,7 @@ class HttpConnection(RequestHandler):
             self._waiter.set_result(None)
 
     def _make_error_handler(self, err_info: _ErrInfo) -> Handler:
-        """How aiohttp asks for the answer to what is no request."""
+        """Return how aiohttp asks for the answer to what is no request."""
 
         async def answer(request: web.Request) -> web.StreamResponse:
             # aiohttp takes what it cannot read for HTTP/1.0.
@@ -165,7 +165,7 @@ class HttpConnection(RequestHandler):
         return answer
 
     async def _linger(self) -> None:
-        """Reads on for a moment: closing with unread bytes would take the answer from the client."""
+        """Read on for a moment: closing with unread bytes would take the answer from the client."""
         if self.transport is None:
             return
         if self.transport.can_write_eof():
@@ -192,7 +192,7 @@ def _error(fault: BaseException, head: bytes, longest: int) -> web.HTTPException
 
 
 def _known_headers(head: bytes) -> dict[str, str]:
-    """Where the page is that sent a head which could not be read as a whole."""
+    """Return where the page is that sent a head which could not be read as a whole."""
     found: dict[str, str] = {}
     for line in head.split(b"\n"):
         name, colon, value = line.decode("latin-1").partition(":")

@@ -1,4 +1,4 @@
-"""Accepting connections, and leaving off while the process has no file descriptors to spare.
+"""Accept connections, and pause while file descriptors are short.
 
 Every loop has an `accept` of its own; at the limit one spins, one fills the log and one closes whoever comes.
 This one keeps some descriptors back for the bus, vendors and files, and lets the kernel's queue wait.
@@ -39,7 +39,7 @@ _PASSING = (errno.ECONNABORTED, errno.EPROTO)
 
 
 def raise_descriptor_limit() -> int:
-    """Raises the limit of open files as far as the system lets an unprivileged process.
+    """Raise the limit of open files as far as the system lets an unprivileged process.
 
     Returns:
         The limit that counts now.
@@ -126,14 +126,14 @@ class Listener:
         return host, port
 
     def start(self) -> None:
-        """Begins to accept."""
+        """Begin to accept."""
         for sock in self._sockets:
             sock.setblocking(False)
             sock.listen(self._backlog)
         self._resume()
 
     async def close(self) -> None:
-        """Accepts nobody any more; those who were accepted stay."""
+        """Accept nobody any more; those who were accepted stay."""
         for timer in (self._retry, self._calm):
             if timer is not None:
                 timer.cancel()
@@ -173,7 +173,10 @@ class Listener:
             log.debug("connection_not_made", error=repr(error))
 
     def _is_short(self, descriptor: int) -> bool:
-        """Whether too few are left; the system gives the lowest free number, so all below it are in use."""
+        """Return whether too few are left.
+
+        The system gives the lowest free number, so all below it are in use.
+        """
         limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         return limit != resource.RLIM_INFINITY and descriptor >= limit - min(self._reserve, limit // 4)
 
@@ -214,7 +217,7 @@ class Listener:
             self._loop.remove_reader(sock)
 
     def _announce(self) -> None:
-        """Says that the shortage is over, unless nobody can be accepted even now."""
+        """Say that the shortage is over, unless nobody can be accepted even now."""
         if self._retry is not None:
             self._calm = self._loop.call_later(CALM, self._announce)
             return

@@ -1,4 +1,4 @@
-"""Which web pages may use the server from a browser (CORS), the same on every edge."""
+"""Decide which web pages may use the server (CORS)."""
 
 from collections.abc import Collection, Iterable
 from functools import lru_cache
@@ -57,7 +57,7 @@ class OriginPolicy:
         self._request_headers = ", ".join((*ALLOWED_HEADERS, *request_headers))
 
     def allows(self, request: web.Request) -> bool:
-        """Whether the page behind a request may use the server; no page at all may."""
+        """Return whether the page behind a request may use the server; no page at all may."""
         origin = request.headers.get(hdrs.ORIGIN)
         if origin is None or self._any or origin in self._allowed:
             return True
@@ -84,7 +84,7 @@ class OriginPolicy:
         return headers
 
     def preflight(self, request: web.Request) -> web.Response:
-        """The answer to an OPTIONS request."""
+        """Return the answer to an OPTIONS request."""
         headers = dict(self.headers(request))
         if "Access-Control-Allow-Origin" in headers:
             headers["Access-Control-Allow-Methods"] = ALLOWED_METHODS
@@ -100,13 +100,13 @@ def _parted(origin: str) -> tuple[str, str, str]:
 
 @lru_cache(maxsize=1024)
 def _is_origin(text: str) -> bool:
-    """Whether a text is an origin as a browser writes it."""
+    """Return whether a text is an origin as a browser writes it."""
     return text != "" and _normal(text) == text
 
 
 @lru_cache(maxsize=1024)
 def _named(scheme: str, host: str) -> str:
-    """The origin of a server that is called by this name; empty for nonsense."""
+    """Return the origin of a server that is called by this name; empty for nonsense."""
     return _normal(f"{scheme}://{host}")
 
 

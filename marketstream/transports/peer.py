@@ -1,4 +1,4 @@
-"""Noticing that a peer has vanished: without these options a place is held for a quarter of an hour.
+"""Set socket options that detect a vanished peer.
 
 A peer that is switched off, or whose network swallows everything, sends neither FIN nor RST. The kernel
 alone can tell it from one that is merely quiet, on every connection and without a message of ours.

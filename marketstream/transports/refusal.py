@@ -1,4 +1,4 @@
-"""What is refused before anybody knows who asks: counted each time, logged now and then.
+"""Count refusals of requests, and log some of them.
 
 Whoever reaches the port can cause it, so the log gets a few lines of a kind and then one a minute, which says
 how many there were in between.
@@ -38,7 +38,7 @@ class Refusals:
         self._untold: Counter[str] = Counter()
 
     def note(self, code: str, **details: str) -> None:
-        """Counts one.
+        """Count one.
 
         Args:
             code: One of the codes above.

@@ -1,4 +1,4 @@
-"""What a peer has not taken yet, wherever it is: in the transport, or in the kernel behind it."""
+"""Measure what a peer has not taken yet."""
 
 import asyncio
 import sys

@@ -1,4 +1,4 @@
-"""Who makes a request, and what is held of it while the key of its token is fetched."""
+"""Verify the token of a request within bounds of memory."""
 
 from aiohttp import web
 

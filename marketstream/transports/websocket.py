@@ -1,4 +1,4 @@
-"""WebSocket on a connection taken over from the HTTP server: messages in, ready frames out."""
+"""Speak WebSocket on a connection taken over from aiohttp."""
 
 import re
 from abc import abstractmethod
@@ -48,22 +48,22 @@ class WebSocketStream(Stream):
 
     @abstractmethod
     def message(self, message: Message) -> None:
-        """A text or binary message came in."""
+        """Handle a text or binary message."""
 
     @abstractmethod
     def fault(self, reason: CloseReason) -> None:
-        """The client broke the protocol: the edge closes."""
+        """Close the connection of a client that broke the protocol."""
 
     # What an edge uses
 
     def close(self, reason: CloseReason) -> None:
-        """Says why and ends."""
+        """Say why and end."""
         if not self.stuck:
             self.write(websocket.encode_close(reason))
         self.end()
 
     def received(self, data: bytes) -> None:
-        """The client sent something."""
+        """Handle bytes of the client."""
         now = self.node.clock.now()
         self.connection.heard_at = now
         try:
@@ -101,7 +101,7 @@ class WebSocketStream(Stream):
 
 
 def is_upgrade(request: web.Request) -> bool:
-    """Whether a request asks for a websocket."""
+    """Return whether a request asks for a websocket."""
     return "websocket" in _tokens(request, "Upgrade")
 
 
@@ -124,7 +124,7 @@ def require_handshake(request: web.Request) -> None:
 
 
 def _tokens(request: web.Request, header: str) -> list[str]:
-    """The members of a header that is a list of words, in lower case."""
+    """Return the members of a header that is a list of words, in lower case."""
     return [word.strip().lower() for value in request.headers.getall(header, ()) for word in value.split(",")]
 
 
@@ -135,7 +135,7 @@ def accept(
     *,
     lowat: int = NOTSENT_LOWAT,
 ) -> TakenOver:
-    """Completes the opening handshake.
+    """Complete the opening handshake.
 
     Raises:
         web.HTTPException: As `require_handshake`.

@@ -1,4 +1,4 @@
-"""`GET /api/v1/market/ws/stats`, `cache/stats`, `/api/v1/admin/stream` (scope admin): what a process does."""
+"""Serve `ws/stats` and `cache/stats`."""
 
 from typing import Annotated
 
@@ -53,7 +53,7 @@ class StreamAdmin:
         self._streams = streams
 
     def operations(self) -> list[Operation]:
-        """The endpoints."""
+        """Return the endpoints."""
         handle = self._endpoint.wrap(self.stats, SCOPE)
         summary = "Who is connected to this process, and what they get."
         return [
@@ -72,11 +72,11 @@ class StreamAdmin:
         ]
 
     async def stats(self, request: web.Request, who: Principal) -> Answered:  # noqa: ARG002  # as of every endpoint
-        """Connections, subscriptions and delivery."""
+        """Answer with connections, subscriptions and delivery."""
         return self._figures(), 0
 
     def follow(self, request: web.Request) -> Look:  # noqa: ARG002  # as of every stream
-        """The same as it changes."""
+        """Return the same as it changes."""
         return lambda: (self._figures(), False)
 
     def _figures(self) -> StatsAnswer:
@@ -113,13 +113,13 @@ class CacheAdmin:
         self._stats = stats
 
     def operations(self) -> list[Operation]:
-        """The endpoint."""
+        """Return the endpoint."""
         handle = self._endpoint.wrap(self.stats, SCOPE)
         summary = "How well answers are remembered."
         return [Operation("GET", "/cache/stats", summary, SCOPE, schema.CacheAnswer, handle)]
 
     async def stats(self, request: web.Request, who: Principal) -> Answered:  # noqa: ARG002  # as of every endpoint
-        """The backend and its counters."""
+        """Return the backend and its counters."""
         looks = self._stats.cache
         answer = schema.CacheAnswer(
             backend="redis" if self._cache.name == "redis" else "memory",

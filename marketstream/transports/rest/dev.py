@@ -1,4 +1,4 @@
-"""Help for the first minutes: tokens for the asking and the symbols there are. Development mode only."""
+"""Serve `/dev/token` and `/dev/symbols` in development mode."""
 
 from collections.abc import Callable
 
@@ -34,7 +34,7 @@ class Development:
         self._symbols = symbols
 
     def attach(self, app: web.Application) -> None:
-        """Adds the routes."""
+        """Add the routes."""
         app.router.add_get("/dev/token", self.token)
         app.router.add_get("/dev/symbols", self.symbols)
 

@@ -1,4 +1,4 @@
-"""Who may call an HTTP endpoint."""
+"""Check who may call an HTTP endpoint."""
 
 from aiohttp import web
 
@@ -28,7 +28,7 @@ class Guard:
         self._credentials = credentials
 
     async def require(self, request: web.Request, scope: str, *others: str) -> Principal:
-        """The caller, who holds a scope, or one of some others that include it.
+        """Return the caller, who holds a scope, or one of some others that include it.
 
         Raises:
             AuthError: There is no good token, or it lacks the scope.

@@ -1,4 +1,4 @@
-"""`/healthz`, `/readyz`, `/metrics`: what an operator's machines ask."""
+"""Serve `/healthz`, `/readyz` and `/metrics`."""
 
 from collections.abc import Callable
 
@@ -40,7 +40,7 @@ class Health:
         self._figures = figures
 
     def attach(self, app: web.Application) -> None:
-        """Adds the routes."""
+        """Add the routes."""
         app.router.add_get("/healthz", self.alive)
         app.router.add_get("/readyz", self.ready)
         app.router.add_get("/metrics", self.metrics)

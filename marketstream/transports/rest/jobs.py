@@ -1,4 +1,4 @@
-"""`GET /api/v1/market/jobs/status`, `jobs/{task_id}`, its `stream` and `POST jobs/{name}/run` (scope admin).
+"""Serve `jobs/...`.
 
 They tell of this process alone: another one remembers the runs that it did.
 """
@@ -79,7 +79,7 @@ class JobsAdmin:
         self._clock = clock
 
     def operations(self) -> list[Operation]:
-        """The endpoints; `status` comes before what could be a run of that name."""
+        """Return the endpoints; `status` comes before what could be a run of that name."""
         wrap = self._endpoint.wrap
         begin = wrap(self.start, SCOPE, status=web.HTTPAccepted.status_code)
         return [
@@ -108,21 +108,21 @@ class JobsAdmin:
         ]
 
     async def status(self, request: web.Request, who: Principal) -> Answered:  # noqa: ARG002  # as of every endpoint
-        """All jobs."""
+        """Return all jobs."""
         bodies = [self._job(entry) for entry in self._jobs.logs.values()]
         return JobsAnswer(active=self._jobs.active, jobs=bodies), 0
 
     async def run(self, request: web.Request, who: Principal) -> Answered:  # noqa: ARG002  # as of every endpoint
-        """One run."""
+        """Return one run."""
         return _run(self._jobs.find(request.match_info["task_id"])), 0
 
     def follow(self, request: web.Request) -> Look:
-        """The states of one run."""
+        """Return the states of one run."""
         run = self._jobs.find(request.match_info["task_id"])
         return lambda: (_run(run), run.state != "running")
 
     async def start(self, request: web.Request, who: Principal) -> Answered:  # noqa: ARG002  # as of every endpoint
-        """Begins a run."""
+        """Begin a run."""
         return StartedAnswer(task_id=self._jobs.start(request.match_info["name"]).id), 0
 
     def _job(self, entry: Log) -> JobBody:

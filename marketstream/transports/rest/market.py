@@ -1,4 +1,4 @@
-"""`POST /api/v1/market/publish`: quotes and prices of back ends come in by HTTP.
+"""Serve `POST /api/v1/market/publish`.
 
 The shapes here are for the reference. What comes in is judged by `wire.publication`, item by item, so that a
 bad one harms no other.
@@ -97,7 +97,7 @@ class Publishing:
         self._forwarder = forwarder
 
     def operations(self) -> list[Operation]:
-        """The endpoint."""
+        """Return the endpoint."""
         return [
             Operation(
                 "POST",
@@ -112,7 +112,7 @@ class Publishing:
         ]
 
     async def publish(self, request: web.Request) -> web.Response:
-        """Answers {accepted, rejected: [{index, error}]}; a bad item harms no other."""
+        """Answer {accepted, rejected: [{index, error}]}; a bad item harms no other."""
         await self._guard.require(request, SCOPE)
         given = await body.read(request)
         with self._guard.waiting.hold(COPIES * len(given)):

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document, made of the very models and routes that answer.
+"""Build the OpenAPI document from models and routes.
 
 What an endpoint takes and gives is said once, as an `Operation`; the document and the routes are both made of
 it, so neither can drift from the other.
@@ -96,7 +96,7 @@ class Operation:
 
 
 def document(operations: Sequence[Operation]) -> dict[str, Any]:
-    """The document of some operations."""
+    """Return the document of some operations."""
     shapes = [shape for o in operations for shape in (o.answer, o.query, o.body) if shape is not None]
     every: list[type[Shape]] = list(dict.fromkeys([*shapes, ErrorAnswer]))
     refs, definitions = models_json_schema([(shape, "validation") for shape in every], ref_template=_REF)

@@ -1,4 +1,4 @@
-"""Routes of the reading endpoints, their OpenAPI document at `/api/v1/openapi.json`, a page at `/api/docs`.
+"""Register the reading routes, the OpenAPI document and its page.
 
 The document and the page need no token: they hold nothing but what every reader of the source knows.
 """
@@ -25,7 +25,7 @@ _SYMBOL = r"{symbol:.+}"
 
 
 def attach(app: web.Application, operations: Sequence[Operation]) -> None:
-    """Adds the routes.
+    """Add the routes.
 
     Args:
         app: Where to.
@@ -41,7 +41,7 @@ def attach(app: web.Application, operations: Sequence[Operation]) -> None:
 
     @lru_cache(maxsize=_PREFIXES)
     def written(prefix: str) -> tuple[bytes, str]:
-        """The document for clients that see the server below a path, and its tag."""
+        """Return the document for clients that see the server below a path, and its tag."""
         body = dumps(described | ({"servers": [{"url": prefix}]} if prefix else {}))
         return body, sha256(body).hexdigest()[:16]
 

@@ -1,4 +1,4 @@
-"""The shapes of the reading endpoints, in and out: what is checked here is what the OpenAPI document says.
+"""Define the shapes of the reading endpoints.
 
 Names on the wire are camelCase, but for the five that say where an answer came from and how old it is.
 """
@@ -17,7 +17,7 @@ from marketstream.core.query.sentiment import Sentiment
 
 
 def _plain(value: object) -> object:
-    """A number of a query, which is text; a body has it as a number."""
+    """Return a number of a query, which is text; a body has it as a number."""
     return whole(value) if isinstance(value, str) else value
 
 
@@ -314,12 +314,12 @@ class ErrorAnswer(Shape):
 
 
 def movable(quote: ProviderQuote) -> Movable:
-    """A quote as a row."""
+    """Return a quote as a row."""
     return Movable(**_moved(quote))
 
 
 def quoted(quote: ProviderQuote) -> dict[str, Any]:
-    """The fields of a quote."""
+    """Return the fields of a quote."""
     return _moved(quote) | {"bid": quote.bid, "ask": quote.ask}
 
 
@@ -329,7 +329,7 @@ def named(listed: Iterable[Listed]) -> list[Named]:
 
 
 def candle(given: Candle) -> CandleBody:
-    """A candle as it is written."""
+    """Return a candle as it is written."""
     return CandleBody(
         timestamp=given.at_ms,
         open=given.open,
@@ -341,7 +341,7 @@ def candle(given: Candle) -> CandleBody:
 
 
 def article(given: Article) -> ArticleBody:
-    """An article as it is written."""
+    """Return an article as it is written."""
     return ArticleBody(
         id=given.id,
         title=given.title,
@@ -354,17 +354,17 @@ def article(given: Article) -> ArticleBody:
 
 
 def match(given: Match) -> MatchBody:
-    """A match as it is written."""
+    """Return a match as it is written."""
     return MatchBody(symbol=given.symbol, name=given.name, exchange=given.exchange, type=given.type)
 
 
 def mood(given: Sentiment) -> SentimentBody:
-    """A mood as it is written."""
+    """Return a mood as it is written."""
     return SentimentBody(**{name: getattr(given, name) for name in SentimentBody.model_fields})
 
 
 def iso(at_ms: int) -> str:
-    """A time as the protocol writes it: UTC, ISO 8601, milliseconds."""
+    """Return a time as the protocol writes it: UTC, ISO 8601, milliseconds."""
     return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds")
 
 

@@ -1,4 +1,4 @@
-"""Event streams of states, for operators: few, slow, and no prices, so aiohttp-sse does the writing.
+"""Stream job progress and operators' figures, over aiohttp-sse.
 
 A state is looked at again and again, and sent whenever it is another one. A stream ends with the last state,
 with its token (after the event `error`) and with the server. A client that takes nothing is cut off; what
@@ -75,7 +75,7 @@ class StateStreams:
     def wrap(
         self, follow: Callable[[web.Request], Look], scope: str, *, event: str, period: float
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        """A handler that streams states.
+        """Return a handler that streams states.
 
         Args:
             follow: Finds what a request asks for, or raises the error to answer with.

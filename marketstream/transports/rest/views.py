@@ -1,4 +1,4 @@
-"""The data of a channel's update: what the endpoint of the same name answers, without its origin."""
+"""Shape the updates of channels like the endpoints of the same name."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from marketstream.transports.rest import schema
 
 
 def show(channel: str, found: Any) -> dict[str, Any]:  # noqa: ANN401  # each channel has its own
-    """The data.
+    """Return the data.
 
     Args:
         channel: `indices`, `sectors`, `movers` or `sentiment`.

@@ -1,4 +1,4 @@
-"""The body of a POST: packets of a client that polls, read no further than they may be long."""
+"""Read the POST body of a polling client, bounded."""
 
 from aiohttp import web
 
@@ -7,7 +7,7 @@ from marketstream.transports import body
 
 
 async def read_packets(request: web.Request, limit: int) -> list[str] | None:
-    """The Engine.IO packets in the body of a request.
+    """Return the Engine.IO packets in the body of a request.
 
     Args:
         request: The request.

@@ -1,4 +1,4 @@
-"""Engine.IO without a queue, a task or a copy per client: the one door to engine.io's insides.
+"""Replace engine.io's queues and tasks by the outbox; the one door to its insides.
 
 python-engineio gives each client an unbounded queue, a writer task, a reader task and a timer task.
 This server keeps its public face (python-socketio stands on it) and replaces what is behind: a client
@@ -47,11 +47,11 @@ class Edge(Protocol):
     """What stands on top of the engine: it gets the messages of each socket, in order."""
 
     def on_message(self, socket: EngineSocket, text: str) -> None:
-        """A complete Engine.IO message came in."""
+        """Handle a complete Engine.IO message."""
         ...
 
     def on_lost(self, socket: EngineSocket, reason: CloseReason) -> None:
-        """The socket is gone; called once."""
+        """Handle the end of the socket; called once."""
         ...
 
 
@@ -80,7 +80,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
         lowat: int,
         draining: Callable[[], bool],
     ) -> None:
-        """Names the parts this server works with.
+        """Name the parts this server works with.
 
         Args:
             node: The engine.
@@ -103,12 +103,12 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
         self._draining = draining
 
     def attach(self, app: web.Application, engineio_path: str = "engine.io") -> None:
-        """Adds the routes."""
+        """Add the routes."""
         path = f"/{engineio_path.strip('/')}/"
         app.router.add_route("*", path, self.handle_request)
 
     async def handle_request(self, request: web.Request) -> web.StreamResponse:
-        """Answers whatever comes to the Engine.IO path."""
+        """Answer whatever comes to the Engine.IO path."""
         if not self._origins.allows(request):
             return self._refuse(request, FORBIDDEN, "this page's origin is not allowed", 403)
         if request.method == "OPTIONS":
@@ -125,7 +125,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
         return await self._continue(request, socket)
 
     def _mistake(self, request: web.Request, transport: str) -> tuple[int, str] | None:
-        """Code and text for a request that no session could take, whatever state it is in."""
+        """Return the code and text for a request that no session could take, whatever state it is in."""
         version = request.query.get("EIO", "")
         if version != PROTOCOL_VERSION:
             self._refusals.note(VERSION, version=version, agent=request.headers.get("User-Agent", ""))
@@ -147,11 +147,11 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
         return await self._poll(request, socket)
 
     def limit_of(self, connection: Connection) -> int:
-        """Bytes that a message, or a POST of messages, of a client may have."""
+        """Return bytes that a message, or a POST of messages, of a client may have."""
         return self.max_payload if connection.session else min(self.max_payload, UNADMITTED_PAYLOAD)
 
     def forget(self, socket: EngineSocket) -> None:
-        """Drops a socket that is gone."""
+        """Drop a socket that is gone."""
         self.sockets.pop(socket.sid, None)
 
     async def shutdown(self) -> None:
@@ -237,12 +237,12 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]  # python-engine
 
     @staticmethod
     def _end_probe(stream: EngineStream, socket: EngineSocket) -> None:
-        """A websocket that is only being tried has had its time."""
+        """Give up a websocket whose trial took too long."""
         if socket.connection.sink is not stream:
             stream.end()
 
     def probe(self, stream: EngineStream, socket: EngineSocket, message: Message) -> None:
-        """The two steps of moving over: `2probe` is answered while polling goes on, `5` moves."""
+        """Move from polling to the websocket: answer `2probe` while polling goes on, move at `5`."""
         polling = socket.connection.sink
         if socket.closed or not isinstance(polling, PollingSink) or not stream.writable:
             stream.close(closing.INVALID_MESSAGE)

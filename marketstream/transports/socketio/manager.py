@@ -1,4 +1,4 @@
-"""python-socketio's client manager on top of the hub.
+"""Map python-socketio's rooms to the hub.
 
 Rooms are the hub's: `emit` to a room is one loop that puts one shared frame into outboxes, whatever the
 number of clients, and a back end's event reaches the members of a room on every edge. With a relay it also
@@ -48,12 +48,12 @@ class HubManager(socketio.AsyncManager):  # type: ignore[misc]  # python-socketi
         self._node = node
 
     def add(self, socket: EngineSocket) -> None:
-        """Makes an admitted socket known."""
+        """Make an admitted socket known."""
         self.members[socket.connection.id] = socket
         self._by_engine[socket.sid] = socket.connection.id
 
     def remove(self, socket: EngineSocket) -> None:
-        """Forgets a socket."""
+        """Forget a socket."""
         self.members.pop(socket.connection.id, None)
         self._by_engine.pop(socket.sid, None)
         self.callbacks.pop(socket.connection.id, None)
@@ -61,15 +61,15 @@ class HubManager(socketio.AsyncManager):  # type: ignore[misc]  # python-socketi
     # Who is there
 
     def get_namespaces(self) -> list[str]:
-        """The one namespace."""
+        """Return the one namespace."""
         return [wire.NAMESPACE]
 
     def is_connected(self, sid: str, namespace: str) -> bool:
-        """Whether a client is admitted."""
+        """Return whether a client is admitted."""
         return namespace == wire.NAMESPACE and sid in self.members
 
     def sid_from_eio_sid(self, eio_sid: str, namespace: str) -> str | None:
-        """Public id of an Engine.IO session."""
+        """Return the public id of an Engine.IO session."""
         return self._by_engine.get(eio_sid) if namespace == wire.NAMESPACE else None
 
     def eio_sid_from_sid(self, sid: str, namespace: str) -> str | None:
@@ -78,7 +78,7 @@ class HubManager(socketio.AsyncManager):  # type: ignore[misc]  # python-socketi
         return socket.sid if socket else None
 
     def get_participants(self, namespace: str, room: str | list[str] | None) -> Iterator[tuple[str, str]]:
-        """Public and Engine.IO ids of the Socket.IO members of a room; None means everybody."""
+        """Yield the public and Engine.IO ids of the Socket.IO members of a room; None means everybody."""
         if namespace != wire.NAMESPACE:
             return
         for connection in self._connections(room):
@@ -87,14 +87,14 @@ class HubManager(socketio.AsyncManager):  # type: ignore[misc]  # python-socketi
                 yield connection.id, socket.sid
 
     def get_rooms(self, sid: str, namespace: str) -> list[str]:
-        """Names of the rooms a client is in."""
+        """Return the names of the rooms a client is in."""
         socket = self.members.get(sid) if namespace == wire.NAMESPACE else None
         return self._node.hub.rooms_of(socket.connection.outbox) if socket else []
 
     # Membership
 
     async def enter_room(self, sid: str, namespace: str, room: str, eio_sid: str | None = None) -> None:  # noqa: ARG002  # python-socketio's signature
-        """Makes a client a member of a room of the application's own."""
+        """Make a client a member of a room of the application's own."""
         socket = self.members.get(sid)
         if socket is not None and namespace == wire.NAMESPACE:
             self._node.enter(socket.connection, room)
@@ -102,7 +102,7 @@ class HubManager(socketio.AsyncManager):  # type: ignore[misc]  # python-socketi
             raise ValueError("sid is not connected to requested namespace")
 
     async def leave_room(self, sid: str, namespace: str, room: str) -> None:
-        """Ends such a membership."""
+        """End such a membership."""
         socket = self.members.get(sid)
         if socket is not None and namespace == wire.NAMESPACE:
             self._node.exit(socket.connection, room)
@@ -110,7 +110,7 @@ class HubManager(socketio.AsyncManager):  # type: ignore[misc]  # python-socketi
             self._tell("leave_room", namespace, sid=sid, room=room)
 
     async def close_room(self, room: str, namespace: str) -> None:
-        """Ends all memberships of a room."""
+        """End all memberships of a room."""
         self._empty(room, namespace)
         self._tell("close_room", namespace, room=room)
 
@@ -119,18 +119,21 @@ class HubManager(socketio.AsyncManager):  # type: ignore[misc]  # python-socketi
             self._node.exit(self.members[sid].connection, room)
 
     async def can_disconnect(self, sid: str, namespace: str) -> bool:
-        """Whether a client is here to be disconnected; one that is elsewhere is, by its own process."""
+        """Return whether a client is here to be disconnected.
+
+        One that is elsewhere is, by its own process.
+        """
         if self.is_connected(sid, namespace):
             return True
         self._tell("disconnect", namespace, sid=sid)
         return False
 
     def pre_disconnect(self, sid: str, namespace: str) -> str | None:
-        """The Engine.IO session of a client that is about to be disconnected."""
+        """Return the Engine.IO session of a client that is about to be disconnected."""
         return self.eio_sid_from_sid(sid, namespace)
 
     async def disconnect(self, sid: str, namespace: str, **kwargs: Any) -> None:  # noqa: ANN401, ARG002  # python-socketio's signature
-        """Ends a client's stay in the namespace after `sio.disconnect` has told it so."""
+        """End a client's stay in the namespace after `sio.disconnect` has told it so."""
         socket = self.members.get(sid)
         if socket is not None and namespace == wire.NAMESPACE:
             await socket.close()
@@ -148,7 +151,7 @@ class HubManager(socketio.AsyncManager):  # type: ignore[misc]  # python-socketi
         to: str | list[str] | None = None,
         **kwargs: Any,  # noqa: ANN401, ARG002  # python-socketio's signature
     ) -> None:
-        """Gives an event to a client, a room, several rooms, or everybody.
+        """Give an event to a client, a room, several rooms, or everybody.
 
         A `price` event to a symbol's room is conflated like any price; every other event is delivered
         in order and never replaced.
@@ -196,7 +199,7 @@ class HubManager(socketio.AsyncManager):  # type: ignore[misc]  # python-socketi
         relay.listen(self.receive)
 
     def _tell(self, method: str, namespace: str, **about: Any) -> bool:  # noqa: ANN401  # fields of a message
-        """Tells every other process; False when there is none to tell."""
+        """Tell every other process; False when there is none to tell."""
         if self._relay is None or namespace != wire.NAMESPACE:
             return False
         message = relays.Message(method=method, host=self._host, namespace=namespace, **about)
@@ -204,7 +207,7 @@ class HubManager(socketio.AsyncManager):  # type: ignore[misc]  # python-socketi
         return True
 
     def receive(self, data: bytes) -> None:
-        """Does what another process says; what cannot be done is logged."""
+        """Do what another process says; what cannot be done is logged."""
         try:
             message = relays.parse(data)
             if message.namespace == wire.NAMESPACE and message.host != self._host:

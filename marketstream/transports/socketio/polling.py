@@ -1,4 +1,4 @@
-"""The sink of a client that polls: written to while one of its requests waits for an answer.
+"""Write to a client that polls.
 
 Stock clients refuse an answer of more than sixteen packets, so what is written is handed out in pieces:
 the rest waits here, at most one flush of it, and the next polls get it before anything newer. A session
@@ -46,22 +46,22 @@ class PollingSink:
         self._answered_on: asyncio.Transport | None = None
 
     def write(self, data: bytes) -> None:
-        """Hands packets to the poll that waits, or to the next ones."""
+        """Hand packets to the poll that waits, or to the next ones."""
         self.writable = False
         self._rest.extend(data.split(wire.SEPARATOR))
         self.release()
 
     def release(self) -> None:
-        """Ends the poll that waits, with what there is."""
+        """End the poll that waits, with what there is."""
         if self._poll is not None and not self._poll.done():
             self._poll.set_result(None)
 
     def backlog(self) -> int:
-        """Bytes that no poll has taken yet, or that are on their way to the client as an answer."""
+        """Return bytes that no poll has taken yet, or that are on their way to the client as an answer."""
         return sum(map(len, self._rest)) + unsent(self._answered_on)
 
     def close(self, reason: CloseReason) -> None:  # noqa: ARG002  # a poll cannot be told why
-        """Ends the session, after its last words; the poll after them is refused.
+        """End the session, after its last words; the poll after them is refused.
 
         Engine.IO's close packet is not among them: a stock Python client that gets it in a poll waits
         half a minute before it notices.
@@ -80,7 +80,7 @@ class PollingSink:
         on_close()
 
     def move(self) -> list[bytes]:
-        """Ends polling for good, because the client goes on elsewhere.
+        """End polling for good, because the client goes on elsewhere.
 
         Returns:
             Packets that no poll has taken: they go first on the other transport.
@@ -91,7 +91,7 @@ class PollingSink:
         return rest
 
     def polling(self) -> bool:
-        """Whether a poll waits."""
+        """Return whether a poll waits."""
         return self._poll is not None
 
     async def poll(
@@ -101,7 +101,7 @@ class PollingSink:
         patience: float,
         transport: asyncio.Transport | None = None,
     ) -> bytes:
-        """Waits for something to send.
+        """Wait for something to send.
 
         Args:
             node: The engine.

@@ -1,4 +1,4 @@
-"""A client's websocket under Engine.IO: the sink that its packets go to, or one that is only being tried."""
+"""Write to a client's websocket under Engine.IO."""
 
 import asyncio
 from typing import TYPE_CHECKING
@@ -42,7 +42,7 @@ class EngineStream(WebSocketStream):
         self._socket = socket
 
     def received(self, data: bytes) -> None:
-        """The client sent something."""
+        """Handle bytes of the client."""
         self._decoder.limit = self._server.limit_of(self.connection)
         super().received(data)
 
@@ -56,7 +56,7 @@ class EngineStream(WebSocketStream):
             self._socket.receive(wire.NOOP.body.decode())
 
     def fault(self, reason: CloseReason) -> None:
-        """The client broke the protocol."""
+        """Close the connection of a client that broke the protocol."""
         if self.connection.sink is self:
             self.node.close(self.connection, reason)
         else:
@@ -74,7 +74,7 @@ class EngineStream(WebSocketStream):
             super().close(reason)
 
     def lost(self) -> None:
-        """The websocket is gone, and with it the client, unless it was only being tried."""
+        """Handle the end of the websocket: unless it was on trial, the client is gone too."""
         if self.connection.sink is self:
             self._socket.gone()
         else:

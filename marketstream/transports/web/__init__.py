@@ -39,7 +39,7 @@ _MISSING: Final = (
 
 
 def add_page(app: web.Application, *, dev: bool, path: str, built: Traversable = _SHIPPED / "static") -> None:
-    """Registers the page at `/` and its files at `/assets/{name}`.
+    """Register the page at `/` and its files at `/assets/{name}`.
 
     It connects to Socket.IO as any client does. In development mode it also asks for `/dev/token` and
     `/dev/symbols`, which the caller serves; otherwise its user gives it a token.
@@ -69,7 +69,7 @@ def add_page(app: web.Application, *, dev: bool, path: str, built: Traversable =
 
 
 def add_docs(app: web.Application, path: str) -> None:
-    """Registers the reference at a path and its files below it; it shows what `/api/v1/openapi.json` says.
+    """Register the reference at a path and its files below it; it shows what `/api/v1/openapi.json` says.
 
     Raises:
         FileNotFoundError: The installation lacks one of the files; better at the start than at a request.
@@ -84,6 +84,6 @@ def _shipped(name: str, content_type: str) -> Asset:
 
 
 def _told(index: bytes, *, dev: bool, path: str) -> bytes:
-    """The index with what the page must know of its server."""
+    """Return the index with what the page must know of its server."""
     told = index.replace(_PATH, f'data-path="{escape(path)}"'.encode(), 1)
     return told.replace(_MODE, b'data-mode="dev"', 1) if dev else told

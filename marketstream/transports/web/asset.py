@@ -1,4 +1,4 @@
-"""One shipped file as HTTP serves it: read once, compressed once, and not sent to who holds it already.
+"""Serve one shipped file.
 
 Promises an ETag that changes exactly when the bytes do, and the same strict policy on every answer: a browser
 loads nothing from elsewhere, runs no inline script, and talks to no other host.
@@ -47,12 +47,12 @@ class Asset:
 
     @classmethod
     def of(cls, body: bytes, content_type: str, status: int = 200) -> Self:
-        """The file with these bytes."""
+        """Return the file with these bytes."""
         etag = sha256(body).hexdigest()[:16]
         return cls(body, gzip.compress(body, mtime=0), content_type, etag, status)
 
     async def answer(self, request: web.Request) -> web.Response:
-        """The file, or 304 when the browser holds these very bytes."""
+        """Return the file, or 304 when the browser holds these very bytes."""
         packed = takes_gzip(request)
         etag = f"{self.etag}-gzip" if packed else self.etag
         known = {tag.value for tag in request.if_none_match or ()}
