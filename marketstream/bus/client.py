@@ -1,4 +1,4 @@
-"""How the bus speaks to Redis: one seam for a server, for the master that sentinels name, and for a cluster.
+"""Send commands and scripts to Redis: one server, a master named by sentinels, or a cluster.
 
 Commands travel together, those of one key in order. Nothing is tried again silently: the bus must know what
 was lost. Only what a Redis refused unread is sent twice, such as a script that it does not know yet.
@@ -77,7 +77,7 @@ class Client(ABC):
         self._turns = asyncio.Semaphore(CALLS)
 
     async def ask(self, commands: Sequence[Sequence[Word]]) -> list[Any]:
-        """Sends commands, each about one key or channel, and returns their replies.
+        """Send commands, each about one key or channel, and return their replies.
 
         Raises:
             RedisError: One of them failed; the others may have been carried out.
@@ -85,7 +85,7 @@ class Client(ABC):
         return _good(await self._ask(commands))
 
     async def evaluate(self, script: Script, calls: Sequence[Call]) -> list[Any]:
-        """Runs a script for each call and returns their replies.
+        """Run a script for each call and return their replies.
 
         Raises:
             RedisError: One of them failed; the others may have been carried out.
@@ -100,18 +100,18 @@ class Client(ABC):
         return _good(replies)
 
     async def publish(self, channel: str, message: bytes) -> None:
-        """Publishes by the road on which a channel is listened to."""
+        """Publish the way that a channel is listened to."""
         sharded = self.sharded and keys.channel_shard(channel) is not None
         await self.ask([("SPUBLISH" if sharded else "PUBLISH", channel, message)])
 
     async def listeners(self, channels: Sequence[str]) -> dict[bytes, int]:
-        """How many listen to each of some ordinary channels."""
+        """Return how many listen to each of some ordinary channels."""
         async with self._turns:
             found: Any = await reply(self._redis.pubsub_numsub(*channels))
         return dict(found)
 
     async def refuses(self, error: RedisError) -> bool:
-        """Whether Redis is there, and only does not take what was to be written.
+        """Return whether Redis is there, and only does not take what was to be written.
 
         It may have no memory left, be read-only, or let all writes wait, so that they time out and reads do
         not.
@@ -138,15 +138,15 @@ class Client(ABC):
 
     @abstractmethod
     def listener(self, receive: Receive) -> Listener:
-        """What listens during one stay; not open yet."""
+        """Return what listens during one stay; not open yet."""
 
     @abstractmethod
     async def disconnect(self) -> None:
-        """Ends a stay: no connection and nothing that was known about the other side outlives it."""
+        """End a stay: no connection and nothing that was known about the other side outlives it."""
 
     @abstractmethod
     async def aclose(self) -> None:
-        """Lets go of everything."""
+        """Drop everything."""
 
 
 class PlainClient(Client):

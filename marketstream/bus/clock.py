@@ -1,4 +1,4 @@
-"""The clock that all processes on one Redis share: Redis' own, by which cursors are stamped.
+"""Follow the clock of Redis, which all processes share.
 
 It is read now and then and goes on by this machine's monotonic clock in between, so that it never runs ahead
 of Redis, whatever this machine's wall clock says. Until it was read first the wall clock stands in.
@@ -27,17 +27,17 @@ class BusClock:
         self._origin_ms: float | None = None
 
     def now(self) -> float:
-        """Monotonic seconds of this machine."""
+        """Return monotonic seconds of this machine."""
         return self._own.now()
 
     def wall_ms(self) -> int:
-        """Epoch milliseconds at Redis: what it is there by now, or was a moment ago."""
+        """Return epoch milliseconds at Redis: what it is there by now, or was a moment ago."""
         if self._origin_ms is None:
             return self._own.wall_ms()
         return int(self._origin_ms + self._own.now() * 1000)
 
     async def read(self, client: Client) -> None:
-        """Asks Redis for its time.
+        """Ask Redis for its time.
 
         Raises:
             RedisError, OSError: It does not answer.

@@ -1,4 +1,4 @@
-"""Redis as a cluster: each shard lives on the node that owns its slot, and is listened to there.
+"""Route commands and subscriptions to the cluster node that owns each shard.
 
 A stay begins with the cluster's own word of who owns what, and a connection to each owner of a shard. It ends
 with an error as soon as one of them is lost, is told to let a slot go, or does not think that the cluster is
@@ -88,7 +88,7 @@ class ShardSubscriber(Subscriber):
         self._leaving: Counter[str] = Counter()
 
     async def open(self) -> None:
-        """Connects.
+        """Connect.
 
         Raises:
             BusError: The node misses a part of the cluster.
@@ -132,7 +132,7 @@ class ClusterSubscriber:
         self._owners: list[ShardSubscriber] = []
 
     async def open(self) -> None:
-        """Connects to every owner of a shard.
+        """Connect to every owner of a shard.
 
         Raises:
             BusError: A node misses a part of the cluster.
@@ -150,12 +150,12 @@ class ClusterSubscriber:
         await self._together(lambda subscriber: subscriber.open())
 
     async def close(self) -> None:
-        """Ends the connections without waiting for the other side."""
+        """End the connections without waiting for the other side."""
         for subscriber in self._all:
             await subscriber.close()
 
     def probe_channels(self, name: str) -> list[str]:
-        """One for each connection, each on the road of what is heard there."""
+        """Return one for each connection, published the way that its messages come."""
         first = {id(owner): shard for shard, owner in reversed(list(enumerate(self._owners)))}
         return [keys.probe_channel(name), *(keys.probe_channel(name, shard) for shard in first.values())]
 
@@ -175,11 +175,11 @@ class ClusterSubscriber:
             await self._of(channel).subscribed([channel])
 
     async def write(self) -> None:
-        """Tells each node what changes, until cancelled."""
+        """Tell each node what changes, until cancelled."""
         await self._together(lambda subscriber: subscriber.write())
 
     async def read(self) -> None:
-        """Hands on what is said, until one of the connections ends or this is cancelled."""
+        """Hand on what is said, until one of the connections ends or this is cancelled."""
         await self._together(lambda subscriber: subscriber.read())
 
     def _owner(self, shard: int) -> ClusterNode:
@@ -210,7 +210,7 @@ def _translated() -> Iterator[None]:
 
 
 def _connection(node: ClusterNode) -> AbstractConnection:
-    """A connection to a node that may wait for ever, and does not try again by itself."""
+    """Return a connection to a node that may wait for ever, and does not try again by itself."""
     waiting = {"socket_timeout": None, "retry": Retry(NoBackoff(), 0)}
     return node.connection_class(**node.connection_kwargs | waiting)
 

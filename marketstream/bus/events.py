@@ -1,4 +1,4 @@
-"""Event streams of many processes: what users want is kept in Redis, and events travel through it.
+"""Carry events and store event subscriptions in Redis.
 
 A user's subscriptions are a hash that stays until the user lets them go: a few hundred bytes as a rule, and
 1.6 MB where somebody uses every name, field and value there may be. An id is a key that is gone after five
@@ -135,7 +135,7 @@ class EventChannels:
         self._work = asyncio.Event()
 
     async def run(self) -> None:
-        """Listens until cancelled; may be run again."""
+        """Listen until cancelled; may be run again."""
         self._waiting.clear()
         self._bytes = self._lost = 0
         for pattern in self._patterns:

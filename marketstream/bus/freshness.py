@@ -1,6 +1,6 @@
-"""Hands on what is news, and says of which prices nobody knows how fresh they are.
+"""Pass on new frames, and tell clients which symbols are stale.
 
-They are in doubt while Redis is away (`bus_lost`) and while nobody feeds the market (`no_feed`). A doubt of
+They are stale while Redis is away (`bus_lost`) and while nobody feeds the market (`no_feed`). Staleness of
 the first kind ends when Redis has been read again. One of the second ends, once somebody feeds, for what is
 published again, and for what was said not to be live before: that still holds.
 """
@@ -46,14 +46,14 @@ class Freshness:
         self._shard_of = shard_of
 
     def begin(self, name: str, *, connected: bool) -> None:
-        """Says how it is with a name that is watched from now on; nobody is there yet to be told."""
+        """Set the state of a name that is watched from now on; nobody needs to be told yet."""
         if self._shard_of(name) in self._pulse.silent:
             self._last_values.mark_stale([name], self._clock.wall_ms(), NO_FEED)
         elif not connected or self.late:
             self._last_values.mark_stale([name], self._clock.wall_ms(), BUS_LOST)
 
     async def watch(self) -> None:
-        """Puts everything in doubt when Redis was silent for too long, however that came; until cancelled.
+        """Mark everything stale when Redis was silent for too long; run until cancelled.
 
         A connection that is half-open shows itself only by time-outs, which may add up to more than that.
         """
@@ -69,7 +69,7 @@ class Freshness:
                 self.lose_bus()
 
     def received(self, came: Collection[int]) -> list[str]:
-        """Notes that Redis has said which shards are fed.
+        """Note that Redis has said which shards are fed.
 
         Args:
             came: Those that are fed again.
@@ -81,16 +81,16 @@ class Freshness:
         return [name for name in self._last_values if late or self._shard_of(name) in came]
 
     def lose_bus(self) -> None:
-        """Puts everything in doubt because Redis is away."""
+        """Mark everything stale because Redis is away."""
         self._say(self._last_values.mark_stale(list(self._last_values), self._clock.wall_ms(), BUS_LOST))
 
     def lose_feed(self) -> None:
-        """Puts in doubt what nobody feeds."""
+        """Mark stale what nobody feeds."""
         names = [name for name in self._last_values if self._shard_of(name) in self._pulse.silent]
         self._say(self._last_values.mark_stale(names, self._clock.wall_ms(), NO_FEED))
 
     def stale_state(self, key: str) -> Frame | None:
-        """What to say of a state that is in doubt; None when it is not, or the key is no state's."""
+        """Return what to tell of a stale state; None when it is live, or the key is no state's."""
         name = keys.subject(key)
         if name in self._last_values:
             return self._last_values.stale_state(key)
@@ -99,15 +99,15 @@ class Freshness:
         return messages.status(Status(name, "stale", None, self._clock.wall_ms(), NO_FEED))
 
     def publish(self, frames: Sequence[Frame]) -> None:
-        """Takes frames that are being published, in order."""
+        """Take frames that are being published, in order."""
         self._take(frames, flowing=True)
 
     def read(self, frames: Iterable[Frame]) -> None:
-        """Takes last values that were read."""
+        """Take last values that were read."""
         self._take(stamp_order(list(frames)), flowing=False)
 
     def refresh(self, found: dict[Field, Frame]) -> None:
-        """Takes all that is known of some names, after something may have been missed."""
+        """Take all that is known of some names, after something may have been missed."""
         stale = set(self._last_values.stale({keys.subject(key) for _, key in found}))
         news = []
         for frame in stamp_order(list(found.values())):
@@ -127,7 +127,7 @@ class Freshness:
         received: dict[str, None] = {}
         news = []
         for frame in frames:
-            # After a doubt the same may be said again; a client has it.
+            # After a time of staleness the same may be published again; clients have it.
             repeated = frame.symbol in stale and last_values.repeats(frame)
             if last_values.accept(frame):
                 received[frame.symbol] = None
@@ -158,9 +158,9 @@ class Freshness:
 
 
 def _states_one_of(frame: Frame, stale: Collection[str]) -> bool:
-    """Whether a frame is the state of a name in doubt: it is told when the doubt ends, and not before.
+    """Return whether a frame is the state of a stale name: it is told when that is live again.
 
-    A client that had heard `live` would not be told that the doubt goes on.
+    A client that was told `live` would not be told that the symbol is still stale.
     """
     return frame.symbol in stale and frame.key == messages.status_key(frame.symbol)
 

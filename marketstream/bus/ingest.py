@@ -1,4 +1,4 @@
-"""Best prices that back ends add to a Redis stream: read by a consumer group, published, then acknowledged.
+"""Read best prices from a Redis stream as a consumer group, publish them, then acknowledge.
 
 At least once: an entry is acknowledged only after its price was sent, so what a process had in hand when it
 died is taken over by the next one. An entry that cannot be used is kept in the stream of dead letters with
@@ -114,7 +114,7 @@ class StreamConsumer:
         self._interrupted = False
 
     async def run(self) -> None:
-        """Reads until cancelled, whatever happens to Redis; may be run again."""
+        """Read until cancelled, whatever happens to Redis; may be run again."""
         backoff = Backoff(STEPS)
         while True:
             began = self._clock.now()
@@ -130,7 +130,7 @@ class StreamConsumer:
     # One stay with Redis
 
     async def _session(self) -> None:
-        """Works as long as it goes.
+        """Read and publish entries until Redis fails.
 
         Raises:
             RedisError: Redis is lost, or does not have the group any more.
@@ -162,7 +162,7 @@ class StreamConsumer:
             log.info("ingest_resumed", stream=self._source.stream)
 
     async def _join(self) -> None:
-        """Makes the group, so that it reads what is there already; a Redis that came back empty has none."""
+        """Make the group, so that it reads what is there already; a Redis that came back empty has none."""
         try:
             await self._client.xgroup_create(self._source.stream, self._source.group, id="0", mkstream=True)
         except ResponseError as error:
@@ -170,14 +170,14 @@ class StreamConsumer:
                 raise
 
     async def _remove_idle(self, idle_ms: int) -> None:
-        """Takes consumers off the list that are long gone: each start of a process adds one."""
+        """Remove consumers that are long gone: each start of a process adds one."""
         stream, group = self._source.stream, self._source.group
         for consumer in await self._client.xinfo_consumers(stream, group):
             if consumer["pending"] == 0 and consumer["idle"] >= idle_ms:
                 await self._client.xgroup_delconsumer(stream, group, consumer["name"])
 
     async def _read(self) -> Entries:
-        """The next entries that nobody was given yet; none when there were none for a while."""
+        """Return the next entries that nobody was given yet; none when there were none for a while."""
         source = self._source
         async with asyncio.timeout(LOOK_INTERVAL + PATIENCE):
             found: Any = await self._reader.xreadgroup(
@@ -193,7 +193,7 @@ class StreamConsumer:
     # What was given to somebody and not acknowledged
 
     async def _take_over(self, consumer: str | None, idle_ms: int) -> None:
-        """Handles what was given to a consumer (None: any) so long ago and is not acknowledged.
+        """Handle what was given to a consumer (None: any) so long ago and is not acknowledged.
 
         XPENDING and XCLAIM rather than XAUTOCLAIM, which does not tell how often an entry was delivered.
         """
@@ -225,7 +225,7 @@ class StreamConsumer:
         await self._handle([entry for entry in entries if deliveries[entry[0]] < MAX_DELIVERIES])
 
     async def _forget(self, ids: set[bytes]) -> None:
-        """Acknowledges what the producer trimmed before it was published; others are left alone."""
+        """Acknowledge what the producer trimmed before it was published; others are left alone."""
         gone = [each for each in ids if not await self._client.xrange(self._source.stream, each, each)]
         if gone:
             log.warning("ingest_entries_trimmed", stream=self._source.stream, count=len(gone))
@@ -234,7 +234,7 @@ class StreamConsumer:
     # Entries
 
     async def _handle(self, entries: Entries) -> None:
-        """Publishes entries, and acknowledges them once that has been sent."""
+        """Publish entries, and acknowledge them once that has been sent."""
         done: list[bytes] = []
         outcomes: Counter[str] = Counter()
         for number, (entry_id, fields) in enumerate(entries):
@@ -261,7 +261,7 @@ class StreamConsumer:
             await self._acknowledge(done, outcomes)
 
     async def _put_aside(self, entry_id: bytes, fields: Fields, reason: str) -> None:
-        """Keeps an entry that cannot be used, for people to look at."""
+        """Keep an entry that cannot be used, for people to look at."""
         event = fields.get(FIELD, b"")
         await self._client.xadd(
             keys.dead_letters(self._source.stream),

@@ -1,7 +1,7 @@
-"""What this process was told of everything it watches: the newest frame of each key and tenant.
+"""Keep the newest frame of each watched key, and note which of them may be out of date.
 
-It decides whether a frame is news, answers for Redis where it can, and knows what is in doubt while Redis
-is away, or nobody feeds the market. Its size follows what is watched here. It does no input or output.
+It decides whether a frame is news, and answers for Redis where it can. It knows what may be out of date while
+Redis is away or nobody feeds the market. Its size follows what is watched here. It does no input or output.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,12 +22,12 @@ NO_FEED: Reason = "no_feed"
 
 
 def fields(name_keys: Iterable[str], tenant: str) -> list[Field]:
-    """All values that a tenant may be shown under some keys."""
+    """Return all values that a tenant may be shown under some keys."""
     return [(owner, key) for key in name_keys for owner in (None, tenant)]
 
 
 def best(known: Iterable[Frame | None]) -> Frame | None:
-    """The newer of everybody's value and a tenant's own: by source time, and among equals by cursor."""
+    """Return the newer of the public value and the tenant's: by source time, then by cursor."""
     found = [frame for frame in known if frame is not None]
     return max(found, key=lambda frame: (frame.at_ms, frame.cursor)) if found else None
 
@@ -63,13 +63,13 @@ class LastValues:
         return iter(self._watched)
 
     def watch(self, name: str) -> bool:
-        """Notes interest; True when it is the first."""
+        """Note interest; True when it is the first."""
         watched = self._watched.setdefault(name, Watched())
         watched.count += 1
         return watched.count == 1
 
     def unwatch(self, name: str) -> bool:
-        """Ends an interest; True when it was the last."""
+        """End an interest; True when it was the last."""
         watched = self._watched.get(name)
         if watched is None:
             return False
@@ -81,7 +81,7 @@ class LastValues:
         return True
 
     def accept(self, frame: Frame) -> bool:
-        """Takes a frame; False when it is not newer than what was known, or nobody watches it."""
+        """Take a frame; False when it is not newer than what was known, or nobody watches it."""
         watched = self._watched.get(frame.symbol or keys.subject(frame.key or ""))
         if watched is None:
             return False
@@ -94,28 +94,28 @@ class LastValues:
         return True
 
     def repeats(self, frame: Frame) -> bool:
-        """Whether a frame says nothing but what is known."""
+        """Return whether a frame says nothing but what is known."""
         known = self.get((frame.tenant, frame.key or ""))
         return known is not None and (known.body, known.trade) == (frame.body, frame.trade)
 
     def get(self, field: Field) -> Frame | None:
-        """The newest frame of a field."""
+        """Return the newest frame of a field."""
         watched = self._watched.get(keys.subject(field[1]))
         return watched.frames.get(field) if watched else None
 
     def frames(self) -> list[Frame]:
-        """The newest frame of every field."""
+        """Return the newest frame of every field."""
         return [frame for watched in self._watched.values() for frame in watched.frames.values()]
 
     def load(self, loaded: Iterable[Field]) -> None:
-        """Notes that Redis was asked for fields."""
+        """Note that Redis was asked for fields."""
         for field in loaded:
             watched = self._watched.get(keys.subject(field[1]))
             if watched is not None:
                 watched.loaded.add(field)
 
     def missing(self, wanted: Iterable[Field]) -> list[Field]:
-        """Those fields that only Redis can know."""
+        """Return those fields that only Redis can know."""
         absent = []
         for field in wanted:
             watched = self._watched.get(keys.subject(field[1]))
@@ -124,7 +124,7 @@ class LastValues:
         return absent
 
     def everything(self, names: Iterable[str]) -> list[Field]:
-        """What must be asked of Redis to know again all that was known of some names."""
+        """Return what must be asked of Redis to know again all that was known of some names."""
         found: dict[Field, None] = {}
         for name in names:
             if (watched := self._watched.get(name)) is not None:
@@ -135,10 +135,10 @@ class LastValues:
     # Doubt
 
     def mark_stale(self, names: Iterable[str], at_ms: int, reason: Reason) -> list[Frame]:
-        """Notes that nobody can say how fresh some names are from now on.
+        """Mark names stale: from now on nobody can say how fresh they are.
 
         Returns:
-            What their members must be told: each is stale, and why; nothing for what was in doubt before,
+            What their members must be told: each is stale, and why; nothing for what was stale before,
             unless it was for a lesser reason.
         """
         said = []
@@ -150,11 +150,11 @@ class LastValues:
         return said
 
     def flow(self, name: str) -> None:
-        """Notes that a frame of a name in doubt was published."""
+        """Note that a frame of a stale name was published."""
         self._stale[name].flows = True
 
     def may_be_live(self, name: str) -> bool:
-        """Whether the doubt of a name may end once its shard is fed.
+        """Return whether a name is live again once its shard is fed.
 
         What was said to be live while nobody fed must first be heard of again. That a market is closed, or a
         source silent, holds until something else is said.
@@ -166,7 +166,7 @@ class LastValues:
         return state is not None and not messages.is_live(state)
 
     def mark_live(self, names: Iterable[str], at_ms: int) -> list[Frame]:
-        """Ends the doubt of some names.
+        """Mark names live.
 
         Returns:
             What their members must be told: the state that is known, or that they are live.
@@ -183,17 +183,17 @@ class LastValues:
         return said
 
     def stale(self, names: Iterable[str]) -> list[str]:
-        """Those names that are in doubt."""
+        """Return the names that are stale."""
         return [name for name in names if name in self._stale] if self._stale else []
 
     def stale_state(self, key: str) -> Frame | None:
-        """What to say of a state that is in doubt; None when it is not, or the key is no state's."""
+        """Return what to tell of a stale state; None when it is live, or the key is no state's."""
         stale = self._stale.get(keys.subject(key)) if self._stale else None
         return stale.frame if stale is not None and stale.frame.key == key else None
 
 
 class _Stale:
-    """Why a name is in doubt.
+    """Why a name is stale.
 
     Attributes:
         reason: The reason.
@@ -212,5 +212,5 @@ class _Stale:
 
 
 def stamp_order(frames: Sequence[Frame]) -> list[Frame]:
-    """Frames in the order in which they were published."""
+    """Return frames in the order in which they were published."""
     return sorted(frames, key=lambda frame: frame.cursor)

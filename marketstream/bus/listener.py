@@ -1,4 +1,4 @@
-"""What listens to Redis during one stay: by one connection, or by one for each node of a cluster."""
+"""Receive messages from Redis during one connection, or one for each node of a cluster."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -11,15 +11,15 @@ class Listener(Protocol):
     """
 
     async def open(self) -> None:
-        """Connects."""
+        """Connect."""
         ...
 
     async def close(self) -> None:
-        """Ends what is connected without waiting for the other side."""
+        """End what is connected without waiting for the other side."""
         ...
 
     def probe_channels(self, name: str) -> list[str]:
-        """Channels for words to oneself; who hears them all has no connection that is deaf.
+        """Return the channels of probes; whoever receives them all has no deaf connection.
 
         Args:
             name: Of the process.
@@ -27,21 +27,21 @@ class Listener(Protocol):
         ...
 
     def subscribe(self, channels: Iterable[str]) -> None:
-        """Adds channels; `hears` says when they are heard."""
+        """Add channels; `subscribed` tells when their messages arrive."""
         ...
 
     def unsubscribe(self, channels: Iterable[str]) -> None:
-        """Takes channels away; who waits for one is let go on."""
+        """Take channels away; who waits for one is let go on."""
         ...
 
     async def subscribed(self, channels: Iterable[str]) -> None:
-        """Returns when every message of these channels from now on will be heard."""
+        """Return when every message of these channels from now on will be received."""
         ...
 
     async def write(self) -> None:
-        """Tells Redis what changes, until cancelled."""
+        """Tell Redis what changes, until cancelled."""
         ...
 
     async def read(self) -> None:
-        """Hands on what is said, until a connection ends or this is cancelled."""
+        """Hand on what is said, until a connection ends or this is cancelled."""
         ...

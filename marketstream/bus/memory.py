@@ -1,4 +1,4 @@
-"""The bus of a server that is one process: a function call and a dictionary.
+"""Implement the bus and its neighbours inside one process.
 
 Cursors are the wall clock in microseconds, pushed up where the clock stands still or goes back, so they
 rise strictly over everything published here.
@@ -34,11 +34,11 @@ class MemoryBus:
         return 0
 
     def attach(self, receive: Callable[[Sequence[Frame]], None]) -> None:
-        """Names the one receiver in this process."""
+        """Name the one receiver in this process."""
         self._receive = receive
 
     def publish(self, frames: Sequence[Frame]) -> None:
-        """Stamps, remembers and delivers."""
+        """Stamp, remember and deliver."""
         cursor = max(self._cursor, self.clock.wall_ms() * 1000 - 1)
         for frame in frames:
             cursor += 1
@@ -50,16 +50,16 @@ class MemoryBus:
             self._receive(frames)
 
     def watch(self, name: str) -> None:
-        """Changes nothing: the one receiver hears everything."""
+        """Change nothing: the one receiver hears everything."""
 
     def unwatch(self, name: str) -> None:
-        """Changes nothing."""
+        """Change nothing."""
 
     async def run(self) -> None:
-        """Returns at once: there is nothing to do in the background."""
+        """Return at once: there is nothing to do in the background."""
 
     def last(self, wanted: Sequence[str], tenant: str) -> Sequence[Frame]:
-        """The newer of the public value and the tenant's own, for each key that has one."""
+        """Return the newer of the public value and the tenant's own, for each key that has one."""
         found = []
         for key in wanted:
             known = [f for f in (self._last.get((None, key)), self._last.get((tenant, key))) if f is not None]
@@ -73,35 +73,35 @@ class MemoryLease:
 
     @property
     def held(self) -> bool:
-        """Always true."""
+        """Return true: nobody else is there to claim a run."""
         return True
 
-    async def hold(self, duty: Callable[[Sequence[Frame]], Awaitable[None]]) -> None:
-        """Does the duty; nothing was published before."""
-        await duty([])
+    async def hold(self, lead: Callable[[Sequence[Frame]], Awaitable[None]]) -> None:
+        """Lead at once; nothing was published before."""
+        await lead([])
 
 
 class MemoryClaims:
     """The claims of a process that is alone: every run is its own. See `ports.Claims`."""
 
     async def take(self, job: str, due_ms: int, ttl: float) -> bool:  # noqa: ARG002  # nobody else is there
-        """Always true."""
+        """Return true: nobody else is there to claim a run."""
         return True
 
 
 class MemoryChannel:
-    """The road of a process that is alone: a function call. See `ports.Relay`."""
+    """Relay messages of a process that is alone: a function call. See `ports.Relay`."""
 
     def __init__(self) -> None:
         self._receive: Callable[[bytes], None] | None = None
 
     def send(self, message: bytes) -> None:
-        """Delivers within the call."""
+        """Deliver within the call."""
         if self._receive is not None:
             self._receive(message)
 
     def listen(self, receive: Callable[[bytes], None]) -> None:
-        """Names the one receiver."""
+        """Name the one receiver."""
         self._receive = receive
 
 
@@ -118,12 +118,12 @@ class MemoryEventChannel:
         self._receive: Callable[[Message], None] | None = None
 
     async def send(self, messages: Sequence[Message]) -> list[bool]:
-        """Delivers within the call."""
+        """Deliver within the call."""
         now = self._clock.now()
         return [self._send(message, now) for message in messages]
 
     def listen(self, receive: Callable[[Message], None]) -> None:
-        """Names the one receiver."""
+        """Name the one receiver."""
         self._receive = receive
 
     def _send(self, message: Message, now: float) -> bool:

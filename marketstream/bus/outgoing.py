@@ -1,4 +1,4 @@
-"""Frames on their way out: what is sent next, what of it arrived, and what must be sent again.
+"""Decide what is sent to Redis next, and what again after a failure; no I/O.
 
 It does no input or output and keeps no time: `bus.sender` sends what this says, and tells it what came back.
 In a term frames are sent in its name; once another term has begun, Redis takes none of them any more.
@@ -161,7 +161,7 @@ class Outgoing:
             del self._said[next(iter(self._said))]
 
     def _together(self, entries: list[Listed]) -> Iterator[list[Listed]]:
-        """What is published in one step, so that it arrives in one piece and is written to clients as one."""
+        """Yield the frames published in one step, so that they arrive and are written together."""
         limit = 0 if self._sharded else STEP
         together: list[Listed] = []
         size = 0
@@ -190,7 +190,7 @@ class Outgoing:
     # What is not known to have arrived
 
     def doubts(self) -> list[tuple[str, list[Entry]]]:
-        """Frames that may have arrived without a word about it, under the keys where that can be read."""
+        """Return frames that may have arrived unconfirmed, under the keys where that can be read."""
         by_shard: dict[int, list[Entry]] = {}
         for entry in _entries(self._unsure, []):
             by_shard.setdefault(self._shard(entry[0].key or ""), []).append(entry)
@@ -215,7 +215,7 @@ class Outgoing:
     # What Redis forgot
 
     def memories(self, known: Iterable[Frame]) -> list[Call]:
-        """Calls of `restore.lua` that give Redis back what was said here, and what is known otherwise.
+        """Call of `restore.lua` that give Redis back what was said here, and what is known otherwise.
 
         Args:
             known: Frames with their cursors, such as those of what is watched.
@@ -239,7 +239,7 @@ class Outgoing:
 
 
 def _entries(frames: Iterable[Frame], refused: list[str]) -> Iterator[Entry]:
-    """Frames as they travel; why one cannot is added to `refused`."""
+    """Yield frames as they travel; why one cannot is added to `refused`."""
     for frame in frames:
         try:
             entry = envelope.render(frame)

@@ -1,7 +1,7 @@
-"""Words of a process to itself through Redis, by which it notices that a subscription is deaf.
+"""Detect a subscription that receives nothing, by messages that a process sends to itself.
 
 A connection that listens can go silent without an error, and on a quiet day nothing else would tell. So every
-two seconds a word is published on each road, and must come back.
+two seconds a message is published on each connection's channel, and must come back.
 """
 
 import asyncio
@@ -35,11 +35,11 @@ class Probe:
         self._returned = asyncio.Event()
 
     def begin(self, channels: list[str]) -> None:
-        """Names the channels of this stay, which are listened to."""
+        """Name the channels of this stay, which are listened to."""
         self._channels = frozenset(channels)
 
     def answered(self, channel: str) -> bool:
-        """Notes a word that came back; False when the channel is none of these."""
+        """Note a probe that came back; False when the channel is none of these."""
         if channel not in self._channels:
             return False
         self._silent.discard(channel)
@@ -48,7 +48,7 @@ class Probe:
         return True
 
     async def run(self) -> None:
-        """Probes until cancelled.
+        """Probe until cancelled.
 
         Raises:
             BusError: A subscription is deaf.

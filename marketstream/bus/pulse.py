@@ -1,4 +1,4 @@
-"""The sign of life of whoever feeds the market, and how every process notices that there is none.
+"""Write the sign of life of the leader, and detect that there is none.
 
 Prices may be rare, so their silence says nothing. Whoever holds the lease therefore writes a sign to every
 shard twice a second, as it writes frames and fenced like them: a Redis that takes no frames takes no sign.
@@ -19,7 +19,7 @@ PULSE = Script(files("marketstream.bus").joinpath("lua/pulse.lua").read_text())
 
 
 def patience_of(stale_after: float) -> float:
-    """Seconds without a sign after which nobody feeds the market."""
+    """Return seconds without a sign after which nobody feeds the market."""
     return stale_after * SHARE
 
 
@@ -41,11 +41,11 @@ class Pulse:
         self._last: float | None = None
 
     def start_term(self) -> None:
-        """Begins a time of feeding."""
+        """Begin a time of feeding."""
         self._last = None
 
     async def beat(self, term: str) -> bool:
-        """Writes the sign.
+        """Write the sign of life.
 
         Returns:
             Whether others had given this process up since the last one.
@@ -86,7 +86,7 @@ class PulseWatch:
         self._seen_at: dict[int, float] = {}
 
     async def look(self) -> tuple[frozenset[int], frozenset[int]]:
-        """Looks once.
+        """Read the signs once.
 
         Returns:
             The shards that nobody feeds any more, and those that somebody feeds again.
@@ -103,13 +103,13 @@ class PulseWatch:
         return self.silent - before, before - self.silent
 
     def left(self) -> float:
-        """Seconds until what is fed counts as silent unless a sign is read; below 0: nobody looked."""
+        """Return seconds until what is fed counts as silent unless a sign is read; below 0: nobody looked."""
         now = self._clock.now()
         fed = (at for shard, at in self._seen_at.items() if shard not in self.silent)
         return min(fed, default=now) + self.patience - now
 
     async def _read_ages(self) -> dict[int, float]:
-        """Seconds since the last sign of each shard that has one."""
+        """Return seconds since the last sign of each shard that has one."""
         shards = range(self._shards)
         commands = [("PTTL", keys.pulse(shard)) for shard in shards]
         first = not self._seen_at

@@ -1,4 +1,4 @@
-"""Frames on their way out, by shard, while the way is busy or gone.
+"""Hold frames that wait for Redis, by shard, with a bound.
 
 In order and complete while there is room. Beyond that the newest of each key is kept and the others are
 let go, as they would be in any outbox; so its size follows the number of keys, and that has a bound too.
@@ -43,7 +43,7 @@ class Queue:
         return sum(map(len, self._waiting.values()))
 
     def put(self, frames: Sequence[Frame]) -> None:
-        """Adds frames behind the others of their shards."""
+        """Add frames behind the others of their shards."""
         for frame in frames:
             shard = keys.shard_of(frame.symbol or keys.subject(frame.key or ""), self._shards)
             waiting = self._waiting.setdefault(shard, [])
@@ -52,7 +52,7 @@ class Queue:
                 self._conflate(shard)
 
     def put_back(self, batches: Sequence[tuple[int, list[Frame]]]) -> None:
-        """Returns what may or may not have arrived to where it was.
+        """Return what may or may not have arrived to where it was.
 
         Only the newest of each key: if it did arrive, an older one sent again would come after it. What has
         no key goes at most once, and is lost.
@@ -64,7 +64,7 @@ class Queue:
                 self._conflate(shard)
 
     def take(self) -> list[tuple[int, list[Frame]]]:
-        """The next batch of each shard that has something."""
+        """Return the next batch of each shard that has something."""
         batches = []
         for shard, waiting in list(self._waiting.items()):
             batches.append((shard, waiting[:BATCH]))
@@ -76,7 +76,7 @@ class Queue:
         return batches
 
     def drop(self, frames: Sequence[Frame]) -> None:
-        """Removes these very frames, as far as they still wait."""
+        """Remove these very frames, as far as they still wait."""
         unwanted = set(map(id, frames))
         for shard, waiting in list(self._waiting.items()):
             self._waiting[shard] = [frame for frame in waiting if id(frame) not in unwanted]
@@ -84,7 +84,7 @@ class Queue:
                 del self._waiting[shard]
 
     def clear(self) -> None:
-        """Lets everything go."""
+        """Drop everything."""
         self._waiting.clear()
         self._full_at.clear()
 

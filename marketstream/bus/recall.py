@@ -1,4 +1,4 @@
-"""Whether Redis still knows what it was told, by a word that was left in it.
+"""Detect that Redis has lost its data, by a marker left in it.
 
 A Redis that was started anew is empty, and soon has newer values of others than this process ever saw; only
 the word tells that it forgot the rest. It travels to replicas with everything else.
@@ -26,7 +26,7 @@ class Recall:
         self._found: bytes | None = None
 
     async def is_lost(self) -> bool:
-        """Looks for the word; whether it is another one than at the last `restored`.
+        """Read the marker; return whether it differs from that at the last `restored`.
 
         A node of a cluster forgets for itself, so there values may always be missing.
 
@@ -44,7 +44,7 @@ class Recall:
         return self._found != self._known
 
     def restored(self) -> None:
-        """Notes that Redis knows all that this process does."""
+        """Note that Redis knows all that this process does."""
         self._known = self._found
 
     async def _read(self) -> bytes | None:

@@ -1,4 +1,4 @@
-"""The bus of many processes: frames travel through Redis, which also keeps the last values.
+"""Implement the bus over Redis: publish, subscribe, reconnect and resynchronise.
 
 Publishing puts frames into a bounded queue; one task sends what waits, one call a shard. A process hears only
 the shards of what it watches, reads the headers of frames and hands on those that are news to it. When Redis
@@ -113,15 +113,15 @@ class RedisBus:
         return Backlog(len(sender), sender.lost, sender.late, sender.refused, len(self.pulse.silent))
 
     def attach(self, receive: Callable[[Sequence[Frame]], None]) -> None:
-        """Names the one receiver in this process."""
+        """Name the one receiver in this process."""
         self._freshness.receive = receive
 
     def publish(self, frames: Sequence[Frame]) -> None:
-        """Puts frames into the queue; what finds no room and is not replaced is counted and told."""
+        """Put frames into the queue; what finds no room and is not replaced is counted and told."""
         self.sender.publish(frames)
 
     async def flushed(self) -> None:
-        """Returns when everything that was published before is in Redis; waits while Redis is away.
+        """Return when everything that was published before is in Redis; wait while Redis is away.
 
         Raises:
             BusError: As `Sender.flushed`.
@@ -129,7 +129,7 @@ class RedisBus:
         await self.sender.flushed()
 
     def watch(self, name: str) -> None:
-        """Listens to the shard of a symbol or channel."""
+        """Listen to the shard of a symbol or channel."""
         if not self._last_values.watch(name):
             return
         shard = self._shard(name)
@@ -139,25 +139,27 @@ class RedisBus:
             self._link.subscribe([keys.frames_channel(shard)])
 
     def unwatch(self, name: str) -> None:
-        """Lets go of what nobody watches any more."""
+        """Let go of what nobody watches any more."""
         if not self._last_values.unwatch(name):
             return
         shard = self._shard(name)
         self._interest[shard] -= 1
         if self._interest[shard] == 0:
             del self._interest[shard]
+            # While nobody listens messages are missed on purpose: that is no gap.
             self._seen.pop(shard, None)
             if self._link is not None:
                 self._link.unsubscribe([keys.frames_channel(shard)])
 
     def last(self, wanted: Sequence[str], tenant: str) -> Sequence[Frame] | Awaitable[Sequence[Frame]]:
         """From memory where everything is known, or Redis is away; otherwise Redis is asked."""
+        # No await where memory knows the answer: a subscribe then needs no task and no turn of the loop.
         if self._up and self._last_values.missing(fields(wanted, tenant)):
             return self._last(wanted, tenant)
         return self._choose(wanted, tenant, {})
 
     async def run(self) -> None:
-        """Keeps the connections until cancelled."""
+        """Keep the connections until cancelled."""
         backoff = Backoff(STEPS)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -185,7 +187,7 @@ class RedisBus:
         self._handlers[keys.RELAY] = receive
 
     def subscribe(self, channel: str, receive: Callable[[bytes], None]) -> None:
-        """Listens to a channel that is not one of frames, also after Redis was lost and found.
+        """Listen to a channel that is not one of frames, also after Redis was lost and found.
 
         Args:
             channel: Its name, or a pattern for many.
@@ -196,18 +198,18 @@ class RedisBus:
             self._link.subscribe([channel])
 
     def unsubscribe(self, channel: str) -> None:
-        """Ends what `hear` began."""
+        """End what `subscribe` began."""
         if self._handlers.pop(channel, None) is not None and self._link is not None:
             self._link.unsubscribe([channel])
 
     def on_reconnected(self, call: Callable[[], None]) -> None:
-        """Names one more who is called whenever Redis was found, after which nothing more is missed."""
+        """Name one more who is called whenever Redis was found, after which nothing more is missed."""
         self._on_found.append(call)
 
     # One stay with Redis
 
     async def _try_session(self) -> str:
-        """Stays connected as long as it goes; returns why it ended."""
+        """Stay connected as long as possible; return why it ended."""
         reason = "it ended"
         link: Listener | None = None
         try:
@@ -240,10 +242,13 @@ class RedisBus:
             async with asyncio.timeout(PATIENCE):
                 link.subscribe(channels)
                 await link.subscribed(channels)
+            # Before anything is judged by time: delays and signs of life go by Redis' clock.
             await self.clock.read(self.client)
             await self._look()
+            # First give back, then read: a Redis that came back empty would show every symbol as unknown.
             await self._restore()
             await self._resync(list(self._last_values))
+            # Sending begins last: what waits must not overtake a newer value that was just read.
             self._reconnected()
             tasks.create_task(self.sender.run())
             tasks.create_task(self._reader.run())
@@ -258,6 +263,7 @@ class RedisBus:
         if not self._announced and not self.sender.refused:
             self._announced = True
             log.warning("bus_disconnected", reason=reason)
+        # The first failure is mostly a cut connection that is repaired at once: clients are not told.
         if self._attempts > 1:
             self._freshness.lose_bus()
 
@@ -273,7 +279,7 @@ class RedisBus:
     # Who feeds the market
 
     async def _follow(self) -> None:
-        """Looks for a sign of life of whoever feeds, about once a second, and when something is published."""
+        """Look for a sign of life of whoever feeds, about once a second, and when something is published."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(min(LOOK, self.pulse.patience / 4, max(0.0, self.pulse.left()))):
@@ -295,8 +301,6 @@ class RedisBus:
         if names and self._up:
             await self._resync(names)
 
-    # In
-
     def _dispatch(self, channel: str, data: bytes) -> None:
         if (shard := self._shard_of_channel.get(channel)) is not None:
             self._take(shard, data)
@@ -313,19 +317,19 @@ class RedisBus:
             log.warning("bus_message_refused", error=str(error))
             return
         self.sender.seen(batch.last)
+        # Each message names the cursor before it, so a lost one shows with the next.
         if self._seen.setdefault(shard, batch.previous) != batch.previous or batch.last < batch.first:
             self._gaps.add(shard)
             self._gap.set()
         self._seen[shard] = batch.last
         self._freshness.publish(batch.frames)
 
-    # Last values
-
     async def _last(self, wanted: Sequence[str], tenant: str) -> Sequence[Frame]:
         asked = self._last_values.missing(fields(wanted, tenant))
         found: Mapping[Field, Frame] = {}
         while (link := self._link) is not None:
             watched = {field: keys.subject(field[1]) in self._last_values for field in asked}
+            # Subscribed first, read second: what is published in between arrives by the subscription.
             if not await self._is_subscribed(link, watched):
                 continue
             with suppress(BusError):
@@ -337,7 +341,7 @@ class RedisBus:
         return self._choose(wanted, tenant, found)
 
     async def _is_subscribed(self, link: Listener, watched: Mapping[Field, bool]) -> bool:
-        """Whether all that is watched is heard by now; False when that should be asked again."""
+        """Return whether all that is watched is heard by now; False when that should be asked again."""
         names = {keys.subject(key) for (_, key), is_watched in watched.items() if is_watched}
         try:
             async with asyncio.timeout(PATIENCE):
@@ -347,7 +351,7 @@ class RedisBus:
         return link is self._link
 
     def _took(self, found: Iterable[Frame], subscribed: Iterable[Field]) -> None:
-        """Takes what was read; those who asked then choose among it and what was heard since."""
+        """Take what was read; those who asked then choose among it and what was heard since."""
         self._last_values.load(subscribed)
         self._freshness.read(found)
 
@@ -362,21 +366,21 @@ class RedisBus:
         return chosen
 
     async def _restore(self) -> None:
-        """Gives Redis its memory back if it lost it: what was said here, and what is watched here."""
+        """Restore a Redis that lost its data: with what was published here, and what is watched here."""
         lost = await self._recall.is_lost() and self.sender.newest
         if lost and (restored := await self.sender.restore(self._last_values.frames())):
             log.warning("bus_memory_lost", restored=restored)
         self._recall.restored()
 
     async def _resync(self, names: list[str]) -> None:
-        """Asks for all that is watched under some names, and delivers what is news."""
+        """Ask for all that is watched under some names, and deliver what is news."""
         asked = self._last_values.everything(names)
         found = await fetch(self.client, asked, self._shards) if asked else {}
         self._last_values.load(asked)
         self._freshness.refresh(found)
 
     async def _fill_gaps(self) -> None:
-        """Asks again where a message of a shard did not follow on the one before."""
+        """Ask again where a message of a shard did not follow on the one before."""
         while True:
             await self._gap.wait()
             self._gap.clear()

@@ -1,4 +1,4 @@
-"""Waiting for Redis without losing a cancellation.
+"""Await an answer of Redis without losing a cancellation.
 
 redis-py sends through `asyncio.wait_for`, which on Python 3.11 forgets a cancellation that comes in the
 moment in which it is done. A task that goes on after that is not asked again, and the process would not end.
@@ -37,7 +37,7 @@ async def reply(call: Awaitable[T]) -> T:
 
 
 def raise_if_cancelled() -> None:
-    """Ends the present task if it was cancelled and did not notice; for loops that never end.
+    """End the present task if it was cancelled and did not notice; for loops that never end.
 
     Raises:
         asyncio.CancelledError: It was.
@@ -48,7 +48,7 @@ def raise_if_cancelled() -> None:
 
 
 def first_reason(group: BaseExceptionGroup[BaseException]) -> str:
-    """The first cause of a failure, in words."""
+    """Return the first cause of a failure, in words."""
     error: BaseException = group
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]

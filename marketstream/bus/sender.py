@@ -1,4 +1,4 @@
-"""What goes out to Redis: frames of all shards in one call, and short messages to other processes.
+"""Send frames of all shards to Redis in one call, and short messages to other processes.
 
 Nothing here waits while it is given something to send. What finds no room is counted and told. What is sent
 next, and what becomes of what may have been lost, is decided by `bus.outgoing`.
@@ -82,7 +82,7 @@ class Sender:
         return self._outgoing.fenced
 
     def publish(self, frames: Sequence[Frame]) -> None:
-        """Puts frames into the queue."""
+        """Put frames into the queue."""
         lost = self.lost
         self._outgoing.put(frames)
         self._work.set()
@@ -90,16 +90,17 @@ class Sender:
             log.warning("bus_queue_overflowed", waiting=len(self))
 
     def send(self, channel: str, note: bytes) -> None:
-        """Puts a message behind the others; the oldest goes when there is no room."""
+        """Put a message behind the others; the oldest goes when there is no room."""
         self._notes.append((channel, note))
         self._note_bytes += len(note)
+        # A note that is as large as the bound alone is kept: it could never be sent otherwise.
         while len(self._notes) > MAX_NOTES or (self._note_bytes > MAX_NOTE_BYTES and len(self._notes) > 1):
             log.warning("bus_message_lost", waiting=len(self._notes))
             self._take_note()
         self._work.set()
 
     async def flushed(self) -> None:
-        """Returns when all frames that were put in before have been sent, however long that takes.
+        """Return when all frames that were put in before have been sent, however long that takes.
 
         Raises:
             BusError: They never will be, because another term has begun.
@@ -113,18 +114,18 @@ class Sender:
             self._asked.remove(asked)
 
     def seen(self, cursor: int) -> None:
-        """Notes a cursor."""
+        """Note a cursor."""
         self._outgoing.seen(cursor)
 
     # Terms of office
 
     def start_term(self, term: str) -> None:
-        """Publishes in the name of a term from now on; what waits too."""
+        """Publish in the name of a term from now on, and also what waits."""
         self._outgoing.start_term(term)
         self._work.set()
 
     def end_term(self) -> None:
-        """Publishes in nobody's name; what waits was said in another's and is let go."""
+        """End the term: drop what waits, which was published in its name."""
         self._outgoing.end_term()
         for asked in self._asked:
             if not asked.done():
@@ -133,8 +134,9 @@ class Sender:
     # Sending
 
     async def run(self) -> None:
-        """Sends what waits, until cancelled or until Redis fails; may be run again."""
+        """Send what waits, until cancelled or until Redis fails; may be run again."""
         self._work.set()
+        # What was sent before the connection broke may have arrived: that is found out first.
         await self._settle_doubts()
         while True:
             await self._work.wait()
@@ -142,6 +144,7 @@ class Sender:
             try:
                 await self._send_all()
             except RedisError as error:
+                # A Redis that is full or read-only is waited for; any other failure ends the connection.
                 if not await self._client.refuses(error):
                     raise
                 await self._wait(error)
@@ -168,6 +171,7 @@ class Sender:
         try:
             replies = await self._client.evaluate(PUBLISH, batch.calls)
         except BaseException:
+            # Also when cancelled: whether it arrived is not known, so it must be asked for.
             self._outgoing.failed(batch)
             raise
         late = self.late
@@ -181,7 +185,7 @@ class Sender:
             log.info("bus_writes_resumed", waiting=len(self))
 
     async def _wait(self, error: RedisError) -> None:
-        """Waits a moment for a Redis that is there and takes no writes: reading goes on meanwhile."""
+        """Wait a moment for a Redis that is there and takes no writes: reading goes on meanwhile."""
         now = asyncio.get_running_loop().time()
         if not self.refused:
             self.refused = True
@@ -196,7 +200,7 @@ class Sender:
         self._work.set()
 
     async def _settle_doubts(self) -> None:
-        """Finds out which frames arrived without a word about it."""
+        """Find out which frames arrived without an answer saying so."""
         doubts = self._outgoing.doubts()
         questions = [("HMGET", key, *(field for _, field, _ in entries)) for key, entries in doubts]
         self._outgoing.settle(doubts, await self._client.ask(questions) if questions else [])
@@ -212,7 +216,7 @@ class Sender:
                 each.set_result(None)
 
     async def restore(self, known: Iterable[Frame]) -> int:
-        """Gives Redis back what it forgot of what was said here, and of what is known otherwise.
+        """Give Redis back what it forgot of what was said here, and of what is known otherwise.
 
         Args:
             known: Frames with their cursors, such as those of what is watched.

@@ -1,4 +1,4 @@
-"""One connection that listens: which channels it should hear, and which it does hear by now.
+"""Keep one listening connection subscribed to the channels that are wanted.
 
 redis-py's own listener reconnects without a word and loses what was said meanwhile. This one ends with an
 error, and whoever runs it decides. It speaks RESP2: redis-py is slow at telling pushes of RESP3 apart.
@@ -40,19 +40,19 @@ class Subscriber:
         self._changed = asyncio.Event()
 
     async def open(self) -> None:
-        """Connects."""
+        """Connect."""
         await self._connection.connect()  # type: ignore[no-untyped-call]  # redis-py's types are not complete
 
     async def close(self) -> None:
-        """Ends the connection without waiting for the other side."""
+        """End the connection without waiting for the other side."""
         await self._connection.disconnect(nowait=True)
 
     def probe_channels(self, name: str) -> list[str]:
-        """One: see `Listener.canaries`."""
+        """Return one probe channel: see `Listener.probe_channels`."""
         return [keys.probe_channel(name)]
 
     def subscribe(self, channels: Iterable[str]) -> None:
-        """Adds channels; `hears` says when they are heard."""
+        """Add channels; `subscribed` tells when their messages arrive."""
         for channel in channels:
             if channel in self._wanted:
                 continue
@@ -63,20 +63,20 @@ class Subscriber:
         self._changed.set()
 
     def unsubscribe(self, channels: Iterable[str]) -> None:
-        """Takes channels away; who waits for one is let go on."""
+        """Take channels away; who waits for one is let go on."""
         for channel in channels:
             if (event := self._wanted.pop(channel, None)) is not None:
                 event.set()
         self._changed.set()
 
     async def subscribed(self, channels: Iterable[str]) -> None:
-        """Returns when every message of these channels from now on will be heard."""
+        """Return when every message of these channels from now on will be received."""
         for channel in list(channels):
             if (event := self._wanted.get(channel)) is not None:
                 await event.wait()
 
     async def write(self) -> None:
-        """Tells Redis what changes, until cancelled."""
+        """Tell Redis what changes, until cancelled."""
         while True:
             await self._changed.wait()
             self._changed.clear()
@@ -87,7 +87,7 @@ class Subscriber:
             await self._tell(gone, new)
 
     async def read(self) -> None:
-        """Hands on what is said, until the connection ends or this is cancelled."""
+        """Hand on what is said, until the connection ends or this is cancelled."""
         while True:
             # What came by a pattern says the pattern first, and then the channel, which nobody asked about.
             kind, name, *_, data = await self._connection.read_response(timeout=math.inf)

@@ -1,4 +1,4 @@
-"""Last values, read from Redis: what many ask for at once is one call."""
+"""Read last values from Redis, many callers in one call."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
@@ -18,7 +18,7 @@ PAGE = 1_000
 
 
 async def fetch(client: Client, asked: Iterable[Field], shards: int) -> dict[Field, Frame]:
-    """The newest frame of each field that has one; one that cannot be read is logged and left out.
+    """Return the newest frame of each field that has one; one that cannot be read is logged and left out.
 
     Args:
         client: Commands go through it.
@@ -88,7 +88,7 @@ class Reader:
         self._work = asyncio.Event()
 
     async def read(self, asked: Mapping[Field, bool]) -> Mapping[Field, Frame]:
-        """The newest frame of each field that has one, and of fields that others asked for.
+        """Return the newest frame of each field that has one, and of fields that others asked for.
 
         Args:
             asked: Fields, and whether every frame of them is heard from now on.
@@ -106,7 +106,7 @@ class Reader:
         return batch.found
 
     async def run(self) -> None:
-        """Reads until cancelled.
+        """Read until cancelled.
 
         Raises:
             RedisError: Redis did not answer.
@@ -123,7 +123,7 @@ class Reader:
                 batch.done.set()
 
     def abandon(self) -> None:
-        """Lets those go on who wait for a call that will not be made."""
+        """Let those go on who wait for a call that will not be made."""
         batch, self._next = self._next, _Batch()
         self._work.clear()
         batch.done.set()

@@ -1,4 +1,4 @@
-"""Claims of runs of jobs that processes share through Redis: who asks first has it, until its time is over.
+"""Claim each run of a job in Redis, so that one process does it.
 
 Without Redis nobody has anything: a run that cannot be claimed is not done, since another may be doing it.
 """

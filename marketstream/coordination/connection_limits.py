@@ -1,7 +1,7 @@
-"""Places for connections in a server of many processes: Redis keeps how many each process has of a user.
+"""Count each user's connections over all processes, and refuse one too many.
 
 A connection is let in by one script that adds up the counts of all processes. Before anybody is turned away
-those that hold the other places are looked at: what the dead had is free at once.
+those that hold the other connections are looked at: what the dead had is free at once.
 
 While Redis is away each process goes by what it has itself, and lets clients in. What it has is written again
 when Redis is back, and now and then; until then there may be more than the limit, and nobody is sent away.
@@ -52,7 +52,7 @@ class RedisConnectionLimits:
 
     Args:
         client: Commands go through it.
-        roster: Who is alive.
+        membership: Who is alive.
         connected: Whether Redis can be reached, as far as is known.
     """
 
@@ -70,7 +70,7 @@ class RedisConnectionLimits:
         self._failing = False
 
     def acquire(self, tenant: str, user: str, limit: int) -> Coroutine[None, None, None] | None:
-        """Takes a place: by what this process has, and then by what all have."""
+        """Count one connection: by what this process has, then by what all have."""
         self._local.acquire(tenant, user, limit)
         if self._connected() and not self._failing:
             return self._ask((tenant, user), limit)
@@ -78,7 +78,7 @@ class RedisConnectionLimits:
         return None
 
     def release(self, tenant: str, user: str) -> None:
-        """Gives a place back."""
+        """Give a connection back."""
         who = (tenant, user)
         self._local.release(tenant, user)
         self._held[who] -= 1
@@ -87,12 +87,12 @@ class RedisConnectionLimits:
         self._note(who)
 
     def rewrite(self) -> None:
-        """Sees to it that all counts are written again."""
+        """See to it that all counts are written again."""
         self._stale |= self._held.keys() | self._written
         self._work.set()
 
     async def run(self) -> None:
-        """Asks and writes, until cancelled."""
+        """Ask and write, until cancelled."""
         while True:
             await self._work.wait()
             self._work.clear()
@@ -109,7 +109,7 @@ class RedisConnectionLimits:
                 self._failing = False
 
     async def write(self) -> None:
-        """Writes the counts that changed.
+        """Write the counts that changed.
 
         Raises:
             RedisError: Redis did not answer; they remain to be written.
@@ -126,7 +126,7 @@ class RedisConnectionLimits:
                 raise
 
     async def _settle(self, asks: list[_Ask]) -> None:
-        """Answers who asked, in order, after what changed before was written."""
+        """Answer who asked, in order, after what changed before was written."""
         waiting = [ask for ask in reversed(asks) if not ask.answer.cancelled()]
         try:
             await self.write()
@@ -135,7 +135,7 @@ class RedisConnectionLimits:
                 for ask, found in zip(some, await self._try(some), strict=True):
                     self._answer(ask, await self._decide(ask, found))
                     waiting.pop()
-                # Also the place of one who stopped waiting while it was taken.
+                # Also the connection of one who stopped waiting while it was taken.
                 await self.write()
         finally:
             # Nobody stays outside because Redis does not answer.
@@ -164,7 +164,7 @@ class RedisConnectionLimits:
         return bool(taken)
 
     async def _try(self, asks: list[_Ask], *dead: str) -> list[list[bytes]]:
-        """Asks for places together: a storm of clients must not wait for Redis one by one."""
+        """Ask for connections together: many clients must not wait for Redis one by one."""
         self._written.update(ask.who for ask in asks)
         calls: list[Call] = []
         for ask in asks:
@@ -205,7 +205,7 @@ class RedisConnectionLimits:
         self._note(who)
 
     def _note(self, who: User) -> None:
-        """Notes that a count must be written, unless Redis never heard of it and need not."""
+        """Note that a count must be written, unless Redis never heard of it and need not."""
         if who in self._held or who in self._written:
             self._stale.add(who)
             self._work.set()

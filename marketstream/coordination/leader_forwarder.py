@@ -1,4 +1,4 @@
-"""Publications go to the process that feeds the market, wherever they came in, and its answer comes back.
+"""Forward publications to the leader and return its answer.
 
 A process that holds the lease judges for itself and for the others. One that does not asks and waits a few
 seconds; nobody who answers is an error that says: try again. Where no lease is held at all, best prices are
@@ -46,7 +46,7 @@ class RedisLeaderForwarder:
     Args:
         bus: Requests and answers travel beside its frames.
         lease: Whether this process judges.
-        desk: Judges.
+        handler: Judges publications.
     """
 
     def __init__(self, *, bus: RedisBus, lease: Lease, handler: PublicationHandler) -> None:
@@ -88,7 +88,7 @@ class RedisLeaderForwarder:
             del self._waiting[number]
 
     async def judge(self) -> None:
-        """Judges for other processes until cancelled; to be run while the lease is held.
+        """Judge for other processes until cancelled; to be run while the lease is held.
 
         An answer is sent when what was taken is in Redis: who was told so may forget it.
         """
@@ -110,14 +110,14 @@ class RedisLeaderForwarder:
             self._bus.unsubscribe(keys.FORWARD)
 
     async def _ask(self, number: int, body: bytes) -> bool:
-        """Sends a request; False when certainly nobody heard it."""
+        """Send a request; False when certainly nobody heard it."""
         request = forwarded.request(self._reply, number, body)
         (received,) = await self._bus.client.ask([("PUBLISH", keys.FORWARD, request)])
         # A node of a cluster counts its own listeners only.
         return bool(received) or (self._bus.client.sharded and await self._is_led())
 
     async def _is_led(self) -> bool:
-        """Whether a process feeds the market, or will in a moment."""
+        """Return whether a process feeds the market, or will in a moment."""
         (held,) = await self._bus.client.ask([("EXISTS", keys.LEASE)])
         return bool(held)
 
@@ -161,7 +161,7 @@ def _refusal(error: MarketstreamError) -> bytes:
 
 
 def _taken(answer: Answer) -> bytes:
-    """The body of a good answer.
+    """Return the body of a good answer.
 
     Raises:
         InvalidMessageError: What the other process says of the publication.

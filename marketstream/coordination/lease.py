@@ -1,8 +1,8 @@
-"""The right to feed the market, which one process holds at a time, and whoever waits for it gets next.
+"""Hold the lease that makes one process the leader.
 
-Each holding is a term with a number. Before the duty begins every shard is closed to earlier terms, so a
+Each holding is a term with a number. Before it begins every shard is closed to earlier terms, so a
 process that was frozen and wakes up cannot publish any more, whatever it believes. A holder that cannot reach
-Redis keeps its duty, since nobody can have taken it over there: what it publishes waits, and Redis decides
+Redis goes on leading, since nobody can have taken it over there: what it publishes waits, and Redis decides
 when it is back. It is lost only when Redis says that somebody else has, or had, the lease. So that a Redis
 that was away does not change the holder, who waits looks a few times before it takes what it finds free.
 """
@@ -67,27 +67,29 @@ class RedisLease:
         """Whether this process feeds the market: it has inherited, and Redis has not refused it since."""
         return self._state.serving and not self._bus.sender.fenced
 
-    async def hold(self, duty: Callable[[Sequence[Frame]], Awaitable[None]]) -> None:
+    async def hold(self, lead: Callable[[Sequence[Frame]], Awaitable[None]]) -> None:
         """See `ports.Lease.hold`."""
         try:
             while True:
+                # Asked again and again: Redis tells nobody when a key expires, unless it is configured to.
                 if await self._ask():
                     log.info("lease_taken", term=self._state.term)
-                    await self._serve(duty)
+                    await self._serve(lead)
                     log.warning("lease_lost", node=self._bus.node)
                 await asyncio.sleep(STEP)
         finally:
             await self._give_up()
 
-    async def _serve(self, duty: Callable[[Sequence[Frame]], Awaitable[None]]) -> None:
-        """Does the duty as long as the term lasts."""
-        working = asyncio.ensure_future(self._inherit(duty))
+    async def _serve(self, lead: Callable[[Sequence[Frame]], Awaitable[None]]) -> None:
+        """Lead as long as the term lasts."""
+        working = asyncio.ensure_future(self._inherit(lead))
         try:
             while not working.done():
                 await asyncio.wait([working], timeout=STEP)
                 if not working.done() and not await self._renew():
                     break
         finally:
+            # Before the work ends: from now on nobody may forward publications to this process.
             self._state.serving = False
             working.cancel()
             with suppress(asyncio.CancelledError):
@@ -96,7 +98,7 @@ class RedisLease:
             self._state.end()
             self._bus.sender.end_term()
 
-    async def _inherit(self, duty: Callable[[Sequence[Frame]], Awaitable[None]]) -> None:
+    async def _inherit(self, lead: Callable[[Sequence[Frame]], Awaitable[None]]) -> None:
         said = False
         while True:
             try:
@@ -108,12 +110,13 @@ class RedisLease:
                     log.warning("bus_read_failed", error=repr(error))
                 said = True
                 await asyncio.sleep(STEP)
+        # Only after the last values are known: without them times of symbols could go back.
         self._state.serving = True
         self._pulse.start_term()
-        await duty(last_values)
+        await lead(last_values)
 
     async def _ask(self) -> bool:
-        """Tries to begin a term."""
+        """Try to begin a term."""
         try:
             # Looking does no harm should it reach a frozen Redis only when that goes on; taking would.
             held, ever_held = await self._client.ask([("EXISTS", keys.LEASE), ("EXISTS", keys.TERM)])
@@ -127,7 +130,7 @@ class RedisLease:
             return False
 
     async def _renew(self) -> bool:
-        """Keeps the lease; False when it is another's, or was."""
+        """Keep the lease; False when it is another's, or was."""
         try:
             answer = await self._call_take(self._state.term)
             found = self._state.renewed(answer, fenced=self._bus.sender.fenced)
@@ -141,7 +144,8 @@ class RedisLease:
         return found == "kept"
 
     async def _begin(self, term: str) -> bool:
-        """Opens every shard for a term and closes it to earlier ones; False when a later one has begun."""
+        """Open every shard for a term and close it to earlier ones; False when a later one has begun."""
+        # Every shard, because each may live on another node of a cluster and is fenced by itself.
         calls = [([keys.fence(shard)], [term]) for shard in range(self._shards)]
         if any(str(found, "ascii") != term for found in await self._client.evaluate(FENCE, calls)):
             return False
@@ -160,7 +164,7 @@ class RedisLease:
         return str(found, "ascii")
 
     async def _read_all(self) -> list[Frame]:
-        """Every last value that Redis has."""
+        """Return every last value that Redis has."""
         frames: list[Frame] = []
         for shard in range(self._shards):
             cursor = 0
@@ -173,7 +177,7 @@ class RedisLease:
         return frames
 
     async def _give_up(self) -> None:
-        """Lets the next one begin at once; without an answer it takes `TTL_MS`."""
+        """Let the next one begin at once; without an answer it takes `TTL_MS`."""
         with suppress(RedisError, OSError):
             await self._client.evaluate(RELEASE, [([keys.LEASE], [self._bus.node])])
 

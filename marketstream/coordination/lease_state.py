@@ -1,4 +1,4 @@
-"""What a process makes of what it is told about the lease: when to take it, and whether its term goes on.
+"""Decide when to take the lease and whether the term goes on; no I/O.
 
 It does no input or output: `coordination.lease` asks Redis and does what is decided here.
 """
@@ -17,7 +17,7 @@ class LeaseState:
 
     Attributes:
         term: The term that this process has begun; empty for none.
-        serving: Whether it does the duty: it has taken over what was published before.
+        serving: Whether it leads: it has taken over what was published before.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
-"""Which processes meet through this Redis, and which of them have died without saying so.
+"""Track which processes are alive, by Redis' clock.
 
 Each says once a second that it is there, by Redis' own clock. What is not heard for five seconds is dead; a
-process that was killed is known to be at once to whoever asks, because nobody listens to its canary any more.
+process that was killed is known to be at once to whoever asks, because nobody listens to its probe any more.
 """
 
 from collections.abc import Iterable
@@ -39,7 +39,7 @@ class Membership:
         self._silent: dict[str, float] = {}
 
     async def beat(self, number: int) -> tuple[bool, dict[str, int]]:
-        """Says that this process is there.
+        """Tell Redis that this process is alive.
 
         Args:
             number: Of its newest word on `keys.DEMAND`.
@@ -66,7 +66,7 @@ class Membership:
         return bool(known), alive
 
     async def dead(self, nodes: Iterable[str]) -> list[str]:
-        """Those of some processes that are dead; one that was never heard of is not, if somebody listens.
+        """Return the dead among processes; one never heard of is alive if somebody listens.
 
         Raises:
             RedisError: Redis did not answer.
@@ -82,12 +82,12 @@ class Membership:
         ]
 
     async def _stirs(self, node: str) -> bool:
-        """Whether a silent process was heard since this one looked."""
+        """Return whether a silent process was heard since this one looked."""
         (at,) = await self._client.ask([("ZSCORE", keys.NODES_SEEN, node)])
         return at is not None and at != self._silent.get(node)
 
     async def leave(self) -> None:
-        """Says that this process is gone.
+        """Tell Redis that this process is gone.
 
         Raises:
             RedisError: Redis did not answer.

@@ -1,4 +1,4 @@
-"""The budget that processes share through Redis: what all of them asked of a provider counts as one.
+"""Count questions to providers over all processes.
 
 A Redis that is away, or slow, costs a question a quarter of a second, and is then left alone for a second.
 Meanwhile each process goes by what it asked itself, so that several of them may ask more than the allowance;
@@ -88,7 +88,7 @@ class RedisProviderQuota:
         await self._ask(SPEND, [keys.provider_quota(provider)], [round(seconds * 1000)])
 
     async def _ask(self, script: Script, names: Sequence[str], words: Sequence[Word]) -> Any:  # noqa: ANN401  # as of redis-py
-        """What a script answers; None when there is no Redis to run it."""
+        """Return what a script answers; None when there is no Redis to run it."""
         if self._lost and self._clock.now() < self._ask_again_at:
             return None
         try:

@@ -1,4 +1,4 @@
-"""One timer for many deadlines: it fires at the earliest, and its owner then looks what is due."""
+"""Serve many deadlines with one timer."""
 
 import asyncio
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Memory that is free again goes back to the system.
+"""Give free memory back to the system.
 
 Python and the C library keep what a flood made them take: objects that know each other until there are a
 hundred thousand new ones, and free blocks between others for good.

@@ -1,4 +1,4 @@
-"""Plain counters of the engine; whoever shows them reads them, nothing here waits or locks."""
+"""Count what the engine does; readers read plain attributes."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -21,7 +21,7 @@ class Histogram:
     total: float = 0.0
 
     def observe(self, value: float, count: int = 1) -> None:
-        """Counts a value that was seen once, or so many times."""
+        """Count a value that was seen once, or so many times."""
         self.total += value * count
         for index, bound in enumerate(self.bounds):
             if value <= bound:
@@ -51,7 +51,7 @@ class ReadStats:
         return self.cache["hit"] / looks if looks else 0.0
 
     def asked(self, provider: str, outcome: str, seconds: float) -> None:
-        """Counts one question to a provider."""
+        """Count one question to a provider."""
         self.attempts[provider, outcome] += 1
         self.times.setdefault(provider, Histogram()).observe(seconds * 1000)
 

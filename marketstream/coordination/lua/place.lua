@@ -1,7 +1,7 @@
--- Takes a place for one more connection of a user, if there is one.
+-- Counts one more connection of a user, if the limit allows it.
 --
--- KEYS: the user's places.
--- ARGV: the node that asks, how many it has, places there are, milliseconds the count is kept, and nodes
+-- KEYS: the user's connections.
+-- ARGV: the node that asks, how many it has, the limit, milliseconds the count is kept, and nodes
 -- that are dead: what they had is free.
 -- Returns 1 if it was taken; else 0, and the names of the other nodes that have some.
 for at = 5, #ARGV do

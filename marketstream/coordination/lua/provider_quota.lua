@@ -1,6 +1,6 @@
 -- Counts one question to a provider, if it may be asked, and by whom it is asked.
 --
--- KEYS: the budget of the provider, a hash: `until` (epoch milliseconds until which it wants no question),
+-- KEYS: the quota of the provider, a hash: `until` (epoch milliseconds until which it wants no question),
 -- `minute` and `day` (numbers of the minute and the day since the epoch), `in_minute` and `in_day` (what was
 -- asked in them). Behind it such a hash for each share of it that the question counts against too.
 -- ARGV: for each of them the questions allowed in a minute, on a day; 0 allows any number.

@@ -1,6 +1,6 @@
 -- Notes that a provider wants no question for a while; never shortens what is noted.
 --
--- KEYS: the budget of the provider, as of budget.lua.
+-- KEYS: the quota of the provider, as of provider_quota.lua.
 -- ARGV: milliseconds.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)

@@ -1,4 +1,4 @@
-"""Places for connections in a server that is one process: a count for each user."""
+"""Count each user's connections in one process."""
 
 from collections import Counter
 
@@ -7,12 +7,12 @@ from marketstream.ports import ConnectionLimits
 
 
 def limit_reached(limit: int) -> ConnectionLimitError:
-    """What a user is told who has no place left."""
+    """Return the error of a user who has too many connections."""
     return ConnectionLimitError(f"{limit} connections are open for this user")
 
 
 class LocalConnectionLimits:
-    """See `ports.Places`; answers at once. `len` is the number of users who have a place."""
+    """See `ports.ConnectionLimits`; answers at once. `len` is the number of users with connections."""
 
     def __init__(self) -> None:
         self._taken: Counter[tuple[str, str]] = Counter()
@@ -21,13 +21,13 @@ class LocalConnectionLimits:
         return len(self._taken)
 
     def acquire(self, tenant: str, user: str, limit: int) -> None:
-        """Takes a place."""
+        """Count one connection of a user, if it is allowed."""
         if self._taken[tenant, user] >= limit:
             raise limit_reached(limit)
         self._taken[tenant, user] += 1
 
     def release(self, tenant: str, user: str) -> None:
-        """Gives a place back."""
+        """Give a connection back."""
         self._taken[tenant, user] -= 1
         if self._taken[tenant, user] <= 0:
             del self._taken[tenant, user]

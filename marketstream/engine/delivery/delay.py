@@ -1,4 +1,4 @@
-"""Prices held back for plans that may not see them live.
+"""Hold prices and states back for delayed plans.
 
 A delayed client sees each symbol as it was `delay` seconds ago, one value a second at most, and is told that
 it is stale or closed as soon as the prices from before that have run out. Held is only what somebody uses: a
@@ -86,26 +86,26 @@ class DelayLine:
         self._fresh: dict[Field, tuple[float, Frame]] = {}
 
     def __bool__(self) -> bool:
-        """Whether any symbol is held."""
+        """Return whether any symbol is held."""
         return bool(self._symbols)
 
     def watch(self, symbol: str) -> None:
-        """Holds a symbol from now on; counted, so each call needs an `unwatch`."""
+        """Hold a symbol from now on; counted, so each call needs an `unwatch`."""
         self._hold(symbol).clients += 1
 
     def unwatch(self, symbol: str, now: float) -> None:
-        """Takes one `watch` back."""
+        """Take one `watch` back."""
         held = self._symbols[symbol]
         held.clients -= 1
         held.until = max(held.until, now + LINGER)
 
     def ask(self, symbol: str, now: float) -> None:
-        """Holds a symbol for long enough that the next question about it has an answer."""
+        """Hold a symbol for long enough that the next question about it has an answer."""
         held = self._hold(symbol)
         held.until = max(held.until, now + self.delay + LINGER)
 
     def begin(self, known: Iterable[Frame], now: float, at_ms: int) -> None:
-        """Takes the newest prices, and states, from before a symbol was held; a quiet one may have no other.
+        """Take the newest prices, and states, from before a symbol was held; a quiet one may have no other.
 
         Args:
             known: The newest of all; what is not held is left out.
@@ -131,7 +131,7 @@ class DelayLine:
                 self._lines.take(frame)
 
     def put(self, frames: Iterable[Frame], at: float) -> None:
-        """Takes live prices, and states, of what is held.
+        """Take live prices, and states, of what is held.
 
         Args:
             frames: In order.
@@ -150,7 +150,7 @@ class DelayLine:
                 self._fresh[frame.tenant, frame.symbol] = at, frame
 
     def release(self, now: float) -> list[Frame]:
-        """Called once a step.
+        """Release what is old enough; called once a step.
 
         Returns:
             The prices that may be seen from now on, oldest first, and then the states.
@@ -165,7 +165,7 @@ class DelayLine:
         return sorted(out, key=lambda frame: (frame.event, frame.cursor))
 
     def state(self, symbol: str, at_ms: int) -> Frame:
-        """What a client is told of a symbol by now: the state that was released, or that it is `delayed`.
+        """Return what a client is told of a symbol by now: the released state, or `delayed`.
 
         Args:
             symbol: Whose.
@@ -180,7 +180,7 @@ class DelayLine:
     def last(
         self, symbols: Sequence[str], tenant: str, known: Sequence[Frame] = (), at_ms: int = 0
     ) -> list[Frame]:
-        """The newest price old enough to be seen, of each symbol that has one.
+        """Return the newest price old enough to be seen, of each symbol that has one.
 
         Args:
             symbols: In the order in which they are wanted.
@@ -249,7 +249,7 @@ class DelayLine:
         self._lines.take(frame)
 
     def _runs_out(self, held: _Symbol, now: float) -> float:
-        """Monotonic seconds at which the last is released of what is underway of a symbol."""
+        """Return monotonic seconds at which the last is released of what is underway of a symbol."""
         underway = [values.waiting[-1][0] for values in held.values.values() if values.waiting]
         underway += [self._fresh[field][0] + self.delay for field in held.values if field in self._fresh]
         return max(underway, default=now)
@@ -309,7 +309,7 @@ class DelayLines:
         return iter(self._lines.values())
 
     def of(self, delay: float) -> DelayLine | None:
-        """The line of a delay in seconds; None for no delay."""
+        """Return the line of a delay in seconds; None for no delay."""
         if delay <= 0:
             return None
         line = self._lines.get(delay)
@@ -318,22 +318,22 @@ class DelayLines:
         return line
 
     def has_room(self) -> bool:
-        """Whether one more price may be held."""
+        """Return whether one more price may be held."""
         return self.bytes < self._max_bytes
 
     def take(self, frame: Frame) -> None:
-        """Counts a price that is held."""
+        """Count a price that is held."""
         self.frames += 1
         self.bytes += OVERHEAD + len(frame.body)
 
     def give_back(self, frames: Iterable[Frame]) -> None:
-        """Counts prices that are no longer held."""
+        """Count prices that are no longer held."""
         for frame in frames:
             self.frames -= 1
             self.bytes -= OVERHEAD + len(frame.body)
 
     def put_off(self, count: int) -> None:
-        """Counts prices that no room was found for in one step of a line."""
+        """Count prices that no room was found for in one step of a line."""
         self.waited += count
         if count and not self._is_full:
             self._is_full = True

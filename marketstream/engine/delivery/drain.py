@@ -1,4 +1,4 @@
-"""Going down without a stampede: clients are sent away a few at a time, in no order.
+"""Close all clients in small random groups when the server stops.
 
 Closed all at once, they would all come back to the other processes at once.
 """
@@ -24,7 +24,7 @@ FAREWELL = 0.2
 
 
 async def drain(node: Node, seconds_left: float) -> None:
-    """Closes every connection within a part of the time left; new ones are refused from the start.
+    """Close every connection within a part of the time left; new ones are refused from the start.
 
     Args:
         node: Whose connections.

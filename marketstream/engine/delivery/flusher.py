@@ -1,4 +1,4 @@
-"""The one loop that writes: what waits in the outboxes becomes one write per client.
+"""Write what waits in the outboxes: one loop, one write for each client.
 
 Pace by duty cycle. While the process is idle a flush follows at the end of the same turn of the event
 loop, so light load has no added delay. After a flush that took t seconds the next one waits about as
@@ -60,7 +60,7 @@ class Flusher:
         self._fresh: list[Frame] = []
 
     def wake(self, frames: Sequence[Frame] = ()) -> None:
-        """Sees to it that a flush follows; `frames` are observed for their latency when it is done."""
+        """See to it that a flush follows; `frames` are observed for their latency when it is done."""
         if not self._hub.dirty:
             return
         self._fresh += frames
@@ -69,38 +69,45 @@ class Flusher:
         loop = asyncio.get_running_loop()
         delay = self._next_at - self._clock.now()
         self._idle.clear()
+        # At the end of this turn when idle: everything that is published in one turn shares the write.
         self._scheduled = loop.call_soon(self.flush) if delay <= 0 else loop.call_later(delay, self.flush)
 
     async def idle(self) -> None:
-        """Returns when nothing is waiting to be written to a client that can take it."""
+        """Return when nothing is waiting to be written to a client that can take it."""
         await self._idle.wait()
 
     def flush(self) -> None:
-        """Writes what waits now."""
+        """Write what waits now."""
         started = self._clock.now()
         if self._scheduled is not None:
             self._scheduled.cancel()
             self._scheduled = None
+        # A new list: whoever becomes dirty while this one is written belongs to the next flush.
         dirty, self._hub.dirty = self._hub.dirty, []
         dead = self._write_each(dirty, started)
+        # After the writes: the latency that clients see ends here.
         self._observe()
         self._stats.dead_writes += len(dead)
+        # Not within the loop: ending a connection changes rooms and outboxes.
         for connection in dead:
             self._on_dead(connection)
         ended = self._clock.now()
         self._stats.flushes += 1
+        # Waiting as long as the flush took keeps the process at half of its time for writing, at most.
         self._next_at = ended + min(ended - started, self._max_delay)
+        # What was marked meanwhile, such as a lane that has more, gets a flush of its own.
         self.wake()
         if self._scheduled is None:
             self._idle.set()
 
     def _write_each(self, dirty: list[Outbox[Connection]], now: float) -> list[Connection]:
-        """One write for each client that can take it; returns those whose connection is gone."""
+        """Return one write for each client that can take it; return those whose connection is gone."""
         dead: list[Connection] = []
         writes = taken = delivered = 0
         # The server's most expensive loop: once per client and flush. Nearly always nothing but newest
         # prices wait, often a single one; what else there may be is done elsewhere.
         for outbox in dirty:
+            # Also for a client that cannot take anything now: `resume` marks it again.
             outbox.dirty = False
             sink = outbox.owner.sink
             if not sink.writable:
@@ -135,7 +142,7 @@ class Flusher:
         return dead
 
     def finish(self, connection: Connection) -> None:
-        """Writes what waits for one client right away, before it is closed."""
+        """Write what waits for one client right away, before it is closed."""
         if connection.sink.writable or connection.sink.keeps:
             self._write_all(connection, self._clock.now(), math.inf)
 
@@ -195,6 +202,7 @@ class Flusher:
         while self._alarms and self._alarms[0][0] <= now:
             at, _, known = heapq.heappop(self._alarms)
             outbox = known()
+            # An entry whose outbox was given an earlier alarm since is left over, and passed by.
             if outbox is not None and outbox.alarm_at == at:
                 outbox.alarm_at = None
                 self._hub.mark(outbox)
@@ -202,7 +210,7 @@ class Flusher:
         self.wake()
 
     def stop(self) -> None:
-        """Forgets what is scheduled."""
+        """Forget what is scheduled."""
         if self._scheduled is not None:
             self._scheduled.cancel()
             self._scheduled = None

@@ -1,4 +1,4 @@
-"""What a process allows its connections, and when it gives one up."""
+"""Define the limits of connections in one process."""
 
 from dataclasses import dataclass
 

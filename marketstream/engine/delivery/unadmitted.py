@@ -1,4 +1,4 @@
-"""Connections whose client has not been let in yet: anybody can open them, so their number is bounded.
+"""Bound the connections whose client is not admitted yet.
 
 A newcomer is never turned away for the others' sake: one that has waited longest goes instead. It is one of
 the newcomer's own address where that holds more than an even share of the places, so that a flood from one
@@ -54,7 +54,7 @@ class Unadmitted:
         return len(self._all)
 
     def add(self, connection: Connection) -> Connection | None:
-        """Notes a newcomer, last of all.
+        """Note a newcomer, last of all.
 
         Returns:
             The connection that must be closed to make room for it; None while there is room.
@@ -71,7 +71,7 @@ class Unadmitted:
         return evicted
 
     def remove(self, connection: Connection) -> None:
-        """Forgets a connection that was let in or is gone; one that is unknown changes nothing."""
+        """Forget a connection that was let in or is gone; one that is unknown changes nothing."""
         if self._all.pop(connection, connection) is not None:
             return
         network = _network(connection.address)
@@ -81,7 +81,7 @@ class Unadmitted:
             del self._by_network[network]
 
     def ebbed(self) -> bool:
-        """Whether a flood is over: half of the places are free again. True once after each."""
+        """Return whether a flood is over: half of the room is free again. True once after each."""
         over = self._flooded and 2 * len(self._all) <= self._capacity
         self._flooded = self._flooded and not over
         return over
@@ -104,7 +104,7 @@ class Unadmitted:
 
 
 def _network(address: str) -> str:
-    """What one client can hold many addresses of: an IPv4 address, or 64 bits of an IPv6 address."""
+    """Return what one client can hold many addresses of: an IPv4 address, or 64 bits of an IPv6 address."""
     if ":" not in address:
         return address
     try:

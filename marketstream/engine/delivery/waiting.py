@@ -1,4 +1,4 @@
-"""How many bytes may wait for something: calls, tokens whose key is fetched, bodies on their way.
+"""Bound the bytes of everything that waits: calls, tokens, bodies.
 
 What is waited for, such as a Redis or a key set, may not come for long, and whoever sends goes on sending. So
 what finds no room is refused at once. Callers who are not verified yet get a part of it only: they cannot
@@ -69,7 +69,7 @@ class Waiting:
             self._strangers -= size
 
     def ebbed(self) -> bool:
-        """Whether much waited, and hardly anything does now. True once each time."""
+        """Return whether much waited, and hardly anything does now. True once each time."""
         over = self._high and 16 * self.bytes < self._capacity
         self._high = self._high and not over
         return over

@@ -1,7 +1,7 @@
-"""What users have not been told yet in this process: a mailbox for each connection, and the timer of all.
+"""Batch events for the connections of this process, with one queue each and one timer.
 
-A connection has a mailbox of its own, so that a slow tab of a user delays none of the others. Of what is in
-mailboxes at most one batch is put into the outbox of a connection that does not take it; the rest waits where
+A connection has a queue of its own, so that a slow tab of a user delays none of the others. Of what is in
+queues at most one batch is put into the outbox of a connection that does not take it; the rest waits where
 its size is bounded, and what finds no room there is counted and told. What is CRITICAL goes straight to the
 ordered messages of the outbox, which are written before any price.
 """
@@ -39,7 +39,7 @@ LEAST = 0.001
 Post = tuple[Connection, RenderedEvent]
 
 _Shared = dict[tuple[tuple[QueuedEvent, ...], int], tuple[Frame, int]]
-"""What was sent in one turn: letters and losses to their message, and how many got it."""
+"""What was sent in one turn: events and losses to their message, and how many got it."""
 
 
 class Broadcaster:
@@ -50,7 +50,7 @@ class Broadcaster:
         send: Gives one connection a message that nothing replaces.
         settle: Sees to it that what was sent is written.
         stats: Counters to keep.
-        window: Seconds in which letters are collected.
+        window: Seconds in which events are collected.
         limit: Letters that a connection may be sent in any second.
         capacity: Letters that may wait for one.
     """
@@ -81,14 +81,14 @@ class Broadcaster:
 
     @property
     def waiting(self) -> int:
-        """Letters that wait."""
+        """Return how many events wait."""
         return sum(map(len, self._queues.values()))
 
     def offer(self, posts: Iterable[Post], now: float) -> None:
-        """Has an event sent to connections, in that order, now or with others.
+        """Have an event sent to connections, in that order, now or with others.
 
         Args:
-            posts: Connections and their letters, all of one event.
+            posts: Connections and their rendered events, all of one event.
             now: Monotonic seconds.
         """
         urgent: dict[int, Frame] = {}
@@ -116,23 +116,23 @@ class Broadcaster:
             self._alarm.set(self._due[0][0])
 
     def forget(self, connection: Connection) -> None:
-        """Lets go of what waits for a connection that is gone."""
+        """Let go of what waits for a connection that is gone."""
         waiting = self._queues.pop(connection, None)
         if waiting is not None:
             self._stats.abandoned += len(waiting)
 
     def rewrite(self, connection: Connection, who: Principal) -> None:
-        """Writes what waits for a connection as it may see it now; it is told how much it may not."""
+        """Write what waits for a connection as it may see it now; it is told how much it may not."""
         waiting = self._queues.get(connection)
         if waiting is not None:
-            waiting.rewrite(lambda letter: cast("RenderedEvent", letter).of(who), self._clock.now())
+            waiting.rewrite(lambda event: cast("RenderedEvent", event).of(who), self._clock.now())
 
     def stop(self) -> None:
-        """Forgets what is scheduled."""
+        """Forget what is scheduled."""
         self._alarm.stop()
 
     def deliver(self) -> None:
-        """Sends what is due; called when the alarm rings."""
+        """Send what is due; called when the alarm rings."""
         now = self._clock.now()
         shared: _Shared = {}
         for _ in range(TURN):

@@ -1,4 +1,4 @@
-"""Hands out the work of groups: done by one process at a time, the one that feeds the market.
+"""Hand out the work of groups; runs in the leader alone.
 
 It hears every event as all processes do, and of members from the processes that they are connected to. When
 its time begins, and whenever something may have been missed, it calls a roll: everybody says which members
@@ -84,7 +84,7 @@ class Coordinator:
         return sum(group.pending for group in self._groups.values())
 
     async def run(self) -> None:
-        """Hands out work until cancelled; may be run again."""
+        """Hand out work until cancelled; may be run again."""
         if not self._rules:
             return
         self._reset()
@@ -103,7 +103,7 @@ class Coordinator:
             self._reset()
 
     def assign(self, message: Message, group: str) -> None:
-        """Has an event done by one member of a group; passed over where another process hands out work."""
+        """Have an event done by one member of a group; passed over where another process hands out work."""
         if not self._active:
             return
         event = message.event
@@ -135,7 +135,7 @@ class Coordinator:
         self._orders.send(wire.render_order(Resync(self._resync)))
 
     async def _remove_dead(self) -> None:
-        """Lets go of the members of processes that are dead, and still were when looked at again.
+        """Let go of the members of processes that are dead, and still were when looked at again.
 
         One that has just lost Redis seems dead until it is back, and its workers are at work all the time.
         """
@@ -235,7 +235,7 @@ class Coordinator:
             log.warning("event_work_dropped", group=group, count=len(outcome.dropped))
 
     def _forget(self, group: str, key: _Key) -> None:
-        """Lets go of what an event was sent with, once nobody has to do it any more."""
+        """Let go of what an event was sent with, once nobody has to do it any more."""
         if not self._groups[group].knows(key):
             self._markets.pop((group, key), None)
 

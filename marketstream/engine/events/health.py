@@ -1,4 +1,4 @@
-"""How the layers of event streams are in this process, against what they should be.
+"""Report how event streams are doing in this process.
 
 Times are those of the last minute or two: quantiles of histograms, so each is the upper bound of the bucket
 that it falls into.
@@ -53,7 +53,7 @@ class _Recent:
         self._turned = float("-inf")
 
     def look(self, counts: Sequence[int], now: float) -> list[int]:
-        """What is new.
+        """Return what is new.
 
         Args:
             counts: The counts as they are.
@@ -78,7 +78,7 @@ class Health:
         self._dropped = _Recent(1)
 
     def look(self) -> Report:
-        """The figures right now."""
+        """Return the figures right now."""
         stats, router, box = self._streams.stats, self._streams.router, self._streams.broadcaster
         now = self._streams.now()
         looks = router.hits + router.misses
@@ -128,7 +128,10 @@ class Health:
 
 
 def quantile(seen: Histogram, part: float) -> float:
-    """The bound below which a part of all observations lies; 0 without any, and the last bound beyond it."""
+    """Return the bound below which a part of all observations lies.
+
+    0 without any, and the last bound beyond it.
+    """
     wanted = sum(seen.counts) * part
     if not wanted:
         return 0.0

@@ -1,4 +1,4 @@
-"""What event streams ask of the outside; as in `marketstream.ports`, each implementation passes one suite."""
+"""Define the protocols that event streams expect of adapters."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ class EventStore(Protocol):
     """
 
     async def load(self, users: Sequence[User]) -> list[dict[str, bytes]]:
-        """The subscriptions of each user: encoded filters by name.
+        """Return the subscriptions of each user: encoded filters by name.
 
         Raises:
             BusError: They cannot be read now.
@@ -24,7 +24,7 @@ class EventStore(Protocol):
         ...
 
     async def put(self, user: User, name: str, body: bytes, limit: int) -> bool:
-        """Keeps an encoded filter under a name, in place of one of that name.
+        """Keep an encoded filter under a name, in place of one of that name.
 
         Args:
             user: Whose it is.
@@ -41,18 +41,18 @@ class EventStore(Protocol):
         ...
 
     async def remove(self, user: User, name: str) -> bool:
-        """Lets a filter go, and says whether there was one; raises as `put`."""
+        """Let a filter go, and say whether there was one; raise as `put`."""
         ...
 
 
 class EventChannel(Protocol):
     """Carries events to every process, each id of a tenant once in five minutes, and never twice to one.
 
-    What one process has sent arrives in order, except where the road is one of several, as in a cluster.
+    What one process has sent arrives in order, except where there are several channels, as in a cluster.
     """
 
     async def send(self, messages: Sequence[Message]) -> list[bool]:
-        """Sends events to every process, this one too, except those that were sent before.
+        """Send events to every process, this one too, except those that were sent before.
 
         Returns:
             Of each whether it was sent now.
@@ -63,7 +63,7 @@ class EventChannel(Protocol):
         ...
 
     def listen(self, receive: Callable[[Message], None]) -> None:
-        """Names the one receiver in this process."""
+        """Name the one receiver in this process."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Events come in here: read one by one, told apart from those that came before, and sent to every process.
+"""Take events in: parse them, drop repeated ones, send them to every process.
 
 A bad event of a list harms no other. An id that came within the last five minutes is accepted and sent no
 second time, so a back end that is not sure may simply send again.
@@ -54,7 +54,7 @@ class EventPublisher:
         self._stats = stats
 
     async def take(self, body: bytes) -> bytes:
-        """Takes a publication.
+        """Take a publication.
 
         Args:
             body: JSON of an event, of a list of events, or of {events: [...]}.
@@ -91,7 +91,7 @@ class EventPublisher:
         return dumps({"accepted": accepted, "repeated": repeated, "rejected": rejected, "ids": ids})
 
     async def take_entry(self, data: bytes, entry_id: bytes) -> str:
-        """Takes what an entry of a stream holds: one event.
+        """Take what an entry of a stream holds: one event.
 
         Args:
             data: The event's JSON.

@@ -1,4 +1,4 @@
-"""One event on its way to many: a letter for each set of names and each plan, made once and shared."""
+"""Render one event once for each set of names and plan."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,12 +12,12 @@ from marketstream.wire.events.between_processes import Message
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedEvent(QueuedEvent):
-    """A letter that knows when it set out.
+    """A rendered event that knows when it was received.
 
     Attributes:
         received_at: Monotonic seconds at which its event reached this process.
         sent_ms: Epoch milliseconds at which some process took it.
-        letters: All of its event.
+        rendering: All of its event.
         names: The subscriptions by which its user gets it.
     """
 
@@ -27,12 +27,12 @@ class RenderedEvent(QueuedEvent):
     names: tuple[str, ...] = field(compare=False)
 
     def of(self, who: Principal) -> "RenderedEvent | None":
-        """The same event as somebody else may see it; None: not at all."""
+        """Return the same event as somebody else may see it; None: not at all."""
         return self.source.of(who, self.names)
 
 
 class RenderedEvents:
-    """The letters of one event.
+    """One event, rendered for each set of names and plan.
 
     Args:
         message: The event, as it arrived.
@@ -50,7 +50,7 @@ class RenderedEvents:
         self._by_plan: dict[tuple[str, bool, tuple[str, ...]], RenderedEvent] = {}
 
     def of(self, who: Principal, names: Sequence[str]) -> RenderedEvent | None:
-        """The letter for a user; None for one who hears of no symbol that plan or token do not cover.
+        """Return the event for a user; None for one whose plan or token does not cover its symbols.
 
         Args:
             who: The user; to a plan that sees prices late it is not shown how the market is.
@@ -80,7 +80,7 @@ class RenderedEvents:
         return rendered
 
     def body(self, plan: Plan) -> bytes:
-        """The event as a plan may see it."""
+        """Return the event as a plan may see it."""
         key = (plan.name if plan.name in self._drop else "", plan.delay > 0)
         body = self._bodies.get(key)
         if body is None:

@@ -1,4 +1,4 @@
-"""Counters and times of the four layers of event streams, since the process started."""
+"""Count and time the layers of event streams."""
 
 from collections import Counter
 from dataclasses import dataclass, field

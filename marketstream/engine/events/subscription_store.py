@@ -1,4 +1,4 @@
-"""The subscriptions of the users who are connected here, as they are kept for all processes.
+"""Load and save the event subscriptions of the users connected here.
 
 A user's subscriptions are read when the first connection comes, and again when any process has changed them;
 users who come together are read together. What is read counts only if nothing has changed since it was asked
@@ -65,27 +65,27 @@ class SubscriptionStore:
         return self._failed
 
     def open(self, user: User) -> None:
-        """Begins to follow what a user wants."""
+        """Begin to follow what a user wants."""
         self._present.add(user)
         self._look(user)
 
     def close(self, user: User) -> None:
-        """Ends it: the user has no connection here any more."""
+        """End it: the user has no connection here any more."""
         self._present.discard(user)
         self._unread.pop(user, None)
 
     def changed(self, user: User) -> None:
-        """Notes that some process has changed what a user wants."""
+        """Note that some process has changed what a user wants."""
         if user in self._present:
             self._look(user)
 
     def everything_changed(self) -> None:
-        """Notes that changes may have been missed."""
+        """Note that changes may have been missed."""
         for user in self._present:
             self._look(user)
 
     async def subscribe(self, user: User, name: str, filter_: Filter) -> None:
-        """Keeps a subscription, in place of one of the same name; it counts here at once.
+        """Keep a subscription, in place of one of the same name; it counts here at once.
 
         Raises:
             SubscriptionLimitError: The user has as many as may be.
@@ -98,7 +98,7 @@ class SubscriptionStore:
             self._read_again(user)
 
     async def unsubscribe(self, user: User, name: str) -> bool:
-        """Lets a subscription go.
+        """Let a subscription go.
 
         Returns:
             Whether there was one.
@@ -112,7 +112,7 @@ class SubscriptionStore:
         return found
 
     async def list(self, user: User) -> Mapping[str, Filter]:
-        """The subscriptions of a user by name, in order.
+        """Return the subscriptions of a user by name, in order.
 
         Raises:
             BusError: They could not be read.
@@ -121,7 +121,7 @@ class SubscriptionStore:
         return dict(sorted(_read(user, found).items()))
 
     def _read_again(self, user: User) -> None:
-        """What is being read may be from before a change that was made here."""
+        """Note a change made here: what is being read may be older."""
         if user in self._unread:
             self._look(user)
 
@@ -163,7 +163,7 @@ class SubscriptionStore:
 
 
 def _read(user: User, kept: Mapping[str, bytes]) -> dict[str, Filter]:
-    """Filters as they were written; one that makes no sense any more is passed over and told."""
+    """Decode stored filters; log and skip those that make no sense any more."""
     found = {}
     for name, body in kept.items():
         try:

@@ -1,4 +1,4 @@
-"""What is done periodically: each run once over all processes, and no job waits for another.
+"""Run periodic jobs, each run once over all processes.
 
 Each job has a task that waits for its next due time, claims that run and does it; a run that fails is tried
 again three times. One that is late by more than its period is left out, and so is one whose process dies in
@@ -125,7 +125,7 @@ class Jobs:
         return self._tasks is not None
 
     async def run(self) -> None:
-        """Runs jobs when they are due, until cancelled."""
+        """Run jobs when they are due, until cancelled."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
@@ -135,7 +135,7 @@ class Jobs:
             self._tasks = None
 
     def start(self, name: str) -> Run:
-        """Runs a job now; one that somebody asked for and that runs still is not begun again.
+        """Run a job now; one that somebody asked for and that runs still is not begun again.
 
         Returns:
             The run, which has begun.
@@ -160,7 +160,7 @@ class Jobs:
         return run
 
     def find(self, run_id: str) -> Run:
-        """A run of this process that is remembered.
+        """Return a run of this process that is remembered.
 
         Raises:
             NotFoundError: There is none of that name.
@@ -172,7 +172,7 @@ class Jobs:
         raise NotFoundError("this process remembers no such run")
 
     def forget_old(self) -> None:
-        """Forgets runs that began more than a week ago."""
+        """Forget runs that began more than a week ago."""
         since = self._clock.wall_ms() - WEEK_MS
         for entry in self.logs.values():
             while entry.runs and entry.runs[0].started_ms < since and entry.runs[0].state != "running":
@@ -201,7 +201,7 @@ class Jobs:
         await self._do(entry, run, due if entry.job.shared else None)
 
     async def _do(self, entry: Log, run: Run, due: int | None = None) -> None:
-        """Does a run to its end.
+        """Do a run to its end.
 
         Args:
             entry: Its job.
@@ -222,7 +222,7 @@ class Jobs:
             self._tell(run)
 
     async def _try(self, entry: Log, run: Run, due: int | None) -> bool:
-        """Claims a run and does it, again if need be; False when it is another process's."""
+        """Claim a run and do it, again if need be; False when it is another process's."""
         backoff = Backoff()
         unclaimed = due
         while True:
@@ -260,7 +260,7 @@ class Jobs:
 
 
 def _text(error: Exception) -> str:
-    """What may be shown of an error: not the text of one that may hold an address with a key in it."""
+    """Return what may be shown of an error: not the text of one that may hold an address with a key in it."""
     if isinstance(error, MarketstreamError):
         return f"{error.code}: {error}" if error.public else error.code
     return type(error).__name__

@@ -1,4 +1,4 @@
-"""Quotes of all feeds meet here and leave as best prices.
+"""Feed quotes of all feeds into the aggregation and publish what changed.
 
 There is one aggregation for everybody, and one for each tenant that brings quotes of its own.
 """
@@ -58,7 +58,7 @@ class Aggregator:
         self._lacking: set[str] = set()
 
     def restore(self, last_values: Iterable[Frame]) -> None:
-        """Begins anew where somebody else ended: what was live there is given its time to be quoted here.
+        """Begin anew where somebody else ended: what was live there is given its time to be quoted here.
 
         Args:
             last_values: The newest frame of every key and tenant; what was known before is forgotten.
@@ -75,7 +75,7 @@ class Aggregator:
         self._lacking.clear()
 
     def offer(self, quotes: Sequence[Quote], feed: str, stale_after: float | None = None) -> None:
-        """Takes what a feed read; a late quote is counted and left out, one that is ahead is dated back.
+        """Take what a feed read; a late quote is counted and left out, one that is ahead is dated back.
 
         A feed cannot be told that its clock is wrong, and what it says is true all the same.
 
@@ -102,7 +102,7 @@ class Aggregator:
         self._publish(self._public, changed, None)
 
     def offer_one(self, quote: Quote, feed: str, tenant: str | None = None) -> None:
-        """Takes one quote of somebody who waits for an answer.
+        """Take one quote of somebody who waits for an answer.
 
         Raises:
             LateQuoteError: It is older than the newest of its source and symbol.
@@ -113,7 +113,7 @@ class Aggregator:
         self._publish(aggregation, [best] if best else [], tenant)
 
     def expire(self) -> None:
-        """Called about once a second: silent sources leave."""
+        """Let silent sources leave; called about once a second."""
         now, at_ms = self._clock.now(), self._clock.wall_ms()
         self._publish(self._public, self._public.expire(now, at_ms), None)
         for tenant, aggregation in self._private.items():
@@ -122,7 +122,7 @@ class Aggregator:
             self._expire_inherited(now, at_ms)
 
     def _expire_inherited(self, now: float, at_ms: int) -> None:
-        """Says of what was live somewhere else, and is quoted by nobody here, that it is stale."""
+        """Say of what was live somewhere else, and is quoted by nobody here, that it is stale."""
         for (tenant, symbol), deadline in list(self._inherited.items()):
             aggregation = self._public if tenant is None else self._private.get(tenant)
             quoted = aggregation is not None and aggregation.price_of(symbol) is not None
@@ -132,22 +132,22 @@ class Aggregator:
                 self._publisher.announce([Status(symbol, "stale", None, at_ms)], tenant)
 
     def resume(self) -> None:
-        """Says again of what is live that it is, once it is quoted again: others had given all of it up."""
+        """Say again of what is live that it is, once it is quoted again: others had given all of it up."""
         for aggregation in (self._public, *self._private.values()):
             aggregation.unsay()
 
     def finish(self, feed: str) -> None:
-        """Notes that a feed came to its regular end."""
+        """Note that a feed came to its regular end."""
         self._public.finish(feed, self._clock.wall_ms())
         self._publish(self._public, [], None)
 
     def rest(self, feed: str, symbols: frozenset[str]) -> None:
-        """Notes of which symbols a feed may be silent because their market is closed."""
+        """Note of which symbols a feed may be silent because their market is closed."""
         self._public.rest(feed, symbols, self._clock.wall_ms())
         self._publish(self._public, [], None)
 
     def lack(self, symbols: Iterable[str]) -> None:
-        """Notes which symbols a feed cannot have; what nobody has ever quoted is said to be stale, once."""
+        """Note which symbols a feed cannot have; what nobody has ever quoted is said to be stale, once."""
         news = sorted(
             symbol
             for symbol in symbols

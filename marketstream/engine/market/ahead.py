@@ -1,4 +1,4 @@
-"""Times that lie ahead: how far they may, and a word about those that lie further.
+"""Detect times that lie ahead, and correct or refuse them.
 
 One price of tomorrow would silence its symbol until then, because the time of a symbol never goes back. So no
 time is let through that is ahead by more than a little; whose clock it was is said once a minute.
@@ -42,7 +42,7 @@ class Ahead:
         return now_ms, now_ms + self._most_ms
 
     def check(self, at_ms: int) -> None:
-        """Refuses a time that lies too far ahead.
+        """Refuse a time that lies too far ahead.
 
         Raises:
             FutureTimeError: It does.
@@ -54,7 +54,7 @@ class Ahead:
             raise FutureTimeError(text, at_ms, path="timestamp")
 
     def note(self, way: str, at_ms: int, source: str = "") -> None:
-        """Counts a time that lies too far ahead, and says so.
+        """Count a time that lies too far ahead, and say so.
 
         Args:
             way: By which it came: a feed, `http` or `stream`.

@@ -1,4 +1,4 @@
-"""What feeds should subscribe to: the symbols that clients of this process watch, and those of others.
+"""Tell feeds which symbols to subscribe to: those watched here or elsewhere.
 
 It knows the symbols of its own process at every moment, and those of others as far as it is told. A feed that
 waits is woken at most once every few hundredths of a second, however many clients come and go meanwhile.
@@ -23,11 +23,11 @@ _HERE = ""
 
 
 class Interest:
-    """See the module; `len` is the number of demanded symbols.
+    """See the module; `len` is the number of wanted symbols.
 
     Args:
         clock: Time.
-        linger: Seconds that a symbol stays demanded after the last one let go of it.
+        linger: Seconds that a symbol stays wanted after the last one let go of it.
         sleep: Waits that many seconds.
 
     Attributes:
@@ -56,25 +56,25 @@ class Interest:
         return len(self._counts)
 
     def current(self) -> frozenset[str]:
-        """Every symbol that is demanded, here or elsewhere, by what is known here."""
+        """Return every symbol that is wanted, here or elsewhere, by what is known here."""
         return self._current()
 
     # This process
 
     @property
     def local(self) -> Collection[str]:
-        """Symbols that clients of this process watch; changes as they come and go."""
+        """Return the symbols that clients of this process watch; changes as they come and go."""
         return self._rooms.keys()
 
     def watch(self, symbol: str) -> None:
-        """Notes that there is somebody in a room of a symbol; counted."""
+        """Note that there is somebody in a room of a symbol; counted."""
         count = self._rooms[symbol] = self._rooms.get(symbol, 0) + 1
         if count == 1:
             self.change(_HERE, (symbol,), ())
             self.on_local(symbol)
 
     def unwatch(self, symbol: str) -> None:
-        """Takes one `watch` back."""
+        """Take one `watch` back."""
         self._rooms[symbol] -= 1
         if self._rooms[symbol] == 0:
             del self._rooms[symbol]
@@ -84,20 +84,20 @@ class Interest:
     # Others
 
     def change(self, holder: str, added: Iterable[str], dropped: Iterable[str]) -> None:
-        """Notes what a holder watches now, and what it does not watch any more."""
+        """Note what a holder watches now, and what it does not watch any more."""
         now = self._clock.now()
         self._counts.hold(holder, added)
         self._counts.release(holder, dropped, now)
         self._note(now)
 
     def replace(self, holder: str, symbols: Iterable[str]) -> None:
-        """Notes that a holder watches these symbols and no others."""
+        """Note that a holder watches these symbols and no others."""
         now = self._clock.now()
         self._counts.replace(holder, symbols, now)
         self._note(now)
 
     def forget(self, holder: str) -> None:
-        """Notes that a holder is gone."""
+        """Note that a holder is gone."""
         now = self._clock.now()
         self._counts.forget(holder, now)
         self._note(now)
@@ -122,7 +122,7 @@ class Interest:
         return self._symbols
 
     async def _next_change(self) -> None:
-        """Returns when something was told, or a symbol that nobody holds has been waited for long enough."""
+        """Return when something was told, or a symbol that nobody holds has been waited for long enough."""
         ends_at = self._counts.ends_at
         try:
             async with asyncio.timeout(None if ends_at is None else ends_at - self._clock.now()):

@@ -1,4 +1,4 @@
-"""The duty of the one process that feeds the market: feeds run, quotes meet, publications are judged.
+"""Run the market in the one process that holds the lease.
 
 It begins where the last one ended: what that one published last says which times must not go back and which
 symbols somebody may be waiting for.
@@ -31,7 +31,7 @@ class Leader:
         self._works: list[Callable[[], Coroutine[None, None, None]]] = []
 
     def add_feed(self, make: Callable[[], Feed]) -> None:
-        """Has a feed run.
+        """Have a feed run.
 
         Args:
             make: Makes it anew for each term: a feed that was cancelled is not used again.
@@ -39,11 +39,11 @@ class Leader:
         self._feeds.append((self._supervisor.register(make()), make))
 
     def add_work(self, run: Callable[[], Coroutine[None, None, None]]) -> None:
-        """Has something else done meanwhile, until it is cancelled."""
+        """Have something else done meanwhile, until it is cancelled."""
         self._works.append(run)
 
     async def serve(self, last_values: Sequence[Frame]) -> None:
-        """Does the duty until cancelled.
+        """Run the market until cancelled.
 
         Args:
             last_values: The newest frame of every key and tenant.

@@ -1,4 +1,4 @@
-"""Where publications are judged: each item is taken, or refused with a word about why.
+"""Accept or refuse each item of a publication.
 
 Only one process judges while many share a bus, so that the time of a symbol cannot go back and quotes of all
 sources meet. Where there is no such process, prices can still be published as they are, quotes cannot.
@@ -58,7 +58,7 @@ class PublicationHandler:
         return await self.take(body)
 
     async def take(self, body: bytes) -> bytes:
-        """Takes a publication; a bad item harms no other.
+        """Take a publication; a bad item harms no other.
 
         Args:
             body: JSON {quotes?, prices?, tenantId?}.
@@ -72,7 +72,7 @@ class PublicationHandler:
         return await self._judge(publication.parse(body))
 
     async def take_prices(self, body: bytes) -> bytes:
-        """Takes a publication while nobody feeds the market.
+        """Take a publication while nobody feeds the market.
 
         Args:
             body: As of `take`.

@@ -1,4 +1,4 @@
-"""Best prices become frames here, once, and go to the bus.
+"""Encode best prices into frames and publish them.
 
 The time of a symbol never goes back for anybody: not for the public, and not for a tenant that sees the
 public's prices and its own as one.
@@ -29,7 +29,7 @@ class Publisher:
         self._private: dict[str, dict[str, int]] = {}
 
     def restore(self, last_values: Iterable[Frame]) -> None:
-        """Goes on where somebody else ended: no time goes back behind what was published there.
+        """Go on where somebody else ended: no time goes back behind what was published there.
 
         Args:
             last_values: The newest frame of every key and tenant; what was known before is forgotten.
@@ -45,7 +45,7 @@ class Publisher:
                 self._private.setdefault(frame.symbol, {})[frame.tenant] = frame.at_ms
 
     def publish(self, prices: Iterable[BestPrice], tenant: str | None = None) -> None:
-        """Publishes prices in order; one that is older than what its clients have is left out."""
+        """Publish prices in order; one that is older than what its clients have is left out."""
         frames = []
         for best in prices:
             if best.at_ms < self._newest_of(best.symbol, tenant):
@@ -62,7 +62,7 @@ class Publisher:
         self._send(frames)
 
     def publish_one(self, best: BestPrice, tenant: str | None = None) -> None:
-        """Publishes a price that somebody made elsewhere.
+        """Publish a price that somebody made elsewhere.
 
         Raises:
             LateQuoteError: It is older than the newest of its symbol.
@@ -73,19 +73,19 @@ class Publisher:
         self.publish([best], tenant)
 
     def announce(self, changes: Iterable[Status], tenant: str | None = None) -> None:
-        """Publishes how far prices can be trusted."""
+        """Publish how far prices can be trusted."""
         self._send([messages.status(change, tenant) for change in changes])
 
     def symbols(self) -> list[str]:
-        """Symbols that have had a public price, in order of their first."""
+        """Return the symbols that have had a public price, in order of their first."""
         return list(self._newest)
 
     def has_priced(self, symbol: str) -> bool:
-        """Whether a symbol has had a public price."""
+        """Return whether a symbol has had a public price."""
         return symbol in self._newest
 
     def _newest_of(self, symbol: str, tenant: str | None) -> int:
-        """Time of the newest price that a tenant, or the public, has of a symbol; 0 for none."""
+        """Return time of the newest price that a tenant, or the public, has of a symbol; 0 for none."""
         newest = self._newest.get(symbol, 0)
         if tenant is None:
             return newest

@@ -1,4 +1,4 @@
-"""Entries of the Redis stream of best prices are taken here, one by one."""
+"""Take entries of the Redis stream of best prices."""
 
 from collections.abc import Callable
 
@@ -34,7 +34,7 @@ class PriceEntries:
         self._ahead = ahead
 
     def take(self, data: bytes, entry_id: bytes) -> str:
-        """Publishes what an entry says.
+        """Publish what an entry says.
 
         Args:
             data: Its field `event`.

@@ -1,4 +1,4 @@
-"""Keeps feeds running and knows how each of them is.
+"""Run feeds, restart those that fail, and keep their state.
 
 A feed that fails is started again after 2, 4, 8, 16, then every 32 seconds, or later where it says so; the
 count starts over once it has run for a minute. A `FeedError` is the feed's own word that trying again is of
@@ -73,7 +73,7 @@ class Supervisor:
         self._sleep = sleep
 
     def register(self, feed: Feed) -> str:
-        """Notes a feed that will be run.
+        """Note a feed that will be run.
 
         Returns:
             A name for it that no other feed has.
@@ -86,7 +86,7 @@ class Supervisor:
         return name
 
     async def run(self, feed: Feed, name: str) -> None:
-        """Runs a registered feed until it ends, fails for good, or the task is cancelled."""
+        """Run a registered feed until it ends, fail for good, or the task is cancelled."""
         health = self.feeds[name]
         sink = FeedSink(
             name=name,
@@ -120,7 +120,7 @@ class Supervisor:
             await self._sleep(max(pause, least))
 
     def stand_by(self) -> None:
-        """Notes that it is another process that runs the feeds now."""
+        """Note that it is another process that runs the feeds now."""
         for name, health in self.feeds.items():
             health.status = None
             self._change(name, health, "standby", "")

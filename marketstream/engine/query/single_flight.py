@@ -1,4 +1,4 @@
-"""One question at a time: whoever asks what is being asked already waits for the same answer.
+"""Share one running question among all who ask it.
 
 Promises that a question which many ask together is worked on once, and that one who stops waiting harms
 neither the others nor the work. The work ends when it ends, also when nobody waits any more.
@@ -32,7 +32,7 @@ class SingleFlight(Generic[T]):
         return len(self._calls)
 
     async def do(self, key: str, work: Callable[[], Coroutine[None, None, T]]) -> T:
-        """The answer to a question.
+        """Return the answer to a question.
 
         Args:
             key: Same key, same question.
@@ -51,7 +51,7 @@ class SingleFlight(Generic[T]):
         return found
 
     def cancel(self) -> None:
-        """Ends all work; those who wait are cancelled too. For a process that is going down."""
+        """End all work; those who wait are cancelled too. For a process that is going down."""
         for task in self._tasks:
             task.cancel()
 
