@@ -17,7 +17,10 @@ SYMBOL = sys.argv[1] if len(sys.argv) > 1 else "AAPL"
 
 
 def get_token() -> str | None:
-    """The token of the environment, or one that a server in development mode gives; Redis needs none."""
+    """Return the token of the environment, or one that a server in development mode gives.
+
+    Redis needs none.
+    """
     if (token := os.environ.get("MARKETSTREAM_TOKEN")) or not URL.startswith("http"):
         return token
     with urllib.request.urlopen(f"{URL}/dev/token") as answer:
@@ -25,7 +28,7 @@ def get_token() -> str | None:
 
 
 async def main() -> None:
-    """Publishes, and prints the ids."""
+    """Publish, and print the ids."""
     async with PatternPublisher(URL, token=get_token()) as publisher:
         seen = await publisher.pattern(
             "double-bottom", SYMBOL, tier="daily", confidence=0.93, data={"target": 231.5}, lasts=3600

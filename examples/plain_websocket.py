@@ -17,7 +17,7 @@ PAUSE = 2
 
 
 async def get_token(session: aiohttp.ClientSession) -> str:
-    """The token of the environment, or one that a server in development mode gives to whoever asks."""
+    """Return the token of the environment, or one that a server in development mode gives."""
     if token := os.environ.get("MARKETSTREAM_TOKEN"):
         return token
     async with session.get(f"{URL}/dev/token") as answer:
@@ -25,7 +25,7 @@ async def get_token(session: aiohttp.ClientSession) -> str:
 
 
 def show(message: dict[str, Any]) -> None:
-    """Answers have a `status`, what the server says by itself has a `type`."""
+    """Answer have a `status`, what the server says by itself has a `type`."""
     if message.get("type") == "price_update":
         print(message["symbol"], message["price"], message["timestamp"])
     elif message.get("status") == "subscribed":
@@ -36,7 +36,7 @@ def show(message: dict[str, Any]) -> None:
 
 
 async def watch(session: aiohttp.ClientSession) -> int | None:
-    """One connection: subscribes and shows what comes; returns the close code."""
+    """Return one connection: subscribes and shows what comes; return the close code."""
     headers = {"Authorization": f"Bearer {await get_token(session)}"}
     async with session.ws_connect(f"{URL}/ws", headers=headers) as socket:
         await socket.send_json({"action": "subscribe", "symbols": SYMBOLS})
@@ -46,7 +46,7 @@ async def watch(session: aiohttp.ClientSession) -> int | None:
 
 
 async def main() -> None:
-    """Runs until it is stopped; comes back when the connection ends, with a token that is new."""
+    """Run until it is stopped; comes back when the connection ends, with a token that is new."""
     async with aiohttp.ClientSession() as session:
         while True:
             print("closed:", await watch(session), file=sys.stderr)

@@ -15,7 +15,7 @@ SYMBOL = sys.argv[1] if len(sys.argv) > 1 else "DEMO"
 
 
 def get_token() -> str:
-    """The token of the environment, or one that a server in development mode gives to whoever asks."""
+    """Return the token of the environment, or one that a server in development mode gives."""
     if token := os.environ.get("MARKETSTREAM_TOKEN"):
         return token
     with urllib.request.urlopen(f"{URL}/dev/token") as answer:
@@ -23,7 +23,7 @@ def get_token() -> str:
 
 
 def publish(token: str, quotes: list[dict[str, object]]) -> dict[str, object]:
-    """Sends one batch; the answer says how many were taken, and why others were not."""
+    """Send one batch; the answer says how many were taken, and why others were not."""
     request = urllib.request.Request(
         f"{URL}/api/v1/market/publish",
         data=json.dumps({"quotes": quotes}).encode(),
@@ -34,7 +34,7 @@ def publish(token: str, quotes: list[dict[str, object]]) -> dict[str, object]:
 
 
 def main() -> None:
-    """Publishes three steps of a quote, and one that cannot be used."""
+    """Publish three steps of a quote, and one that cannot be used."""
     token = get_token()
     for step in range(1, 4):
         quote = {"symbol": SYMBOL, "source": "desk", "bid": 10 + step / 100, "bidSize": 100, "ask": 10.1}

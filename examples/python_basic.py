@@ -17,7 +17,7 @@ SYMBOLS = sys.argv[1:] or ["EUR/USD", "AAPL"]
 
 
 def fetch_token() -> str:
-    """A token as a server in development mode gives it to whoever asks."""
+    """Return a token as a server in development mode gives it to whoever asks."""
     with urllib.request.urlopen(f"{URL}/dev/token") as answer:
         return str(json.load(answer)["token"])
 
@@ -28,7 +28,7 @@ async def token() -> str:
 
 
 async def main() -> None:
-    """Runs until it is stopped; reconnects, and subscribes again, by itself."""
+    """Run until it is stopped; reconnects, and subscribe again, by itself."""
     async with MarketDataClient(URL, token=token) as client:
         async for quote in client.stream_quotes(SYMBOLS):
             if quote.best_bid and quote.best_ask:

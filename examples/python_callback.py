@@ -17,7 +17,7 @@ SYMBOLS = sys.argv[1:] or ["EUR/USD", "AAPL"]
 
 
 def token() -> str:
-    """The token of the environment, or one that a server in development mode gives to whoever asks."""
+    """Return the token of the environment, or one that a server in development mode gives."""
     if given := os.environ.get("MARKETSTREAM_TOKEN"):
         return given
     with urllib.request.urlopen(f"{URL}/dev/token") as answer:
@@ -25,18 +25,18 @@ def token() -> str:
 
 
 def show(quote: Quote) -> None:
-    """Called with every new value; must not take long."""
+    """Print every new value; must not take long."""
     print(quote.symbol, quote.mid_price)
 
 
 async def store(quote: Quote) -> None:
-    """Takes its time, as a database might: it gets the newest value next, and delays nobody else."""
+    """Take its time, as a database might: it gets the newest value next, and delays nobody else."""
     await asyncio.sleep(0.5)
     print("slowly:", quote.symbol, quote.mid_price)
 
 
 async def main() -> None:
-    """Runs until the client gives up."""
+    """Run until the client gives up."""
     client = MarketDataClient(URL, token=token)
     ended = asyncio.Event()
     client.on_state(lambda state, _error: ended.set() if state == "failed" else print("state:", state))

@@ -18,7 +18,7 @@ SECONDS = 3
 
 
 def token() -> str:
-    """The token of the environment, or one that a server in development mode gives to whoever asks."""
+    """Return the token of the environment, or one that a server in development mode gives."""
     if given := os.environ.get("MARKETSTREAM_TOKEN"):
         return given
     with urllib.request.urlopen(f"{URL}/dev/token") as answer:
@@ -26,7 +26,7 @@ def token() -> str:
 
 
 async def survey(client: MarketDataClient, symbol: str) -> None:
-    """Looks at one symbol for a while; the stream cleans up when its block ends."""
+    """Look at one symbol for a while; the stream cleans up when its block ends."""
     count, newest = 0, None
     async with client.stream_quotes([symbol]) as quotes:
         try:

@@ -17,7 +17,7 @@ SYMBOLS = sys.argv[1:] or ["EUR/USD", "AAPL"]
 
 
 def token() -> str:
-    """The token of the environment, or one that a server in development mode gives to whoever asks."""
+    """Return the token of the environment, or one that a server in development mode gives."""
     if given := os.environ.get("MARKETSTREAM_TOKEN"):
         return given
     with urllib.request.urlopen(f"{URL}/dev/token") as answer:
@@ -25,19 +25,19 @@ def token() -> str:
 
 
 def publish(**event: object) -> None:
-    """Tells the server what happened, as a back end does that watches the market."""
+    """Tell the server what happened, as a back end does that watches the market."""
     headers = {"Authorization": f"Bearer {token()}", "Content-Type": "application/json"}
     body = json.dumps(event).encode()
     urllib.request.urlopen(urllib.request.Request(f"{URL}/api/v1/events", body, headers)).close()
 
 
 def alarm(event: MarketEvent) -> None:
-    """Called with each urgent event, whatever it is about; must not take long."""
+    """Print each urgent event, whatever it is about; must not take long."""
     print("urgent:", event.priority, event.name, event.symbol or "everything")
 
 
 async def main() -> None:
-    """Runs until it is stopped."""
+    """Run until it is stopped."""
     async with MarketDataClient(URL, token=token) as client:
         client.on_error(lambda error: print("error:", error))
         client.on_events_dropped(lambda count: print(count, "events were lost"))

@@ -20,7 +20,7 @@ client = socketio.AsyncClient()
 
 
 def fetch_token() -> str:
-    """A token as a server in development mode gives it to whoever asks."""
+    """Return a token as a server in development mode gives it to whoever asks."""
     with urllib.request.urlopen(f"{URL}/dev/token") as answer:
         return str(json.load(answer)["token"])
 
@@ -36,19 +36,19 @@ async def subscribe() -> None:
 
 
 def show(data: dict[str, Any]) -> None:
-    """A snapshot holds many best prices, a price event is one."""
+    """Print prices: a snapshot holds many best prices, a price event is one."""
     for best in data.get("prices", [data]):
         bid, ask = best["bestBid"], best["bestAsk"]
         print(best["symbol"], bid and bid["price"], ask and ask["price"], best["timestamp"])
 
 
 async def renew(_warning: dict[str, Any]) -> None:
-    """Goes on under a newer token without a reconnect."""
+    """Go on under a newer token without a reconnect."""
     await client.call("authenticate", await credentials(), namespace=NAMESPACE)
 
 
 async def main() -> None:
-    """Runs until it is stopped."""
+    """Run until it is stopped."""
     client.on("connect", subscribe, namespace=NAMESPACE)
     for event, handler in (("snapshot", show), ("price", show), ("token_expiring", renew)):
         client.on(event, handler, namespace=NAMESPACE)

@@ -17,7 +17,7 @@ SYMBOLS = sys.argv[1:] or ["EUR/USD", "AAPL"]
 
 
 def token() -> str:
-    """The token of the environment, or one that a server in development mode gives to whoever asks."""
+    """Return the token of the environment, or one that a server in development mode gives."""
     if given := os.environ.get("MARKETSTREAM_TOKEN"):
         return given
     with urllib.request.urlopen(f"{URL}/dev/token") as answer:

@@ -15,7 +15,7 @@ NAMESPACE = "/market-data"
 
 
 async def broadcast(tenant: str, text: str) -> None:
-    """Sends the event `notice` to every connection of a tenant, at whichever gateway it is.
+    """Send the event `notice` to every connection of a tenant, at whichever gateway it is.
 
     Args:
         tenant: The claim `tenantId` of the tokens of those who shall hear it.
@@ -27,7 +27,7 @@ async def broadcast(tenant: str, text: str) -> None:
 
 
 async def main() -> None:
-    """Reads the command line."""
+    """Read the command line."""
     if len(sys.argv) < 3:  # noqa: PLR2004 - a tenant and a word
         sys.exit("usage: tenant_broadcast.py TENANT TEXT...")
     tenant, text = sys.argv[1], " ".join(sys.argv[2:])

@@ -1,4 +1,4 @@
-"""Lets `python -m marketstream` do what the console script does."""
+"""Run the command line as `python -m marketstream`."""
 
 from marketstream.cli import main
 

@@ -1,4 +1,4 @@
-"""The command `redis`: a real Valkey on this machine, with nothing to install but a Python package.
+"""Run a Valkey on this machine: the command `redis`.
 
 It keeps nothing on disk and listens on loopback only: for development, a Procfile and tests.
 """
@@ -19,7 +19,7 @@ LOOK = 1.0
 
 
 def run_valkey(port: int, say: Callable[[str], None]) -> None:
-    """Runs until SIGTERM or SIGINT, or until the Valkey ends by itself.
+    """Run until SIGTERM or SIGINT, or until the Valkey ends by itself.
 
     Args:
         port: Port on loopback.

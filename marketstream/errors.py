@@ -1,4 +1,4 @@
-"""Everything that can go wrong by name.
+"""Define every error, with its code, its HTTP status and whether trying again helps.
 
     MarketstreamError
     +-- RequestError                the caller can do something about it; its text may be shown

@@ -1,4 +1,4 @@
-"""From settings to a port that answers: the event loop, the limits of HTTP, the sockets."""
+"""Choose the event loop, open the listening sockets and set the limits of HTTP."""
 
 import asyncio
 from collections.abc import Callable
@@ -25,7 +25,7 @@ LOOPS: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
 
 
 def listen(server: Server, runner: web.AppRunner, answers: Answers, stats: Stats) -> Listener:
-    """Begins to accept clients.
+    """Begin to accept clients.
 
     Args:
         server: What was set.
@@ -61,7 +61,7 @@ def listen(server: Server, runner: web.AppRunner, answers: Answers, stats: Stats
 
 
 def url(address: tuple[str, int]) -> str:
-    """How a browser on this machine would reach it."""
+    """Return how a browser on this machine would reach it."""
     host, port = address
     return f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
 

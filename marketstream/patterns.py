@@ -1,4 +1,4 @@
-"""Patterns and alerts from back ends in Python, typed, to whichever server is there.
+"""Publish patterns and alerts from a Python back end over HTTP.
 
     async with PatternPublisher("http://127.0.0.1:8080", token=token) as publisher:
         await publisher.pattern("double-bottom", "AAPL", tier="daily", confidence=0.93)
@@ -79,7 +79,7 @@ class PatternPublisher:
             raise ConfigurationError("token", "a server takes events from who has a token only")
 
     async def __aenter__(self) -> Self:
-        """Connects when there is something to send."""
+        """Connect when there is something to send."""
         if self._redis is None:
             headers = {"Authorization": f"Bearer {self._token}"}
             self._client = RetryClient(
@@ -90,7 +90,7 @@ class PatternPublisher:
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
-        """Closes the connection."""
+        """Close the connection."""
         if self._client is not None:
             await self._client.close()
         if self._redis is not None:
@@ -108,7 +108,7 @@ class PatternPublisher:
         lasts: float | None = None,
         ident: str | None = None,
     ) -> str:
-        """Publishes an event of the type `pattern`.
+        """Publish an event of the type `pattern`.
 
         Args:
             name: What was seen, such as `double-bottom`.
@@ -141,7 +141,7 @@ class PatternPublisher:
         lasts: float | None = None,
         ident: str | None = None,
     ) -> str:
-        """Publishes an event of the type `alert`; as `pattern` otherwise."""
+        """Publish an event of the type `alert`; as `pattern` otherwise."""
         return await self._publish("alert", name, {"symbol": symbol}, data, priority, lasts, ident)
 
     async def _publish(  # what both kinds have

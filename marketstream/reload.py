@@ -1,4 +1,4 @@
-"""Signals of a server: what each does, and what SIGHUP reads again.
+"""Handle the signals of a running server; on SIGHUP read plans, routes and the log level again.
 
 SIGTERM and SIGINT drain. SIGHUP reads plans, routes and the log's level and format again: all of them or, if
 one is bad, none, and the log says so. Who is connected keeps its plan until it connects or authenticates
@@ -89,7 +89,7 @@ class Reload:
         log.info("settings_reloaded", plans=len(plans), log_level=fresh.log.level, restart_for=left)
 
     def _left(self, fresh: Settings) -> list[str]:
-        """Settings that have changed and count only after a restart."""
+        """Return the settings that have changed and count only after a restart."""
         before = dict(leaves(self._settings))
         return [
             path

@@ -1,4 +1,4 @@
-"""When an HTTP request of ours is sent again: one policy for all who send some, on aiohttp-retry.
+"""Decide when an outgoing HTTP request is sent again: one policy, on aiohttp-retry.
 
 Promises that a request which may have arrived is sent again only where arriving twice does no harm, and that
 nobody is asked again before the time that its `Retry-After` names. aiohttp-retry alone does neither.
@@ -83,7 +83,7 @@ class Retry(ExponentialRetry):
         return wait * (1 + JITTER * self._chance())
 
     async def _is_final(self, response: ClientResponse) -> bool:
-        """Whether an answer is not worth another attempt."""
+        """Return whether an answer is not worth another attempt."""
         if (_asked(response) or 0) > self._longest:
             return True
         if response.status == _REFUSED:
@@ -92,7 +92,7 @@ class Retry(ExponentialRetry):
 
 
 def retry_after(value: str | None, wall_ms: int) -> float | None:
-    """Seconds to wait as a `Retry-After` says, at most a day; None when it does not.
+    """Return seconds to wait as a `Retry-After` says, at most a day; None when it does not.
 
     Args:
         value: Seconds, or a date as of RFC 9110.

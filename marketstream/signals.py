@@ -1,4 +1,4 @@
-"""What signals do to a server before its event loop hears them, and after.
+"""Handle signals that arrive before the event loop does.
 
 While it runs, `marketstream.reload` says what each of them does.
 """

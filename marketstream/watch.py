@@ -1,4 +1,4 @@
-"""`marketstream watch`: prices in a terminal, over the Python SDK, as a user's own program would have them.
+"""Show live prices in a terminal over the Python SDK: the command `watch`.
 
 On a terminal it shows a table that lives, elsewhere a plain line for each price. Whatever a source is called,
 nothing of it is obeyed by the terminal. The only module that needs the SDK; without it the command says how
@@ -59,7 +59,7 @@ class Row:
     note: str = ""
 
     def take(self, quote: Quote) -> None:
-        """Takes a newer quote."""
+        """Take a newer quote."""
         before, now = _level(self.quote), _level(quote)
         if before is not None and now is not None and now != before:
             self.change = 1 if now > before else -1
@@ -73,20 +73,20 @@ class Board:
         self.rows = {symbol: Row() for symbol in symbols}
 
     def take(self, quote: Quote) -> None:
-        """Takes a quote."""
+        """Take a quote."""
         self.rows.setdefault(quote.symbol, Row()).take(quote)
 
     def note(self, status: SymbolStatus) -> None:
-        """Takes word of how far a price can be trusted."""
+        """Take word of how far a price can be trusted."""
         self.rows.setdefault(status.symbol, Row()).note = "" if status.state == "live" else status.state
 
     def refuse(self, error: MarketDataError) -> None:
-        """Takes word of a symbol that is not to be had."""
+        """Take word of a symbol that is not to be had."""
         if isinstance(error, SubscriptionError):
             self.rows.setdefault(error.symbol, Row()).note = error.reason
 
     def render(self, status: StreamStatus, url: str, at_ms: int) -> Group:
-        """The table and the line below it.
+        """Return the table and the line below it.
 
         Args:
             status: Where the client is.
@@ -104,7 +104,7 @@ class Board:
 
 
 def watch(symbols: Sequence[str], url: str, token: str | None) -> None:
-    """Shows prices until it is interrupted.
+    """Show prices until it is interrupted.
 
     Args:
         symbols: What to watch.
@@ -135,7 +135,7 @@ def watch(symbols: Sequence[str], url: str, token: str | None) -> None:
 
 
 def fetch_token(url: str) -> str:
-    """A token, as a server in development mode gives it to whoever asks.
+    """Return a token, as a server in development mode gives it to whoever asks.
 
     Raises:
         ConfigurationError: It does not.
@@ -182,7 +182,7 @@ async def _show_lines(client: MarketDataClient, symbols: Sequence[str], url: str
 
 
 def line(quote: Quote) -> str:
-    """A quote as one line: time, symbol, bid, ask, middle, spread, spread in basis points."""
+    """Return a quote as one line: time, symbol, bid, ask, middle, spread, spread in basis points."""
     figures = [_side(quote.best_bid), _side(quote.best_ask), quote.mid_price, quote.spread, quote.spread_bps]
     shown = [figure if isinstance(figure, str) else _number(figure) for figure in figures]
     return " ".join([_moment(quote.timestamp), printable(quote.symbol), *shown])
@@ -234,7 +234,7 @@ def _is_web_address(url: str) -> bool:
 
 
 def _number(value: float | None) -> str:
-    """A number without an exponent, and with no more decimals than it has."""
+    """Return a number without an exponent, and with no more decimals than it has."""
     if value is None:
         return _MISSING
     try:
@@ -244,7 +244,7 @@ def _number(value: float | None) -> str:
 
 
 def _level(quote: Quote | None) -> float | None:
-    """The price that an arrow goes by: the middle, else the only side."""
+    """Return the price that an arrow goes by: the middle, else the only side."""
     if quote is None:
         return None
     if quote.mid_price is not None:

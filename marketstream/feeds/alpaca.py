@@ -1,4 +1,4 @@
-"""Shares from Alpaca's market-data stream v2: what somebody watches is subscribed to, and nothing else.
+"""Stream shares from Alpaca's market-data stream v2.
 
 One connection at a time, as an account has no more. The reader only moves bytes, into a backlog of bounded
 size; they are parsed and offered by another task, frame by frame, with everybody else's turn in between. A
@@ -129,7 +129,7 @@ class AlpacaFeed:
         )
 
     async def run(self, sink: QuoteSink) -> None:
-        """Keeps one connection and follows what is watched, until the connection is lost.
+        """Keep one connection and follow what is watched, until the connection is lost.
 
         Args:
             sink: Where quotes go, and who knows what is watched.
@@ -183,7 +183,7 @@ class _Session:
         self._asked_at: float | None = self._received_at  # None: no answer is awaited
 
     async def run(self, sink: QuoteSink) -> None:
-        """Connects and talks until the end.
+        """Connect and talk until the end.
 
         Raises:
             FeedError: It is of no use.
@@ -217,7 +217,7 @@ class _Session:
             raise group.exceptions[0] from group
 
     async def _read(self, socket: ClientWebSocketResponse[bool]) -> None:
-        """Moves frames into the backlog; the end is the last thing in it, after what was said before."""
+        """Move frames into the backlog; the end is the last thing in it, after what was said before."""
         while self._end is None:
             message = await socket.receive()
             self._received_at = self._clock.now()
@@ -239,7 +239,7 @@ class _Session:
             self._backlog.append(frame)
 
     async def _follow(self, sink: QuoteSink) -> None:
-        """Keeps to what is watched."""
+        """Keep to what is watched."""
         known: frozenset[str] = frozenset()
         while True:
             known = await sink.interest(known)
@@ -249,7 +249,7 @@ class _Session:
             self._work.set()
 
     async def _watch(self, socket: ClientWebSocketResponse[bool]) -> None:
-        """Ends a connection that is there and does not do what it should."""
+        """End a connection that is there and does not do what it should."""
         while True:
             await self._feed.sleep(_LOOK)
             now, mute_after = self._clock.now(), self._feed.mute_after
@@ -263,7 +263,7 @@ class _Session:
                 await self._send(socket.ping())
 
     async def _answer(self, socket: ClientWebSocketResponse[bool], sink: QuoteSink) -> None:
-        """Reads what waits in the backlog, then says what is to be said."""
+        """Read what waits in the backlog, then say what is to be said."""
         while True:
             await self._work.wait()
             self._work.clear()
@@ -280,7 +280,7 @@ class _Session:
                 await self._send(socket.send_str(request.decode()))
 
     def _next(self) -> bytes | None:
-        """What is to be said now."""
+        """Return what is to be said now."""
         access = self._feed.access
         if not self._introduced and self._greeted:
             self._introduced = True
@@ -295,7 +295,7 @@ class _Session:
                 await sending
 
     def _receive(self, frame: bytes, sink: QuoteSink) -> None:
-        """Does what the messages of a frame come to."""
+        """Do what the messages of a frame come to."""
         feed = self._feed
         feed.last_ms = self._clock.wall_ms()
         messages, faults = alpaca.parse(frame, feed.source, feed.last_ms)
@@ -321,7 +321,7 @@ class _Session:
             sink.offer(quotes)
 
     def _price(self, message: Quote | alpaca.Trade | alpaca.Volume) -> Quote | None:
-        """What the source says of a symbol now."""
+        """Return what the source says of a symbol now."""
         match message:
             case Quote():
                 return self._tickers.quote(message)
@@ -347,7 +347,7 @@ class _Session:
             raise self._lost("what was given back is still there")
 
     def _react(self, refusal: alpaca.Refusal) -> None:
-        """Does what an error asks for.
+        """Do what an error asks for.
 
         Raises:
             FeedError: It will be the same next time.

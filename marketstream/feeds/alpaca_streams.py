@@ -1,4 +1,4 @@
-"""Which streams a connection to Alpaca should have, which it has, and what to ask for next.
+"""Decide which streams an Alpaca connection should ask for next.
 
 Plain state, told what happens and asked what follows: no socket, no clock. One request is under way at a
 time. Its answer names all that is subscribed, and the next one leads from there to what is wanted by then, so
@@ -49,22 +49,22 @@ class Streams:
 
     @property
     def symbols(self) -> frozenset[str]:
-        """Symbols that the vendor has confirmed, on any channel."""
+        """Return the symbols that the vendor has confirmed, on any channel."""
         return frozenset().union(*self._confirmed.values())
 
     @property
     def lacking(self) -> frozenset[str]:
-        """Symbols that somebody watches and that will not be had: left out, or declined."""
+        """Return the symbols that somebody watches and that will not be had: left out, or declined."""
         return self.left_out | self._declined
 
     def want(self, symbols: frozenset[str]) -> None:
-        """Notes what somebody watches; what the vendor cannot have is left to other feeds."""
+        """Note what somebody watches; what the vendor cannot have is left to other feeds."""
         self._wanted = shares(symbols)
         self._declined &= self._wanted
         self._choose()
 
     def confirm(self, streams: Mapping[str, frozenset[str]]) -> bool:
-        """Notes what is subscribed now, by channel.
+        """Note what is subscribed now, by channel.
 
         Returns:
             Whether all that was given back is gone; if not, the connection is not to be trusted.
@@ -89,7 +89,7 @@ class Streams:
         return True
 
     def refuse(self) -> bool:
-        """Notes that the request under way was too much, and changed nothing.
+        """Note that the request under way was too much, and changed nothing.
 
         Returns:
             Whether less of it will be asked for; if not, it was no request for more.
@@ -104,7 +104,10 @@ class Streams:
         return True
 
     def next(self) -> Request | None:
-        """The request to send, which is then under way; None while one is, or when all is as it should be."""
+        """Return the request to send, which is then under way.
+
+        None while one is, or when all is as it should be.
+        """
         if self.pending is not None or self._wanted is None:
             return None
         self.pending = next_request(self.chosen, self._confirmed, self._channels)

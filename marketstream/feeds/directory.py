@@ -1,4 +1,4 @@
-"""Names for the symbols of the made-up market: what a search finds and a profile says.
+"""Name the symbols of the synthetic market, for search and profile.
 
 Names, exchanges and sectors are those of the companies; nothing else here is, and no figure is of any day.
 """
@@ -77,7 +77,7 @@ DIRECTORY = {
 
 
 def entry_of(symbol: str) -> Entry:
-    """What a symbol stands for; a pair is a currency and anything else a made-up company."""
+    """Return what a symbol stands for; a pair is a currency and anything else a made-up company."""
     known = DIRECTORY.get(symbol)
     if known is not None:
         return known

@@ -1,4 +1,4 @@
-"""How symbols of the made-up market trade: price, decimals, spread, volatility, sizes.
+"""Describe how symbols of the synthetic market trade.
 
 Any symbol has an instrument. Those that people know look like themselves; every other one is made of its
 name and the seed, the same in every process.
@@ -96,7 +96,7 @@ KNOWN = {
 
 
 def instrument_of(symbol: str, seed: int) -> Instrument:
-    """The known instrument, or a made-up one that depends on nothing but the symbol and the seed."""
+    """Return the known instrument, or a made-up one that depends on nothing but the symbol and the seed."""
     known = KNOWN.get(symbol)
     if known is not None:
         return known

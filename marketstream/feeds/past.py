@@ -1,4 +1,4 @@
-"""The past of a made-up symbol: a price and a volume for every moment, from nothing but its name and a seed.
+"""Compute the past of a synthetic symbol from its name and a seed.
 
 The price wanders around that of the symbol's instrument, as the synthetic feed does, so that what the feed
 quotes fits what was before. The same moment has the same price in every process and for ever.
@@ -53,22 +53,22 @@ class Past:
         self.shares = round(math.exp(draw.uniform(math.log(1e9), math.log(1.2e10))))
 
     def price(self, at_ms: float) -> float:
-        """The price at a moment."""
+        """Return the price at a moment."""
         way = sum(height * math.sin(speed * at_ms + phase) for speed, height, phase in self._waves)
         return round(self.instrument.price * math.exp(way), self.instrument.decimals)
 
     def close_before(self, at_ms: int) -> float:
-        """The price at the end of the day (UTC) before a moment."""
+        """Return the price at the end of the day (UTC) before a moment."""
         return self.price(at_ms // DAY_MS * DAY_MS)
 
     def volume(self, start_ms: int, end_ms: int) -> float | None:
-        """What was traded between two moments; None where there is no tape of trades."""
+        """Return what was traded between two moments; None where there is no tape of trades."""
         if not self.instrument.trades:
             return None
         return float(max(0, round(self._traded(end_ms) - self._traded(start_ms))))
 
     def candles(self, start_ms: int, end_ms: int, step_ms: int) -> Iterator[Candle]:
-        """Candles of whole steps since the epoch, the last one as far as it has come."""
+        """Yield candles of whole steps since the epoch, the last one as far as it has come."""
         begin = start_ms // step_ms * step_ms
         opening = self.price(begin)
         while begin < end_ms:
@@ -80,7 +80,7 @@ class Past:
             begin, opening = end, closing
 
     def _traded(self, at_ms: int) -> float:
-        """What was traded since the epoch: a steady stream that swells and ebbs."""
+        """Return what was traded since the epoch: a steady stream that swells and ebbs."""
         speed = math.tau / _VOLUME_DAYS
         days = at_ms / DAY_MS
         return self._per_day * (days - 0.6 / speed * math.cos(speed * days + self._swing))

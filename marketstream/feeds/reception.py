@@ -1,4 +1,4 @@
-"""How well a feed understands its vendor: messages that were of no use, and how far apart the two clocks are.
+"""Count useless messages of a vendor, and measure the offset of its clock.
 
 What goes on for hours is said once, or once a minute, and counted all the time. It decides nothing: times too
 far ahead are refused where messages are read, times that lie back are taken.
@@ -44,7 +44,7 @@ class Reception:
         self._said = False
 
     def refuse(self, faults: Sequence[InvalidMessageError]) -> None:
-        """Notes messages that made no sense; the first one ever is shown."""
+        """Note messages that made no sense; the first one ever is shown."""
         for fault in faults:
             self.skipped += 1
             if isinstance(fault, FutureTimeError):
@@ -55,7 +55,7 @@ class Reception:
                 log.warning("feed_message_skipped", source=self._source, reason=str(fault))
 
     def take(self, at_ms: int) -> None:
-        """Notes the time of a price that was of use, epoch milliseconds."""
+        """Note the time of a price that was of use, epoch milliseconds."""
         offset_ms = self._compare(at_ms)
         if offset_ms < self._oldest_ms:
             self._suspect(offset_ms)

@@ -1,4 +1,4 @@
-"""A recorded tape played again: as it was, faster, or as fast as it is taken.
+"""Replay a recorded tape at any speed.
 
 A tape is CSV, gzipped or not, with the header `timestamp_ms,symbol,source,bid,bid_size,ask,ask_size`, sorted
 by time; an empty price is a side the source does not quote, an empty size one it does not tell. Quotes keep
@@ -76,7 +76,7 @@ class ReplayFeed:
         self._sleep = sleep
 
     async def run(self, sink: QuoteSink) -> None:
-        """Plays the tape; returns when the last round was handed on.
+        """Play the tape; return when the last round was handed on.
 
         Args:
             sink: Where quotes go.
@@ -91,7 +91,7 @@ class ReplayFeed:
         await sink.ready()
 
     async def _play(self, sink: QuoteSink, rows: Generator[Quote, None, None]) -> None:
-        """Offers rows in batches, each when it is due."""
+        """Offer rows in batches, each when it is due."""
         batch: list[Quote] = []
         opening = next(rows)
         due = self._schedule(opening.at_ms)
@@ -108,20 +108,20 @@ class ReplayFeed:
                 sink.offer(batch)
 
     def _schedule(self, first_ms: int) -> Callable[[int], float]:
-        """When a row of some time is due, in monotonic seconds, if the first row is due now."""
+        """Return when a row of some time is due, in monotonic seconds, if the first row is due now."""
         if self._speed == 0:
             return lambda _: -math.inf
         origin, pace = self._clock.now(), 1000 * self._speed
         return lambda at_ms: origin + (at_ms - first_ms) / pace
 
     def _closes(self, batch: Sequence[Quote], quote: Quote, due: Callable[[int], float]) -> bool:
-        """Whether a batch goes before the next row, because it is full or the row is not due yet."""
+        """Return whether a batch goes before the next row, because it is full or the row is not due yet."""
         if quote.at_ms == batch[-1].at_ms:
             return len(batch) >= _LARGEST_BATCH
         return len(batch) >= _BATCH or due(quote.at_ms) > self._clock.now()
 
     async def _rest(self, sink: QuoteSink, due: float) -> None:
-        """Waits until the next row is due: without a pace, until the sink has handed on the last ones."""
+        """Wait until the next row is due: without a pace, until the sink has handed on the last ones."""
         if self._speed == 0:
             await sink.ready()
         # One turn of the loop for everybody else, also when the tape is late and the sink at once ready.
@@ -130,7 +130,7 @@ class ReplayFeed:
             await self._sleep(max(left, _SHORTEST_SLEEP))
 
     async def _symbols(self) -> frozenset[str]:
-        """Every symbol on the tape."""
+        """Return every symbol on the tape."""
         symbols = set()
         with closing(_read(self._path, None)) as rows:
             for number, quote in enumerate(rows):
@@ -140,7 +140,7 @@ class ReplayFeed:
         return frozenset(symbols)
 
     def _rows(self) -> Generator[Quote, None, None]:
-        """The rows of all rounds, in order of time."""
+        """Yield the rows of all rounds, in order of time."""
         played, resume_ms = 0, None
         while played < self._rounds:
             newest_ms = 0
@@ -152,14 +152,14 @@ class ReplayFeed:
 
 
 async def _watched(sink: QuoteSink, symbols: frozenset[str]) -> None:
-    """Waits until somebody watches one of the symbols."""
+    """Wait until somebody watches one of the symbols."""
     watched: frozenset[str] = frozenset()
     while watched.isdisjoint(symbols):
         watched = await sink.interest(watched)
 
 
 def _read(path: Path, resume_ms: int | None) -> Generator[Quote, None, None]:
-    """The rows of a tape, checked; at least one.
+    """Yield the rows of a tape, checked; at least one.
 
     Args:
         path: The tape.
@@ -189,7 +189,7 @@ def _read(path: Path, resume_ms: int | None) -> Generator[Quote, None, None]:
 
 
 def _lines(path: Path) -> Generator[tuple[int, list[str]], None, None]:
-    """The lines of a file, gzipped or not, as their number and their cells.
+    """Yield the lines of a file, gzipped or not, as their number and their cells.
 
     Raises:
         FeedError: The file cannot be read on.
@@ -214,14 +214,14 @@ def _lines(path: Path) -> Generator[tuple[int, list[str]], None, None]:
 
 
 def _open(path: Path) -> TextIOWrapper:
-    """The text of a file, unpacked if it is packed."""
+    """Return the text of a file, unpacked if it is packed."""
     with path.open("rb") as file:
         packed = file.read(len(_GZIP_MAGIC)) == _GZIP_MAGIC
     return TextIOWrapper(gzip.open(path) if packed else path.open("rb"), encoding="utf-8", newline="")
 
 
 def _time(cells: Sequence[str], newest_ms: int) -> int:
-    """The time of a row, not before that of the line above; refuses a row of the wrong width first."""
+    """Return the time of a row, not before that of the line above; refuse a row of the wrong width first."""
     if len(cells) != len(HEADER):
         raise ValueError(f"has {len(cells)} columns, must have {len(HEADER)}")
     text = cells[0]
@@ -234,7 +234,7 @@ def _time(cells: Sequence[str], newest_ms: int) -> int:
 
 
 def _quote(cells: Sequence[str], at_ms: int, symbols: dict[str, str]) -> Quote:
-    """The quote that a row stands for; `symbols` remembers spellings already seen."""
+    """Return the quote that a row stands for; `symbols` remembers spellings already seen."""
     _, raw, source, bid, bid_size, ask, ask_size = cells
     symbol = symbols.get(raw)
     if symbol is None:
@@ -258,7 +258,7 @@ def _quote(cells: Sequence[str], at_ms: int, symbols: dict[str, str]) -> Quote:
 
 
 def _number(column: str, text: str) -> float | None:
-    """A number as the source printed it; None for an empty cell."""
+    """Return a number as the source printed it; None for an empty cell."""
     if not text:
         return None
     value = decimal(text)
@@ -268,7 +268,7 @@ def _number(column: str, text: str) -> float | None:
 
 
 def _size(column: str, text: str) -> float | None:
-    """A number that is not negative; None for an empty cell."""
+    """Return a number that is not negative; None for an empty cell."""
     value = _number(column, text)
     if value is not None and value < 0:
         raise ValueError(f"{column} is {text!r}, must not be negative")

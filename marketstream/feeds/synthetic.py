@@ -1,4 +1,4 @@
-"""A market that never closes: believable quotes from nothing but a seed.
+"""Generate a synthetic market from a seed.
 
 Each symbol has one fair value, a walk that is pulled back to where it started, so that a week of it ends
 within a few percent. Sources quote around it in turn, each with its own bias and noise, around a spread
@@ -138,7 +138,7 @@ class _Market:
         self._volume = 0
 
     def _start(self, instrument: Instrument, rate: float, count: int) -> None:
-        """Sets the two walks, of the fair value and of the spread, for steps of 1/rate seconds."""
+        """Set the two walks, of the fair value and of the spread, for steps of 1/rate seconds."""
         self._drift = self._breath = 0.0
         deviation = instrument.price * self._divisor * instrument.volatility * math.sqrt(_MEMORY / 2)
         self._keep, step = _pull(_MEMORY, deviation, rate)
@@ -152,11 +152,11 @@ class _Market:
         self._breath_keep, self._breath_step = _pull(_BREATH_MEMORY, _BREATH * instrument.spread, rate)
 
     def new_day(self) -> None:
-        """Starts counting the volume again."""
+        """Start counting the volume again."""
         self._volume = 0
 
     def quote(self, at_ms: int) -> Quote:
-        """The next source's quote, made so that it changes the best price."""
+        """Return the next source's quote, made so that it changes the best price."""
         turn, uniform = self._turn, self._random
         bid, ask = self._price(turn, uniform)
         # Small sizes more often than large ones, and never the size the source showed before.
@@ -194,7 +194,7 @@ class _Market:
         )
 
     def _price(self, turn: int, uniform: Callable[[], float]) -> tuple[int, int]:
-        """Moves the market by one step and gives what the source would show, ticks."""
+        """Move the market by one step and give what the source would show, ticks."""
         self._drift = drift = self._drift * self._keep + (uniform() - uniform()) * self._step
         breath = self._breath * self._breath_keep + (uniform() - uniform()) * self._breath_step
         self._breath = breath
@@ -205,7 +205,7 @@ class _Market:
         return bid, bid + int(spread + 0.5)
 
     def _join(self, turn: int, bid: int, ask: int, bid_lots: int, ask_lots: int) -> tuple[int, int, int, int]:
-        """Brings a source that would be behind on both sides to the best price of the nearer side.
+        """Bring a source that would be behind on both sides to the best price of the nearer side.
 
         It matches the price with a larger size instead of beating it, so sources never drive each other
         into ever narrower spreads.
@@ -227,7 +227,7 @@ class _Market:
 
     @staticmethod
     def _outsize(turn: int, lots: int, prices: list[int], best: int, shown: list[int]) -> int:
-        """A size larger than any shown at the best price, and not the one the source showed before."""
+        """Return a size larger than any shown at the best price, and not the one the source showed before."""
         rival = max(size for price, size in zip(prices, shown, strict=True) if price == best)
         if lots <= rival:
             lots = rival + 1
@@ -284,7 +284,7 @@ class SyntheticFeed:
         self._woken = asyncio.Event()
 
     async def run(self, sink: QuoteSink) -> None:
-        """Offers quotes when they are due, by times fixed at the start; ends only when cancelled.
+        """Offer quotes when they are due, by times fixed at the start; end only when cancelled.
 
         Args:
             sink: Where quotes go.
@@ -298,7 +298,7 @@ class SyntheticFeed:
             await self._tick(sink)
 
     async def _follow(self, sink: QuoteSink) -> None:
-        """Keeps to what is watched."""
+        """Keep to what is watched."""
         wanted: frozenset[str] = frozenset()
         while True:
             wanted = await sink.interest(wanted)
@@ -312,7 +312,7 @@ class SyntheticFeed:
             self._woken.set()
 
     async def _tick(self, sink: QuoteSink) -> None:
-        """Offers quotes when they are due."""
+        """Offer quotes when they are due."""
         period = self._period
         origin, done = self._clock.now(), 0
         while True:
@@ -335,7 +335,7 @@ class SyntheticFeed:
                 await self._sleep(0)
 
     def _offer(self, sink: QuoteSink, due: int) -> None:
-        """Offers what is due: one call for each burst, one call for all single quotes."""
+        """Offer what is due: one call for each burst, one call for all single quotes."""
         bursts = [self._group] * due if self._group > 1 else [due]
         for count in bursts:
             quotes = self._next(count)
@@ -343,7 +343,7 @@ class SyntheticFeed:
                 sink.offer(quotes)
 
     def _next(self, count: int) -> list[Quote]:
-        """The next quotes, symbol after symbol, stamped with the present."""
+        """Return the next quotes, symbol after symbol, stamped with the present."""
         markets, cursor = self._markets, self._cursor
         at_ms = self._now_ms()
         if count != len(markets) or cursor:
@@ -356,7 +356,7 @@ class SyntheticFeed:
         return [market.quote(at_ms) for market in markets]
 
     def _now_ms(self) -> int:
-        """The present, which never goes back; with a new day volumes start again."""
+        """Return the present, which never goes back; with a new day volumes start again."""
         at_ms = max(self._at_ms, self._clock.wall_ms())
         if at_ms // _DAY_MS != self._at_ms // _DAY_MS:
             for market in self._markets:

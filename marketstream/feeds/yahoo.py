@@ -1,4 +1,4 @@
-"""Yahoo's streamer: prices of whatever somebody watches, over one websocket.
+"""Stream prices from Yahoo's streamer.
 
 It asks for what is watched and for nothing else, and again every 15 seconds, as other clients of it do. There
 is no connection while nobody watches anything. One that breaks, that Yahoo closes, or that says nothing while
@@ -98,7 +98,7 @@ class YahooFeed:
         )
 
     async def run(self, sink: QuoteSink) -> None:
-        """Follows what is watched until the connection is lost while something is.
+        """Follow what is watched until the connection is lost while something is.
 
         Args:
             sink: Where quotes go.
@@ -170,14 +170,14 @@ class YahooFeed:
     # What is asked for
 
     def _turn_to(self, wanted: frozenset[str]) -> None:
-        """Takes note of what is watched."""
+        """Take note of what is watched."""
         self._spellings = {}
         for symbol in sorted(wanted):
             # EUR/USD and EURUSD=X are one instrument.
             self._spellings.setdefault(yahoo.from_yahoo(yahoo.to_yahoo(symbol)), []).append(symbol)
 
     async def _follow(self, socket: Socket, sink: QuoteSink, wanted: frozenset[str]) -> None:
-        """Keeps what is asked for in line with what is watched."""
+        """Keep what is asked for in line with what is watched."""
         await _send(socket, yahoo.subscribe, self._spellings)
         while True:
             wanted = await sink.interest(wanted)
@@ -194,7 +194,7 @@ class YahooFeed:
     # What comes
 
     async def _read(self, socket: Socket, frames: asyncio.Queue[bytes | None], sink: QuoteSink) -> None:
-        """Offers what frames say, up to the last one before the end."""
+        """Offer what frames say, up to the last one before the end."""
         while True:
             batch = [await frames.get()]
             while len(batch) < _BATCH and not frames.empty():
@@ -211,7 +211,7 @@ class YahooFeed:
             await asyncio.sleep(0)
 
     def _take(self, frame: bytes, at_ms: int) -> list[Quote]:
-        """The quotes of a frame: one for each name under which its instrument is watched."""
+        """Return the quotes of a frame: one for each name under which its instrument is watched."""
         try:
             tick = yahoo.parse(frame, at_ms)
         except InvalidMessageError as error:
@@ -228,7 +228,7 @@ class YahooFeed:
     # What does not come
 
     async def _watch(self, sink: QuoteSink) -> None:
-        """Tells the silence of a closed market from that of a dead connection."""
+        """Tell the silence of a closed market from that of a dead connection."""
         resting: frozenset[str] | None = None
         while True:
             markets = open_markets(self._clock.wall_ms())
@@ -247,7 +247,10 @@ class YahooFeed:
 
 
 async def _something(sink: QuoteSink) -> frozenset[str]:
-    """What is watched, once anything is; until then the feed is well, whatever ended its last connection."""
+    """Return what is watched, once anything is.
+
+    Until then the feed is well, whatever ended its last connection.
+    """
     asking = asyncio.ensure_future(sink.interest(frozenset()))
     try:
         if not (await asyncio.wait([asking], timeout=_IDLE_AFTER))[0]:
@@ -258,7 +261,7 @@ async def _something(sink: QuoteSink) -> frozenset[str]:
 
 
 async def _receive(socket: Socket, frames: asyncio.Queue[bytes | None]) -> None:
-    """Moves what comes, and says when there will be no more."""
+    """Move what comes, and say when there will be no more."""
     async for message in socket:
         if message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
             await frames.put(message.data)
@@ -266,7 +269,7 @@ async def _receive(socket: Socket, frames: asyncio.Queue[bytes | None]) -> None:
 
 
 async def _send(socket: Socket, render: Callable[[Iterable[str]], bytes], instruments: Iterable[str]) -> None:
-    """Asks for instruments, or for no more of them, if there are any."""
+    """Ask for instruments, or for no more of them, if there are any."""
     names = sorted(map(yahoo.to_yahoo, instruments))
     if names:
         await socket.send_str(render(names).decode())

@@ -1,4 +1,4 @@
-"""The machine's time, behind the `Clock` port: the one place that reads it for everyone else."""
+"""Implement the `Clock` port by the machine's time."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Writes what a process says on stderr from a thread of its own, so that whoever reads it cannot hurt.
+"""Write the log on a thread of its own, so that a slow reader blocks nothing.
 
 A disk that is full, a reader that has gone and one that stopped reading are faults of the log, never of
 the server: `write` neither raises nor waits. What waits is bounded in bytes; what finds no room, or cannot be
@@ -66,15 +66,15 @@ class LogWriter(io.TextIOBase):
         return "utf-8"
 
     def writable(self) -> bool:
-        """Whether it can be written: always."""
+        """Return whether it can be written: always."""
         return True
 
     def fileno(self) -> int:
-        """The file descriptor."""
+        """Return the file descriptor."""
         return self._fd
 
     def isatty(self) -> bool:
-        """Whether a person reads it."""
+        """Return whether a person reads it."""
         return os.isatty(self._fd)
 
     def write(self, text: str) -> int:

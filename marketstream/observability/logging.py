@@ -1,4 +1,4 @@
-"""The log: structured events on stderr, as JSON for machines or as lines for a person.
+"""Set up structured logging, as JSON or for a console.
 
 Promises that no token, secret or password leaves in it, whether it came under a telling name or inside
 some text, and that a traceback never shows local variables. Other libraries' records (aiohttp, engine.io)
@@ -26,7 +26,7 @@ _LINES = "\n\t"  # what a traceback is made of
 
 
 def configure(level: str = "info", renderer: Renderer = "auto") -> None:
-    """Sets the log of this process up; called once, before anything is logged.
+    """Set the log of this process up; called once, before anything is logged.
 
     Args:
         level: Weakest level that is written: debug, info, warning, error or critical.
@@ -75,7 +75,7 @@ def _render(renderer: Renderer) -> Processor:
 
 
 def _masked(render: Processor) -> Processor:
-    """The net below the names: whatever was rendered is searched once more as text."""
+    """Return the net below the names: whatever was rendered is searched once more as text."""
 
     def masked(logger: WrappedLogger, method: str, event: EventDict) -> str:
         name = event.get("event")

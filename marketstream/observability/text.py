@@ -1,4 +1,4 @@
-"""What may be shown of a text that others wrote: no secret, and nothing that a terminal would obey.
+"""Remove secrets and control characters from text before it is shown.
 
 Pure. `mask` looks for secrets in any text, such as a line of the log, and leaves what is none; `mask_setting`
 is for the value of a setting, where it is better to hide too much. `printable` makes visible what moves a

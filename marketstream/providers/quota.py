@@ -1,4 +1,4 @@
-"""The budget of a process that shares it with nobody."""
+"""Count questions to providers in one process."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""How lines reach a server: what a channel promises, and what all channels have in common."""
+"""Define how batches of lines reach a server."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -12,7 +12,7 @@ class Channel(Protocol):
     """Takes batches to the server one after the other; each arrives, maybe twice, or an error says why."""
 
     async def send(self, lines: Sequence[Line]) -> list[tuple[int, str]]:
-        """Publishes lines, prices first, and tells which were rejected, by index, and why.
+        """Publish lines, prices first, and tell which were rejected, by index, and why.
 
         Raises:
             MarketstreamError: The server did not take the batch; the text says why, to a person.
@@ -20,19 +20,19 @@ class Channel(Protocol):
         ...
 
     async def close(self) -> None:
-        """Gives the way up."""
+        """Close the channel."""
         ...
 
 
 def render_body(lines: Sequence[Line]) -> bytes:
-    """The request to publish lines."""
+    """Return the request to publish lines."""
     prices = [line.value for line in lines if line.is_price]
     quotes = [line.value for line in lines if not line.is_price]
     return dumps({"quotes": quotes, "prices": prices})
 
 
 def parse_rejected(answer: bytes, sent: int) -> list[tuple[int, str]]:
-    """The rejected ones by index and reason, as an answer to that request names them.
+    """Return the rejected ones by index and reason, as an answer to that request names them.
 
     Raises:
         UnavailableError: It is no such answer.

@@ -1,4 +1,4 @@
-"""The channel by HTTP: connections to a server, kept open between batches, with a token."""
+"""Send batches to a server by HTTP."""
 
 import os
 from collections.abc import Sequence
@@ -96,7 +96,7 @@ class DirectChannel:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong in the words of the system, which say more than those of the library."""
+    """Return what went wrong in the words of the system, which say more than those of the library."""
     if isinstance(error, TimeoutError):
         return "timed out"
     number = error.errno if isinstance(error, OSError) else None

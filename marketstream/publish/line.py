@@ -1,4 +1,4 @@
-"""Lines of a pipe: one JSON object each, sent as they come, at the latest after a tenth of a second.
+"""Read lines from a pipe and batch them.
 
 So a pipe that trickles is as good as a file. A best price has `bestBid` or `bestAsk`, a quote has `source`.
 """
@@ -50,7 +50,7 @@ class Line:
 
 
 def parse_line(number: int, raw: bytes) -> Line:
-    """The quote or best price on a line, told apart by its keys; the server checks the rest.
+    """Return the quote or best price on a line, told apart by its keys; the server checks the rest.
 
     Raises:
         InvalidMessageError: It is neither.
@@ -113,7 +113,7 @@ class _Lines:
         threading.Thread(target=self._read, args=(stdin,), name="stdin", daemon=True).start()
 
     async def next(self) -> Raw | None:
-        """The next line; None after the last."""
+        """Return the next line; None after the last."""
         while not self._here:
             piece = await self._pieces.get()
             if piece is None:

@@ -1,4 +1,4 @@
-"""From a pipe to a server, a batch at a time.
+"""Publish everything that a pipe holds: the command `publish`.
 
 A bad line costs itself and nothing else; what makes all further sending pointless ends it with one sentence.
 """
@@ -20,7 +20,7 @@ class Tally:
 
 
 async def publish(channel: Channel, stdin: int, say: Callable[[str], None]) -> Tally:
-    """Publishes every line that can be read from a file descriptor until it ends.
+    """Publish every line that can be read from a file descriptor until it ends.
 
     Args:
         channel: The way to the server; closed at the end.

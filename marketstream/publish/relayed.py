@@ -1,4 +1,4 @@
-"""The channel through Redis: publications go to whichever process feeds the market, without a token.
+"""Send batches to the leader through Redis.
 
 Who may write to Redis may publish; that is what its password is for. A request that is not answered is sent
 again under the same number: the process that feeds may have died, and another takes over within seconds. So a
@@ -85,7 +85,7 @@ class RelayedChannel:
     async def _try(
         self, request: bytes, number: int, give_up_at: float
     ) -> tuple[forwarded.Answer | None, str]:
-        """The answer, and what to say if there is none.
+        """Return the answer, and what to say if there is none.
 
         Raises:
             UnavailableError: There is no Redis, and was none before: it is not worth trying again.
@@ -102,7 +102,7 @@ class RelayedChannel:
         return answer, "no server on this bus takes publications"
 
     async def _ask(self, request: bytes, number: int, until: float) -> forwarded.Answer | None:
-        """Sends a request and waits for its answer; None when there was none.
+        """Send a request and wait for its answer; None when there was none.
 
         Raises:
             RedisError: Redis is lost.
@@ -123,7 +123,7 @@ class RelayedChannel:
         return None
 
     async def _listen(self) -> PubSub:
-        """The subscription to answers, confirmed: an answer to what is sent from now on is heard.
+        """Return the subscription to answers, confirmed: an answer to what is sent from now on is heard.
 
         Raises:
             RedisError: There is none.
@@ -145,7 +145,7 @@ class RelayedChannel:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong; asyncio repeats the address where the system has a word."""
+    """Return what went wrong; asyncio repeats the address where the system has a word."""
     cause = error.__context__
     if isinstance(cause, OSError) and cause.errno and cause.errno > 0:
         return str(error).replace(str(cause.strerror), os.strerror(cause.errno))
@@ -153,7 +153,7 @@ def _reason(error: Exception) -> str:
 
 
 def _said(body: bytes) -> str:
-    """The text of an error that a server answered with."""
+    """Return the text of an error that a server answered with."""
     try:
         return str(loads(body)["error"]["message"])
     except (InvalidMessageError, LookupError, TypeError):

@@ -1,4 +1,4 @@
-"""The public keys of whoever signs tokens: a JWKS file or URL, kept fresh while the server runs.
+"""Keep the public keys of a token issuer fresh.
 
 `find` never waits. A key that is not there may have been published a moment ago, so `find_soon` waits for
 one more look at the source; but an unknown key id causes at most one look per cooldown, whoever asks, so
@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 
 def parse_keys(document: object, algorithms: frozenset[str]) -> dict[Key, tuple[dict[str, Any], jwt.PyJWK]]:
-    """The usable signature keys of a JWKS document, by algorithm and key id.
+    """Return the usable signature keys of a JWKS document, by algorithm and key id.
 
     Args:
         document: Decoded JSON, as the source gave it: {"keys": [{kty, kid?, alg?, use?, ...}]}.
@@ -85,7 +85,7 @@ class KeySet:
         refresh: float = 600,
         cooldown: float = 30,
     ) -> None:
-        """Reads a file at once; a URL is first read by `run`.
+        """Read a file at once; a URL is first read by `run`.
 
         Args:
             source: Path of a file, or an http(s) URL.
@@ -121,7 +121,7 @@ class KeySet:
         return self._source.startswith(("http://", "https://"))
 
     def find(self, algorithm: str, kid: str | None) -> jwt.PyJWK | None:
-        """The key a token names; for a token that names none, the only key of its algorithm."""
+        """Return the key a token names; for a token that names none, the only key of its algorithm."""
         if kid is None:
             suited = [key for (name, _), (_, key) in self._keys.items() if name == algorithm]
             return suited[0] if len(suited) == 1 else None
@@ -129,11 +129,11 @@ class KeySet:
         return found[1] if found else None
 
     def may_look(self) -> bool:
-        """Whether another look at the source is under way or may be asked for."""
+        """Return whether another look at the source is under way or may be asked for."""
         return self._looking or self._clock.now() - self._looked_at >= self._cooldown
 
     async def find_soon(self, algorithm: str, kid: str | None) -> jwt.PyJWK | None:
-        """Waits for a look at the source to end, at most some seconds, and finds again."""
+        """Wait for a look at the source to end, at most some seconds, and find again."""
         if not self.may_look():
             return self.find(algorithm, kid)  # someone else's wait ended since the caller asked
         seen = self._seen
@@ -147,7 +147,7 @@ class KeySet:
         return self.find(algorithm, kid)
 
     async def run(self) -> None:
-        """Keeps the keys fresh until cancelled: every `refresh` seconds, and when someone asks."""
+        """Keep the keys fresh until cancelled: every `refresh` seconds, and when someone asks."""
         # A server with a shared secret, and `marketstream token`, never need these.
         import aiohttp  # noqa: PLC0415 - as said
         from aiohttp_retry import RetryClient  # noqa: PLC0415 - as said
@@ -168,7 +168,7 @@ class KeySet:
                     pass  # nobody asked: time for a look of our own
 
     async def _look(self, session: "RetryClient") -> bool:
-        """Reads the source once, and lets go whoever waits for that; whether it could be used."""
+        """Read the source once, and let go whoever waits for that; whether it could be used."""
         self._looked_at, self._looking = self._clock.now(), True
         try:
             self._take(parse_keys(json.loads(await self._read(session)), self._algorithms))

@@ -1,4 +1,4 @@
-"""Who a caller is: a signed token in, a principal out.
+"""Verify a token and return its principal.
 
 Promises that only the configured algorithms count, that each algorithm is checked with its own kind of key
 (so a public key never becomes a shared secret), that every accepted token has an end, and that the texts of
@@ -112,12 +112,12 @@ class TokenVerifier:
         self._known.clear()
 
     async def run(self) -> None:
-        """Keeps the JWKS fresh until cancelled; returns at once when there is none."""
+        """Keep the JWKS fresh until cancelled; return at once when there is none."""
         if self._keys is not None:
             await self._keys.run()
 
     def verify(self, token: str) -> Principal | Awaitable[Principal]:
-        """Checks signature, algorithm, time and claims.
+        """Check signature, algorithm, time and claim.
 
         Returns:
             The principal, or an awaitable of it when the key the token names must be fetched first.
@@ -216,7 +216,7 @@ class TokenVerifier:
 
 
 def check_secret(secret: str) -> str:
-    """The secret, when it is good enough to sign with.
+    """Return the secret, when it is good enough to sign with.
 
     Raises:
         ConfigurationError: It is shorter than 32 bytes, or is a public key, which everybody has.
@@ -242,7 +242,7 @@ def sign_token(
     at_ms: int,
     **claims: str,
 ) -> str:
-    """Makes a token that a verifier with the same secret accepts.
+    """Make a token that a verifier with the same secret accepts.
 
     Args:
         secret: Shared secret, at least 32 bytes.

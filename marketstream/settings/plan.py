@@ -1,4 +1,4 @@
-"""What customers can buy and which symbols exist: data in files of their own, checked like the settings."""
+"""Load plans and symbol lists from their files."""
 
 import re
 from collections.abc import Collection
@@ -46,7 +46,7 @@ class _PlanTable(_Table):
     plan_share: Share = 1.0
 
     def plan(self, name: str) -> Plan:
-        """The same as the core knows it."""
+        """Return the same as the core knows it."""
         return Plan(
             name=name,
             max_subscriptions=self.max_subscriptions,
@@ -73,7 +73,7 @@ class _SymbolsFile(_Table):
 
 
 def load_plans(path: Path | None = None) -> dict[str, Plan]:
-    """The plans of a file, by name.
+    """Return the plans of a file, by name.
 
     Args:
         path: The file; None: the shipped `config/plans.toml`.
@@ -92,7 +92,7 @@ def load_plans(path: Path | None = None) -> dict[str, Plan]:
 
 
 def load_rules(path: Path | None, plans: Collection[str]) -> tuple[Rule, ...]:
-    """The rules by which events find their users.
+    """Return the rules by which events find their users.
 
     Args:
         path: The file; None: the shipped `config/routes.toml`.
@@ -111,7 +111,7 @@ def load_rules(path: Path | None, plans: Collection[str]) -> tuple[Rule, ...]:
 
 
 def load_registry(settings: Settings) -> SymbolRegistry:
-    """Which symbols this server serves.
+    """Return which symbols this server serves.
 
     Raises:
         ConfigurationError: A list is asked for, and cannot be read or lists what is no symbol.

@@ -1,4 +1,4 @@
-"""The secret of development mode, kept for the user of this machine, so that tokens outlive a restart.
+"""Keep the generated secret of development mode.
 
 It stands in `$XDG_STATE_HOME/marketstream/dev-secret` (`~/.local/state` unless set), for nobody else to read.
 One that is not whole, or that others could read or have put there, is replaced. Where none can be kept each
@@ -37,7 +37,7 @@ def kept_secret(environ: Mapping[str, str]) -> str:
 
 
 def _folder(environ: Mapping[str, str]) -> Path | None:
-    """Where state of this program is kept; None where nobody says."""
+    """Return where state of this program is kept; None where nobody says."""
     state = environ.get("XDG_STATE_HOME", "")
     # A relative one counts for nothing, as the specification of XDG has it.
     if not Path(state).is_absolute():
@@ -49,7 +49,7 @@ def _folder(environ: Mapping[str, str]) -> Path | None:
 
 
 def _read(path: Path) -> str | None:
-    """The secret in a file; None when it is not there, not whole, or not this user's alone."""
+    """Return the secret in a file; None when it is not there, not whole, or not this user's alone."""
     try:
         # Not blocking: what has the name may be a pipe.
         number = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)

@@ -1,4 +1,4 @@
-"""What all tables of settings are made of: their base, lists out of one variable, and numbers with bounds."""
+"""Define the base of all settings tables, and bounded numbers."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def _split(pattern: str) -> BeforeValidator:
-    """Reads a list out of one environment variable: a JSON array, or parts between separators."""
+    """Read a list out of one environment variable: a JSON array, or parts between separators."""
 
     def split(value: object) -> object:
         if not isinstance(value, str):

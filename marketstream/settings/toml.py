@@ -1,4 +1,4 @@
-"""TOML files as the settings use them: where the shipped ones are, and faults as one plain sentence."""
+"""Read TOML files, and report faults in one sentence."""
 
 import tomllib
 from pathlib import Path
@@ -12,7 +12,7 @@ _PACKAGE = Path(__file__).parent.parent
 
 
 def shipped(name: str) -> Path:
-    """Where a file of `config/` is: inside the installed package, or beside it in a checkout.
+    """Return where a file of `config/` is: inside the installed package, or beside it in a checkout.
 
     Raises:
         ConfigurationError: It is in neither place.
@@ -24,7 +24,7 @@ def shipped(name: str) -> Path:
 
 
 def read_toml(path: Path, setting: str = "") -> dict[str, Any]:
-    """The tables of a file.
+    """Return the tables of a file.
 
     Args:
         path: The file.

@@ -1,4 +1,4 @@
-"""Settings of data providers."""
+"""Define the settings of data providers."""
 
 from typing import Annotated
 
@@ -61,7 +61,7 @@ class Providers(Section):
     Attributes:
         failures: Failures in a row after which a provider is left alone.
         pause: Seconds for which it is.
-        reserve: Part of each budget that is kept for symbols that are known to exist.
+        reserve: Part of each quota that is kept for symbols that are known to exist.
     """
 
     failures: Count = 5
