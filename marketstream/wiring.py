@@ -26,6 +26,7 @@ from marketstream.engine.events.streams import EventStreams
 from marketstream.engine.jobs.actions import JobActions
 from marketstream.engine.jobs.scheduler import Jobs
 from marketstream.engine.market.stream_entries import PriceEntries
+from marketstream.engine.query.inquiry import Inquiry
 from marketstream.engine.query.overview import Overview
 from marketstream.engine.query.service import QueryService
 from marketstream.engine.stats import Stats
@@ -281,16 +282,20 @@ def attach_reading(
     )
     vendors = build_vendors(settings, node.clock, bus)
     queries = QueryService(
-        providers=build_providers(settings, node.clock, bus, vendors),
+        inquiry=Inquiry(
+            providers=build_providers(settings, node.clock, bus, vendors),
+            clock=node.clock,
+            chance=random.random,
+            stats=node.stats.reads,
+        ),
         cache=cache,
         clock=node.clock,
         # What it is bound to when somebody asks: the task group is not there yet.
         spawn=lambda work: node.spawn(work),  # noqa: PLW0108  # as said
-        chance=random.random,
         stats=node.stats.reads,
+        known=quotes.known,
         listed=[*market.popular, *(symbol for symbol, _ in _named((*market.indices, *market.sectors)))],
     )
-    quotes.known = queries.known
     overview = Overview(
         queries=queries,
         clock=node.clock,

@@ -46,8 +46,8 @@ class MemoryCache:
         """Bytes that they take, roughly."""
         return self._bytes
 
-    def peek(self, key: str) -> bytes | None:
-        """See `ports.Cache.peek`: everything is at hand."""
+    async def get(self, key: str) -> bytes | None:
+        """See `ports.Cache.get`."""
         entry = self._entries.get(key)
         if entry is None:
             return None
@@ -57,10 +57,6 @@ class MemoryCache:
             return None
         self._entries.move_to_end(key)
         return value
-
-    async def get(self, key: str) -> bytes | None:
-        """See `ports.Cache.get`."""
-        return self.peek(key)
 
     async def put(self, entries: Sequence[CacheEntry]) -> None:
         """See `ports.Cache.put`; what is larger than the whole cache is not kept."""

@@ -58,10 +58,6 @@ class RedisCache:
         """Not known: it is shared with others."""
         return None
 
-    def peek(self, key: str) -> bytes | None:  # noqa: ARG002  # nothing is at hand, whatever it is called
-        """See `ports.Cache.peek`: never anything, for others may have changed it."""
-        return None
-
     async def get(self, key: str) -> bytes | None:
         """See `ports.Cache.get`."""
         (found,) = await self._ask([("GET", key)], self._reads) or [None]

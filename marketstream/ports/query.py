@@ -107,10 +107,6 @@ class Cache(Protocol):
         """How many entries it holds; None when it cannot know."""
         ...
 
-    def peek(self, key: str) -> bytes | None:
-        """As `get`, but None as well where the value would have to be fetched; never blocks."""
-        ...
-
     async def get(self, key: str) -> bytes | None:
         """The value of a key, exactly as it was put; None when there is none, or its time is over."""
         ...

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from marketstream.cache.memory import MemoryCache
 from marketstream.core.query.model import Article, Candle, History, Match, Profile, ProviderQuote
+from marketstream.engine.query.inquiry import Inquiry
 from marketstream.engine.query.service import QueryService
 from marketstream.engine.query.single_flight import Spawn
 from marketstream.engine.stats import ReadStats
@@ -139,13 +140,21 @@ class Reader:
         service: What is tested.
         cache: Where it keeps answers.
         stats: Its counters.
+        known: The newest quotes, as whoever shows prices sees them.
     """
 
-    def __init__(self, *providers: str, spawn: Spawn | None = None, cache: Cache | None = None) -> None:
-        self.clock = Timeline()
+    def __init__(
+        self,
+        *providers: str,
+        spawn: Spawn | None = None,
+        cache: Cache | None = None,
+        clock: Timeline | None = None,
+    ) -> None:
+        self.clock = clock or Timeline()
         self.providers = {name: ScriptedProvider(name, sleep=self.clock.sleep) for name in providers}
         self.cache = cache or MemoryCache(clock=self.clock)
         self.stats = ReadStats()
+        self.known: dict[str, ProviderQuote] = {}
         self.service = build(self, self.clock, spawn or asyncio.ensure_future)
 
     def __getitem__(self, name: str) -> ScriptedProvider:
@@ -158,12 +167,13 @@ class Reader:
 
 def build(reader: Reader, clock: Clock, spawn: Spawn) -> QueryService:
     """The service that a reader tests; a chance of a half is no jitter at all."""
-    return QueryService(
+    inquiry = Inquiry(
         providers=list(reader.providers.values()),
-        cache=reader.cache,
         clock=clock,
-        spawn=spawn,
         chance=lambda: 0.5,
         stats=reader.stats,
         sleep=reader.clock.sleep,
+    )
+    return QueryService(
+        inquiry=inquiry, cache=reader.cache, clock=clock, spawn=spawn, stats=reader.stats, known=reader.known
     )

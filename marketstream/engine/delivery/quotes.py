@@ -3,10 +3,12 @@
 It reads a price's JSON, which is asked for by one client at a time, never on the way of a price to the many.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+from cachetools import TTLCache
 
 from marketstream.core.delivery.entitlements import Principal
 from marketstream.core.delivery.frame import Frame, Trade
@@ -17,6 +19,10 @@ from marketstream.errors import UnavailableError, UnknownSymbolError
 from marketstream.ports import Bus, Clock
 from marketstream.wire.json import dumps, loads
 from marketstream.wire.messages import PRICE, STATUS, single_price, status_key
+
+MOST_KNOWN = 10_000
+KNOWN_FOR = 3_600.0
+"""Seconds: the close before is the same for a day, but nobody here knows when a day of a market begins."""
 
 STALE = "stale"
 """The state of a price that may be old, and what a quote of it warns of where there is no other reason."""
@@ -67,15 +73,15 @@ class Quotes:
         lines: Where prices are held back, for callers that may not see them live.
 
     Attributes:
-        known: What a provider said of a symbol lately, without asking it: knows the close before, which no
-            best price does.
+        known: What a provider said of a symbol within the hour: knows the close before, which no best price
+            does. Filled by whoever asks providers, bounded, read here without asking or waiting.
     """
 
     def __init__(self, *, bus: Bus, clock: Clock, lines: DelayLines) -> None:
         self._bus = bus
         self._clock = clock
         self._lines = lines
-        self.known: Callable[[str], ProviderQuote | None] = _nothing
+        self.known: TTLCache[str, ProviderQuote] = TTLCache(MOST_KNOWN, KNOWN_FOR, clock.now)
 
     async def get(self, symbol: str, principal: Principal) -> bytes:
         """Return JSON of a symbol's quote as the protocol writes it; waits when the price must be fetched.
@@ -100,7 +106,7 @@ class Quotes:
         if not found:
             raise UnknownSymbolError(f"{symbol}: no price is known")
         # Who sees prices late must not learn from the volume what happens now.
-        answer = self.known(symbol) if line is None else None
+        answer = self.known.get(symbol) if line is None else None
         quote = self._quote(loads(found[0].body), found[0].trade, answer)
         if (warning := _staleness(known)) is not None:
             quote |= {"status": "partial_data", "warning": warning}
@@ -134,10 +140,6 @@ def _staleness(known: Sequence[Frame]) -> str | None:
     """Why a price among some frames is not fresh, by the state among them; None where nothing says so."""
     states = [state for frame in known if frame.event == STATUS and (state := loads(frame.body))]
     return next((state.get("reason") or STALE for state in states if state["state"] == STALE), None)
-
-
-def _nothing(symbol: str) -> None:  # noqa: ARG001  # nobody was asked of any symbol
-    return None
 
 
 def _moved(price: float | None, known: ProviderQuote | None) -> tuple[float | None, float | None]:

@@ -1,21 +1,20 @@
 """Answers to single questions: from the cache, else from the first provider that answers, else what is left.
 
 Promises an answer within 5 s and a little for the cache: what a provider says now, what the cache still has,
-or the reason why there is nothing. Those who ask the same at the same time share one answer. It refuses to
-hide where an answer came from: each one says so.
+or the reason why there is nothing. Those who find nothing in the cache and ask the same at the same time
+share one answer. It refuses to hide where an answer came from: each one says so.
+
+What one provider has is known to exist from then on, in every process that shares the cache.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import structlog
-
 from marketstream.core.delivery.entitlements import Principal
-from marketstream.core.memo import Memo
 from marketstream.core.query.cache_policy import (
     HISTORICAL,
+    KNOWN_TTL,
     NEWS,
     PROFILE,
     QUOTE,
@@ -24,31 +23,29 @@ from marketstream.core.query.cache_policy import (
     CachePolicy,
 )
 from marketstream.core.query.model import Article, History, Match, Profile, ProviderQuote
+from marketstream.core.query.quota import Asker
 from marketstream.engine.query.inquiry import Inquiry
 from marketstream.engine.query.single_flight import SingleFlight, Spawn
 from marketstream.engine.stats import ReadStats
 from marketstream.errors import AllProvidersFailedError, ShareSpentError, UnknownSymbolError
-from marketstream.ports import Cache, Clock, Provider
+from marketstream.ports import Cache, CacheEntry, Clock, Provider
 from marketstream.wire import answers as wire
 from marketstream.wire import keys
 from marketstream.wire.answers import Stored
-
-log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
 TIMEOUT = "external_api_timeout"
 FAILED = "all_providers_failed"
 CACHE = "cache"
-MOST_KNOWN = 10_000
-KNOWN_FOR = 3_600.0
-"""Seconds: the close before is the same for a day, but nobody here knows when a day of a market begins."""
-
 PATIENCE = 3
 """How often a question is asked together with others before it is asked alone."""
 
 PARTIAL_TTL = 15.0
 """Seconds for which an answer with holes is given out: soon there may be a better one."""
+
+PROOF = frozenset({"quote", "historical", "profile"})
+"""What is answered of nothing that does not exist; news of it are none, and matches others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,48 +96,43 @@ class QueryService:
     """See the module.
 
     Args:
-        providers: In the order in which they are asked.
-        cache: Where answers are kept.
+        inquiry: Asks providers.
+        cache: Where answers are kept, and what is known to exist.
         clock: Time.
         spawn: Starts the work on a question, as a task of the process.
-        chance: Random numbers from 0 to 1.
         stats: Counters to keep.
-        sleep: Waits that many seconds.
+        known: The newest quote of each symbol, which others read without asking; this fills it.
         listed: Symbols that are known to exist from the beginning.
     """
 
     def __init__(
         self,
         *,
-        providers: Sequence[Provider],
+        inquiry: Inquiry,
         cache: Cache,
         clock: Clock,
         spawn: Spawn,
-        chance: Callable[[], float],
         stats: ReadStats,
-        sleep: Callable[[float], Coroutine[None, None, None]] = asyncio.sleep,
+        known: MutableMapping[str, ProviderQuote],
         listed: Collection[str] = (),
     ) -> None:
-        self.providers = tuple(providers)
         self.stats = stats
-        self.cache = cache
+        self._inquiry = inquiry
+        self._cache = cache
         self._clock = clock
-        self._inquiry = Inquiry(
-            providers=self.providers,
-            cache=cache,
-            clock=clock,
-            chance=chance,
-            stats=stats,
-            sleep=sleep,
-            listed=listed,
-        )
+        self._known = known
+        self._listed = frozenset(listed)
         self._in_flight: SingleFlight[Answer[Any]] = SingleFlight(spawn)
-        self._known: Memo[str, Answer[ProviderQuote]] = Memo(MOST_KNOWN)
+
+    @property
+    def providers(self) -> tuple[Provider, ...]:
+        """Who is asked, in this order."""
+        return self._inquiry.providers
 
     async def quote(
         self, symbol: str, *, renew: bool = False, who: Principal | None = None
     ) -> Answer[ProviderQuote]:
-        """The price of a symbol.
+        """Return the price of a symbol.
 
         Args:
             symbol: The symbol.
@@ -152,36 +144,13 @@ class QueryService:
             AllProvidersFailedError: Nobody answered, and nothing is remembered.
             ShareSpentError: The same, because who asks has asked too much today.
         """
-        held = None if renew else self._held(symbol)
-        if held is not None:
-            return held
 
         async def ask(provider: Provider) -> ProviderQuote:
             return await provider.quote(symbol)
 
         found = await self._ask(keys.quote(symbol), symbol, QUOTE, ask, wire.read_quote, renew=renew, who=who)
-        self._known[symbol] = found
+        self._known[symbol] = found.value
         return found
-
-    def known(self, symbol: str) -> ProviderQuote | None:
-        """The quote that somebody was given lately, within the hour; asks nobody."""
-        found = self._known.get(symbol)
-        if found is None or self._clock.wall_ms() - found.at_ms > KNOWN_FOR * 1000:
-            return None
-        return found.value
-
-    def _held(self, symbol: str) -> Answer[ProviderQuote] | None:
-        """The quote that was remembered before, if the cache has the same bytes at hand still.
-
-        Most questions are about few symbols: their bytes are read once.
-        """
-        known = self._known.get(symbol)
-        if known is None or known.attempts or not known.body:
-            return None
-        if known.body != self.cache.peek(keys.quote(symbol)):
-            return None
-        self.stats.cache["hit"] += 1
-        return known
 
     async def historical(
         self, symbol: str, period: str, interval: str, who: Principal | None = None
@@ -231,21 +200,17 @@ class QueryService:
             UnknownSymbolError: There is none.
             AllProvidersFailedError: It could not be found, and nothing is remembered.
         """
-        if renew:
-            return await self._find_once(question)
-        # Where there is nothing to wait for there is nothing to share, and no task is needed.
-        body = self.cache.peek(question.key)
-        remembered = None if body is None else self._read(question, body)
+        remembered = None if renew else await self._recall(question)
         if remembered is not None:
             return remembered
         for _ in range(PATIENCE):
             try:
-                return await self._in_flight.do(question.key, lambda: self._answer(question))
+                return await self._in_flight.do(question.key, lambda: self._renew(question))
             except ShareSpentError as error:
                 if error.user == question.user:
                     raise
                 # It was asked together with somebody else, whose share is spent.
-        return await self._answer(question)
+        return await self._renew(question)
 
     def close(self) -> None:
         """Ends what is being asked: a process that is going down waits for no provider."""
@@ -265,48 +230,44 @@ class QueryService:
         who: Principal | None = None,
     ) -> Answer[T]:
         async def find() -> Answer[T]:
-            value, source, tries = await self._inquiry.find(policy.kind, key, about, ask, who)
+            asker = _asker(who, known=await self._exists(policy.kind, about))
+            value, source, tries = await self._inquiry.find(policy.kind, key, ask, asker)
             return Answer(value, source, self._clock.wall_ms(), tries)
 
         user = None if who is None else (who.tenant, who.user)
         return await self.answer(Question(key, about, policy, find, read, user), renew=renew)
 
-    async def _answer(self, question: Question[T]) -> Answer[T]:
-        """What is remembered; who is just renewing it is waited for only when nothing is."""
-        remembered = await self._recall(question)
-        return await self._find_once(question) if remembered is None else remembered
-
-    async def _find_once(self, question: Question[T]) -> Answer[T]:
-        return await self._in_flight.do(f"find {question.key}", lambda: self._renew(question))
+    async def _exists(self, kind: str, about: str) -> bool:
+        """Whether what a question is about is known to exist; the words of a search are not."""
+        if kind == "search":
+            return False
+        # What this process knows counts as well: a cache that is away knows nothing.
+        here = about in self._listed or about in self._known
+        return here or await self._cache.get(keys.known(about)) is not None
 
     async def _renew(self, question: Question[T]) -> Answer[T]:
         try:
             found = await question.find()
         except UnknownSymbolError:
-            await self.cache.put([(question.key, wire.UNKNOWN, UNKNOWN_TTL)])
+            await self._cache.put([(question.key, wire.UNKNOWN, UNKNOWN_TTL)])
             raise _nobody_knows(question) from None
         except AllProvidersFailedError as failure:
             return await self._fallback(question, failure)
         return await self._keep(question, found)
 
     async def _recall(self, question: Question[T]) -> Answer[T] | None:
-        body = await self.cache.get(question.key)
-        remembered = None if body is None else self._read(question, body)
-        if remembered is None:
-            self.stats.cache["miss"] += 1
-        return remembered
-
-    def _read(self, question: Question[T], body: bytes) -> Answer[T] | None:
-        """What was remembered; None when it is of no use.
+        """Return what is remembered; None when there is nothing, or nothing that can be read.
 
         Raises:
-            UnknownSymbolError: It is that there is no answer.
+            UnknownSymbolError: It is remembered that there is no answer.
         """
+        body = await self._cache.get(question.key)
         if body == wire.UNKNOWN:
             self.stats.cache["hit"] += 1
             raise _nobody_knows(question)
-        stored = wire.unpack(body, question.read)
-        if stored is None:
+        stored = None if body is None else wire.unpack(body, question.read)
+        if body is None or stored is None:
+            self.stats.cache["miss"] += 1
             return None
         self.stats.cache["hit"] += 1
         ttl = _ttl(question, stored.warning)
@@ -315,20 +276,30 @@ class QueryService:
     async def _keep(self, question: Question[T], found: Answer[T]) -> Answer[T]:
         body = wire.pack(Stored(found.value, found.source, found.at_ms, found.warning))
         ttl = _ttl(question, found.warning)
-        entries = [(question.key, body, ttl)]
+        entries: list[CacheEntry] = [(question.key, body, ttl)]
         if found.warning is None:
             entries.append((keys.fallback(question.key), body, question.policy.kept))
-        await self.cache.put(entries)
+        if question.policy.kind in PROOF and question.about not in self._listed:
+            entries.append((keys.known(question.about), b"1", KNOWN_TTL))
+        await self._cache.put(entries)
         return Answer(found.value, found.source, found.at_ms, found.attempts, found.warning, ttl, body)
 
     async def _fallback(self, question: Question[T], failure: AllProvidersFailedError) -> Answer[T]:
-        body = await self.cache.get(keys.fallback(question.key))
+        body = await self._cache.get(keys.fallback(question.key))
         stored = None if body is None else wire.unpack(body, question.read)
         if stored is None:
             raise failure
         self.stats.cache["fallback"] += 1
         warning = TIMEOUT if failure.timed_out else FAILED
         return Answer(stored.value, CACHE, stored.at_ms, len(failure.attempts), warning)
+
+
+def _asker(who: Principal | None, *, known: bool) -> Asker:
+    """Return whose shares of providers' budgets a question spends; of the server itself, none."""
+    if who is None:
+        return Asker(known=known)
+    plan = who.plan
+    return Asker((who.tenant, who.user), plan.name, plan.user_share, plan.plan_share, known)
 
 
 def _nobody_knows(question: Question[Any]) -> UnknownSymbolError:

@@ -23,7 +23,7 @@ async def ask(bench: Bench, symbol: str = "AAPL", **who: Any) -> dict[str, Any]:
 async def test_the_change_of_the_newest_price_is_counted_from_the_close_that_a_provider_knows() -> None:
     """The provider said 150 and +1.5, so the close was 148.5; the best price is 151.5 by now."""
     bench = Bench()
-    bench.execution.quotes.known = {"AAPL": given_quote()}.get
+    bench.execution.quotes.known["AAPL"] = given_quote()
     bench.publish("AAPL", 151)
     found = await ask(bench)
     assert (found["price"], found["change"], found["changePercent"]) == (151.5, 3.0, 2.0202)
@@ -33,16 +33,27 @@ async def test_the_change_of_the_newest_price_is_counted_from_the_close_that_a_p
 @pytest.mark.parametrize("known", [None, given_quote(change=None)])
 async def test_without_a_close_there_is_no_change(known: ProviderQuote | None) -> None:
     bench = Bench()
-    bench.execution.quotes.known = lambda _: known
+    if known is not None:
+        bench.execution.quotes.known["AAPL"] = known
     bench.publish("AAPL", 151)
     found = await ask(bench)
     assert (found["change"], found["changePercent"]) == (None, None)
 
 
+async def test_a_close_is_known_for_an_hour() -> None:
+    bench = Bench()
+    bench.execution.quotes.known["AAPL"] = given_quote()
+    bench.publish("AAPL", 151)
+    bench.clock.advance(3_599)
+    assert (await ask(bench))["change"] == 3.0
+    bench.clock.advance(1)
+    assert (await ask(bench))["change"] is None
+
+
 async def test_one_who_sees_prices_late_learns_nothing_of_today() -> None:
     plan = type(PRO)("late", delay=10)
     bench = Bench()
-    bench.execution.quotes.known = {"AAPL": given_quote()}.get
+    bench.execution.quotes.known["AAPL"] = given_quote()
     bench.publish("AAPL", 151)
     bench.node.fanout.release_delayed()
     bench.clock.advance(11)

@@ -16,6 +16,7 @@ from marketstream.errors import (
 )
 from marketstream.wire import keys
 from tests.support.providers import Reader, down, exhausted, given_quote, unknown
+from tests.support.timeline import Timeline
 
 BOTH = ("yahoo", "fmp")
 
@@ -182,23 +183,18 @@ async def test_a_thousand_who_ask_together_cost_one_question() -> None:
 
 
 class Distant(MemoryCache):
-    """A cache that has nothing at hand, as one behind a network."""
-
-    def peek(self, key: str) -> bytes | None:  # noqa: ARG002  # as said
-        """Nothing."""
-        return None
+    """A cache that must be waited for, as one behind a network."""
 
     async def get(self, key: str) -> bytes | None:
         """Fetches it."""
         await asyncio.sleep(0)
-        return super().peek(key)
+        return await super().get(key)
 
 
 def over(cache: type[MemoryCache]) -> Reader:
     """A reader with such a cache."""
-    reader = Reader("yahoo")
-    reader.service.cache = cache(clock=reader.clock)
-    return reader
+    clock = Timeline()
+    return Reader("yahoo", cache=cache(clock=clock), clock=clock)
 
 
 async def renewing(reader: Reader) -> "asyncio.Task[Answer[ProviderQuote]]":
@@ -233,11 +229,11 @@ async def test_what_is_over_is_not_asked_for_beside_who_renews_it(cache: type[Me
     assert reader["yahoo"].asked == ["quote AAPL"] * 2
 
 
-async def test_a_remembered_quote_is_read_once_and_a_newer_one_anew() -> None:
+async def test_a_newer_quote_takes_the_place_of_a_remembered_one() -> None:
     reader = Reader("yahoo")
     await reader.service.quote("AAPL")
     first = await reader.service.quote("AAPL")
-    assert await reader.service.quote("AAPL") is first
+    assert await reader.service.quote("AAPL") == first
     reader["yahoo"].prices["AAPL"] = given_quote(price=151.0)
     await reader.service.quote("AAPL", renew=True)
     assert (await reader.service.quote("AAPL")).value.price == 151.0
@@ -271,14 +267,13 @@ async def test_a_provider_that_is_cut_off_is_cancelled() -> None:
     assert reader.clock.now() == pytest.approx(1_002.5)
 
 
-async def test_a_quote_is_known_for_an_hour_without_asking() -> None:
+async def test_whoever_shows_prices_knows_the_newest_quote_without_asking() -> None:
     reader = Reader("yahoo")
-    assert reader.service.known("AAPL") is None
-    given = (await reader.service.quote("AAPL")).value
-    reader.clock.advance(3_600)
-    assert reader.service.known("AAPL") == given
-    reader.clock.advance(1)
-    assert reader.service.known("AAPL") is None
+    first = await reader.service.quote("AAPL")
+    assert reader.known == {"AAPL": first.value}
+    reader["yahoo"].prices["AAPL"] = given_quote(price=151.0)
+    await reader.service.quote("AAPL", renew=True)
+    assert reader.known["AAPL"].price == 151.0
 
 
 @pytest.mark.parametrize(
