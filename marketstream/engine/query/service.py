@@ -144,11 +144,10 @@ class QueryService:
             AllProvidersFailedError: Nobody answered, and nothing is remembered.
             ShareSpentError: The same, because who asks has asked too much today.
         """
-
-        async def ask(provider: Provider) -> ProviderQuote:
-            return await provider.quote(symbol)
-
-        found = await self._ask(keys.quote(symbol), symbol, QUOTE, ask, wire.read_quote, renew=renew, who=who)
+        key = keys.quote(symbol)
+        found = await self._ask(
+            key, symbol, QUOTE, lambda p: p.quote(symbol), wire.read_quote, renew=renew, who=who
+        )
         self._known[symbol] = found.value
         return found
 
@@ -156,20 +155,20 @@ class QueryService:
         self, symbol: str, period: str, interval: str, who: Principal | None = None
     ) -> Answer[History]:
         """Candles of a symbol; raises as `quote`."""
-
-        async def ask(provider: Provider) -> History:
-            return await provider.historical(symbol, period, interval)
-
         key = keys.historical(symbol, period, interval)
-        return await self._ask(key, symbol, HISTORICAL, ask, wire.read_history, who=who)
+        return await self._ask(
+            key,
+            symbol,
+            HISTORICAL,
+            lambda p: p.historical(symbol, period, interval),
+            wire.read_history,
+            who=who,
+        )
 
     async def profile(self, symbol: str, who: Principal | None = None) -> Answer[Profile]:
         """Who is behind a symbol; raises as `quote`."""
-
-        async def ask(provider: Provider) -> Profile:
-            return await provider.profile(symbol)
-
-        return await self._ask(keys.profile(symbol), symbol, PROFILE, ask, wire.read_profile, who=who)
+        key = keys.profile(symbol)
+        return await self._ask(key, symbol, PROFILE, lambda p: p.profile(symbol), wire.read_profile, who=who)
 
     async def news(
         self, symbol: str, limit: int, who: Principal | None = None

@@ -56,7 +56,9 @@ class Endpoint:
             try:
                 if refusal is not None:
                     raise refusal
-                with self._guard.waiting.hold(_body_of(request)):
+                # aiohttp keeps the body of a request until it is answered.
+                size = (request.content_length or request.client_max_size) if request.can_read_body else 0
+                with self._guard.waiting.hold(size):
                     given, max_age = await answer(request, who)
                 body = given if isinstance(given, Body) else write(given)
                 response = reply(request, body, max_age, status)
@@ -98,11 +100,6 @@ class Endpoint:
         if not who.allows_symbol(symbol):
             raise NotEntitledError(f"{symbol}: not entitled")
         return symbol
-
-
-def _body_of(request: web.Request) -> int:
-    """Bytes that the body of a request takes until it is answered: aiohttp keeps it."""
-    return (request.content_length or request.client_max_size) if request.can_read_body else 0
 
 
 def read_query(request: web.Request, shape: type[S]) -> S:

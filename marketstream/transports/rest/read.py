@@ -181,7 +181,8 @@ class Reading:
             return await self._delayed(symbol, who), 0
         found = await self._queries.quote(symbol, who=who)
         age = self._age(found)
-        return aged(self._written(found), age, found.attempts), _max_age(found, age)
+        max_age = _max_age(found, age)
+        return aged(self._written(found), age, found.attempts), max_age
 
     def _written(self, found: Answer[ProviderQuote]) -> Body:
         """A quote in JSON; the same bytes of the cache are written once."""
