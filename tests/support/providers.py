@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from marketstream.cache.memory import MemoryCache
-from marketstream.core.query.model import Article, Candle, History, Match, Profile, ProviderQuote
+from marketstream.core.query.model import Answer, Article, Candle, History, Match, Profile, ProviderQuote
 from marketstream.engine.query.inquiry import Inquiry
 from marketstream.engine.query.service import QueryService
 from marketstream.engine.query.single_flight import Spawn
@@ -154,7 +154,7 @@ class Reader:
         self.providers = {name: ScriptedProvider(name, sleep=self.clock.sleep) for name in providers}
         self.cache = cache or MemoryCache(clock=self.clock)
         self.stats = ReadStats()
-        self.known: dict[str, ProviderQuote] = {}
+        self.known: dict[str, Answer[ProviderQuote]] = {}
         self.service = build(self, self.clock, spawn or asyncio.ensure_future)
 
     def __getitem__(self, name: str) -> ScriptedProvider:

@@ -5,7 +5,9 @@ times are epoch milliseconds; what a provider does not have is None. Nothing her
 """
 
 from dataclasses import dataclass
-from typing import Final, Literal, get_args
+from typing import Final, Generic, Literal, TypeVar, get_args
+
+T = TypeVar("T")
 
 Period = Literal["1d", "5d", "1mo", "3mo", "6mo", "1y", "2y", "5y", "10y", "ytd", "max"]
 """How far a history goes back."""
@@ -120,3 +122,26 @@ class Article:
     published_ms: int
     summary: str | None
     symbols: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[T]):
+    """An answer and how good it is.
+
+    Attributes:
+        value: The answer.
+        source: Who gave it: a provider, several joined by `+`, or `cache` for one that only stands in.
+        at_ms: When it was given, epoch milliseconds.
+        attempts: How often providers were asked for it now; 0: it was remembered.
+        warning: None, `external_api_timeout` or `all_providers_failed`.
+        fresh_for: Seconds after `at_ms` for which there will be no newer one.
+        body: The bytes that the cache keeps of value, source, time and warning; empty where it keeps none.
+    """
+
+    value: T
+    source: str
+    at_ms: int
+    attempts: int = 0
+    warning: str | None = None
+    fresh_for: float = 0.0
+    body: bytes = b""

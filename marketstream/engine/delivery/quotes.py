@@ -12,7 +12,7 @@ from cachetools import TTLCache
 
 from marketstream.core.delivery.entitlements import Principal
 from marketstream.core.delivery.frame import Frame, Trade
-from marketstream.core.query.model import ProviderQuote
+from marketstream.core.query.model import Answer, ProviderQuote
 from marketstream.engine.delivery.delay import DelayLines
 from marketstream.engine.eager import settled
 from marketstream.errors import UnavailableError, UnknownSymbolError
@@ -81,7 +81,7 @@ class Quotes:
         self._bus = bus
         self._clock = clock
         self._lines = lines
-        self.known: TTLCache[str, ProviderQuote] = TTLCache(MOST_KNOWN, KNOWN_FOR, clock.now)
+        self.known: TTLCache[str, Answer[ProviderQuote]] = TTLCache(MOST_KNOWN, KNOWN_FOR, clock.now)
 
     async def get(self, symbol: str, principal: Principal) -> bytes:
         """Return JSON of a symbol's quote as the protocol writes it; waits when the price must be fetched.
@@ -107,7 +107,7 @@ class Quotes:
             raise UnknownSymbolError(f"{symbol}: no price is known")
         # Who sees prices late must not learn from the volume what happens now.
         answer = self.known.get(symbol) if line is None else None
-        quote = self._quote(loads(found[0].body), found[0].trade, answer)
+        quote = self._quote(loads(found[0].body), found[0].trade, answer.value if answer else None)
         if (warning := _staleness(known)) is not None:
             quote |= {"status": "partial_data", "warning": warning}
         return dumps(quote)

@@ -9,11 +9,12 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 
 from marketstream.core.jobs.schedule import HOUR, daily, every
+from marketstream.core.query.model import Answer
 from marketstream.core.query.overview import MOVEMENTS
 from marketstream.engine.jobs.scheduler import Job
 from marketstream.engine.market.interest import Interest
 from marketstream.engine.query.overview import Overview
-from marketstream.engine.query.service import Answer, QueryService
+from marketstream.engine.query.service import QueryService
 from marketstream.errors import AllProvidersFailedError, UnknownSymbolError
 from marketstream.ports import Bus, Clock
 from marketstream.wire import messages

@@ -9,10 +9,10 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from marketstream.core.query.cache_policy import INDICES, MOVERS, SECTORS, SENTIMENT, CachePolicy
-from marketstream.core.query.model import ProviderQuote
+from marketstream.core.query.model import Answer, ProviderQuote
 from marketstream.core.query.overview import Listed, Movement, movers
 from marketstream.core.query.sentiment import Sentiment, sentiment
-from marketstream.engine.query.service import FAILED, Answer, QueryService, Question
+from marketstream.engine.query.service import FAILED, QueryService, Question
 from marketstream.errors import AllProvidersFailedError, MarketstreamError, UnknownSymbolError
 from marketstream.ports import Clock
 from marketstream.wire import answers as wire

@@ -22,7 +22,7 @@ from marketstream.core.query.cache_policy import (
     UNKNOWN_TTL,
     CachePolicy,
 )
-from marketstream.core.query.model import Article, History, Match, Profile, ProviderQuote
+from marketstream.core.query.model import Answer, Article, History, Match, Profile, ProviderQuote
 from marketstream.core.query.quota import Asker
 from marketstream.engine.query.inquiry import Inquiry
 from marketstream.engine.query.single_flight import SingleFlight, Spawn
@@ -49,36 +49,13 @@ PROOF = frozenset({"quote", "historical", "profile"})
 
 
 @dataclass(frozen=True, slots=True)
-class Answer(Generic[T]):
-    """An answer and how good it is.
-
-    Attributes:
-        value: The answer.
-        source: Who gave it: a provider, several joined by `+`, or `cache` for one that only stands in.
-        at_ms: When it was given, epoch milliseconds.
-        attempts: How often providers were asked for it now; 0: it was remembered.
-        warning: None, `external_api_timeout` or `all_providers_failed`.
-        fresh_for: Seconds after `at_ms` for which there will be no newer one.
-        body: The bytes that the cache keeps of value, source, time and warning; empty where it keeps none.
-    """
-
-    value: T
-    source: str
-    at_ms: int
-    attempts: int = 0
-    warning: str | None = None
-    fresh_for: float = 0.0
-    body: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
 class Question(Generic[T]):
     """What is asked.
 
     Attributes:
         key: Its name in the cache.
         about: What it is about, for the error that nobody knows it.
-        shelf: How long an answer is good.
+        policy: How long an answer is good.
         find: Finds the answer; raises `UnknownSymbolError` or `AllProvidersFailedError`.
         read: Reads an answer in the cache.
         user: Tenant and user who asks; None: the server itself.
@@ -113,7 +90,7 @@ class QueryService:
         clock: Clock,
         spawn: Spawn,
         stats: ReadStats,
-        known: MutableMapping[str, ProviderQuote],
+        known: MutableMapping[str, Answer[ProviderQuote]],
         listed: Collection[str] = (),
     ) -> None:
         self.stats = stats
@@ -145,30 +122,31 @@ class QueryService:
             ShareSpentError: The same, because who asks has asked too much today.
         """
         key = keys.quote(symbol)
-        found = await self._ask(
-            key, symbol, QUOTE, lambda p: p.quote(symbol), wire.read_quote, renew=renew, who=who
-        )
-        self._known[symbol] = found.value
+        body = None if renew else await self._cache.get(key)
+        if body is not None and (held := self._held(symbol, body)) is not None:
+            return held
+        question = self._question(key, symbol, QUOTE, lambda p: p.quote(symbol), wire.read_quote, who)
+        remembered = None if renew else self._read(question, body)
+        found = await self._find(question) if remembered is None else remembered
+        self._known[symbol] = found
         return found
 
     async def historical(
         self, symbol: str, period: str, interval: str, who: Principal | None = None
     ) -> Answer[History]:
         """Candles of a symbol; raises as `quote`."""
+
+        def ask(provider: Provider) -> Coroutine[None, None, History]:
+            return provider.historical(symbol, period, interval)
+
         key = keys.historical(symbol, period, interval)
-        return await self._ask(
-            key,
-            symbol,
-            HISTORICAL,
-            lambda p: p.historical(symbol, period, interval),
-            wire.read_history,
-            who=who,
-        )
+        return await self.answer(self._question(key, symbol, HISTORICAL, ask, wire.read_history, who))
 
     async def profile(self, symbol: str, who: Principal | None = None) -> Answer[Profile]:
         """Who is behind a symbol; raises as `quote`."""
         key = keys.profile(symbol)
-        return await self._ask(key, symbol, PROFILE, lambda p: p.profile(symbol), wire.read_profile, who=who)
+        question = self._question(key, symbol, PROFILE, lambda p: p.profile(symbol), wire.read_profile, who)
+        return await self.answer(question)
 
     async def news(
         self, symbol: str, limit: int, who: Principal | None = None
@@ -178,7 +156,8 @@ class QueryService:
         async def ask(provider: Provider) -> tuple[Article, ...]:
             return tuple(await provider.news(symbol, limit))
 
-        return await self._ask(keys.news(symbol, limit), symbol, NEWS, ask, wire.read_articles, who=who)
+        key = keys.news(symbol, limit)
+        return await self.answer(self._question(key, symbol, NEWS, ask, wire.read_articles, who))
 
     async def search(self, query: str, limit: int, who: Principal | None = None) -> Answer[tuple[Match, ...]]:
         """Symbols that fit some words; raises `AllProvidersFailedError` as `quote`."""
@@ -186,10 +165,11 @@ class QueryService:
         async def ask(provider: Provider) -> tuple[Match, ...]:
             return tuple(await provider.search(query, limit))
 
-        return await self._ask(keys.search(query, limit), query, SEARCH, ask, wire.read_matches, who=who)
+        key = keys.search(query, limit)
+        return await self.answer(self._question(key, query, SEARCH, ask, wire.read_matches, who))
 
     async def answer(self, question: Question[T], *, renew: bool = False) -> Answer[T]:
-        """The answer to any question: remembered, found, or what is left of an older one.
+        """Return the answer to any question: remembered, found, or what is left of an older one.
 
         Args:
             question: The question.
@@ -199,9 +179,48 @@ class QueryService:
             UnknownSymbolError: There is none.
             AllProvidersFailedError: It could not be found, and nothing is remembered.
         """
-        remembered = None if renew else await self._recall(question)
-        if remembered is not None:
-            return remembered
+        remembered = None if renew else self._read(question, await self._cache.get(question.key))
+        return await self._find(question) if remembered is None else remembered
+
+    def close(self) -> None:
+        """Ends what is being asked: a process that is going down waits for no provider."""
+        self._in_flight.cancel()
+
+    # The way of a question
+
+    def _question(
+        self,
+        key: str,
+        about: str,
+        policy: CachePolicy,
+        ask: Callable[[Provider], Coroutine[None, None, T]],
+        read: wire.Read[T],
+        who: Principal | None,
+    ) -> Question[T]:
+        async def find() -> Answer[T]:
+            asker = _asker(who, known=await self._exists(policy.kind, about))
+            value, source, tries = await self._inquiry.find(policy.kind, key, ask, asker)
+            return Answer(value, source, self._clock.wall_ms(), tries)
+
+        return Question(key, about, policy, find, read, None if who is None else (who.tenant, who.user))
+
+    def _held(self, symbol: str, body: bytes) -> Answer[ProviderQuote] | None:
+        """Return the quote that was read of these very bytes before.
+
+        Most questions are about few symbols, and reading their quotes would be a tenth of each answer.
+        """
+        try:
+            held = self._known[symbol]
+        except KeyError:
+            return None
+        # One that a provider gave says how often it was asked for it: not now.
+        if held.attempts or held.body != body:
+            return None
+        self.stats.cache["hit"] += 1
+        return held
+
+    async def _find(self, question: Question[T]) -> Answer[T]:
+        """Ask providers, together with all who ask the same."""
         for _ in range(PATIENCE):
             try:
                 return await self._in_flight.do(question.key, lambda: self._renew(question))
@@ -210,31 +229,6 @@ class QueryService:
                     raise
                 # It was asked together with somebody else, whose share is spent.
         return await self._renew(question)
-
-    def close(self) -> None:
-        """Ends what is being asked: a process that is going down waits for no provider."""
-        self._in_flight.cancel()
-
-    # The way of a question
-
-    async def _ask(
-        self,
-        key: str,
-        about: str,
-        policy: CachePolicy,
-        ask: Callable[[Provider], Coroutine[None, None, T]],
-        read: wire.Read[T],
-        *,
-        renew: bool = False,
-        who: Principal | None = None,
-    ) -> Answer[T]:
-        async def find() -> Answer[T]:
-            asker = _asker(who, known=await self._exists(policy.kind, about))
-            value, source, tries = await self._inquiry.find(policy.kind, key, ask, asker)
-            return Answer(value, source, self._clock.wall_ms(), tries)
-
-        user = None if who is None else (who.tenant, who.user)
-        return await self.answer(Question(key, about, policy, find, read, user), renew=renew)
 
     async def _exists(self, kind: str, about: str) -> bool:
         """Whether what a question is about is known to exist; the words of a search are not."""
@@ -254,13 +248,12 @@ class QueryService:
             return await self._fallback(question, failure)
         return await self._keep(question, found)
 
-    async def _recall(self, question: Question[T]) -> Answer[T] | None:
+    def _read(self, question: Question[T], body: bytes | None) -> Answer[T] | None:
         """Return what is remembered; None when there is nothing, or nothing that can be read.
 
         Raises:
             UnknownSymbolError: It is remembered that there is no answer.
         """
-        body = await self._cache.get(question.key)
         if body == wire.UNKNOWN:
             self.stats.cache["hit"] += 1
             raise _nobody_knows(question)

@@ -9,16 +9,16 @@ from collections.abc import Awaitable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from aiohttp import web
+from cachetools import LRUCache
 
 from marketstream.core.delivery.entitlements import Principal
 from marketstream.core.delivery.session import READ, READERS
-from marketstream.core.memo import Memo
 from marketstream.core.query.history import ended, too_fine
-from marketstream.core.query.model import Candle, ProviderQuote
+from marketstream.core.query.model import Answer, Candle, ProviderQuote
 from marketstream.core.query.overview import MOVEMENTS, Listed
 from marketstream.engine.delivery.quotes import Quotes
 from marketstream.engine.query.overview import Overview
-from marketstream.engine.query.service import FAILED, Answer, QueryService
+from marketstream.engine.query.service import FAILED, QueryService
 from marketstream.errors import (
     AllProvidersFailedError,
     InvalidMessageError,
@@ -69,7 +69,7 @@ class Reading:
         self._clock = clock
         self._queries = queries
         self._overview = overview
-        self._bodies: Memo[bytes, Body] = Memo(MOST_BODIES)
+        self._bodies: LRUCache[bytes, Body] = LRUCache(MOST_BODIES)
 
     def operations(self) -> list[Operation]:
         """Every endpoint, in the order in which the document shows them."""
@@ -186,11 +186,12 @@ class Reading:
 
     def _written(self, found: Answer[ProviderQuote]) -> Body:
         """A quote in JSON; the same bytes of the cache are written once."""
-        body = self._bodies.get(found.body)
-        if body is None:
+        try:
+            return self._bodies[found.body]
+        except KeyError:
             body = write(schema.QuoteAnswer(**schema.quoted(found.value), **self._origin(found)))
-            if found.body:
-                self._bodies[found.body] = body
+        if found.body:
+            self._bodies[found.body] = body
         return body
 
     async def historical(self, request: web.Request, who: Principal) -> Answered:

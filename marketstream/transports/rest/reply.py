@@ -12,7 +12,7 @@ from aiohttp import hdrs, web
 
 from marketstream.transports.answer import takes_gzip
 from marketstream.transports.rest.schema import Origin, Shape
-from marketstream.wire.json import dumps
+from marketstream.wire.json import dumps, dumps_as_is, whole
 
 COMPRESS_ABOVE = 1_024
 """Bytes."""
@@ -57,7 +57,7 @@ def write(answer: Shape) -> Body:
 
 def aged(body: Body, age_seconds: float, retry_attempts: int) -> Body:
     """The same answer some time later."""
-    passing = dumps({"age_seconds": age_seconds, "retry_attempts": retry_attempts})
+    passing = dumps_as_is({"age_seconds": whole(age_seconds), "retry_attempts": retry_attempts})
     return Body(body.lasting, body.etag, passing)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from marketstream.core.delivery.commands import GetQuote, Quoted
 from marketstream.core.market.model import Status
-from marketstream.core.query.model import ProviderQuote
+from marketstream.core.query.model import Answer, ProviderQuote
 from marketstream.wire import messages
 from tests.support.builders import PRO, Bench, principal
 from tests.support.providers import given_quote
@@ -23,7 +23,7 @@ async def ask(bench: Bench, symbol: str = "AAPL", **who: Any) -> dict[str, Any]:
 async def test_the_change_of_the_newest_price_is_counted_from_the_close_that_a_provider_knows() -> None:
     """The provider said 150 and +1.5, so the close was 148.5; the best price is 151.5 by now."""
     bench = Bench()
-    bench.execution.quotes.known["AAPL"] = given_quote()
+    bench.execution.quotes.known["AAPL"] = Answer(given_quote(), "yahoo", 5)
     bench.publish("AAPL", 151)
     found = await ask(bench)
     assert (found["price"], found["change"], found["changePercent"]) == (151.5, 3.0, 2.0202)
@@ -34,7 +34,7 @@ async def test_the_change_of_the_newest_price_is_counted_from_the_close_that_a_p
 async def test_without_a_close_there_is_no_change(known: ProviderQuote | None) -> None:
     bench = Bench()
     if known is not None:
-        bench.execution.quotes.known["AAPL"] = known
+        bench.execution.quotes.known["AAPL"] = Answer(known, "yahoo", 5)
     bench.publish("AAPL", 151)
     found = await ask(bench)
     assert (found["change"], found["changePercent"]) == (None, None)
@@ -42,7 +42,7 @@ async def test_without_a_close_there_is_no_change(known: ProviderQuote | None) -
 
 async def test_a_close_is_known_for_an_hour() -> None:
     bench = Bench()
-    bench.execution.quotes.known["AAPL"] = given_quote()
+    bench.execution.quotes.known["AAPL"] = Answer(given_quote(), "yahoo", 5)
     bench.publish("AAPL", 151)
     bench.clock.advance(3_599)
     assert (await ask(bench))["change"] == 3.0
@@ -53,7 +53,7 @@ async def test_a_close_is_known_for_an_hour() -> None:
 async def test_one_who_sees_prices_late_learns_nothing_of_today() -> None:
     plan = type(PRO)("late", delay=10)
     bench = Bench()
-    bench.execution.quotes.known["AAPL"] = given_quote()
+    bench.execution.quotes.known["AAPL"] = Answer(given_quote(), "yahoo", 5)
     bench.publish("AAPL", 151)
     bench.node.fanout.release_delayed()
     bench.clock.advance(11)

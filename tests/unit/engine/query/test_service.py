@@ -5,8 +5,8 @@ from structlog.testing import capture_logs
 
 from marketstream.cache.memory import MemoryCache
 from marketstream.core.query.cache_policy import FALLBACK, PROFILE, QUOTE, QUOTE_FALLBACK, UNKNOWN_TTL
-from marketstream.core.query.model import ProviderQuote
-from marketstream.engine.query.service import FAILED, TIMEOUT, Answer
+from marketstream.core.query.model import Answer, ProviderQuote
+from marketstream.engine.query.service import FAILED, TIMEOUT
 from marketstream.errors import (
     AllProvidersFailedError,
     ProviderDataError,
@@ -229,11 +229,11 @@ async def test_what_is_over_is_not_asked_for_beside_who_renews_it(cache: type[Me
     assert reader["yahoo"].asked == ["quote AAPL"] * 2
 
 
-async def test_a_newer_quote_takes_the_place_of_a_remembered_one() -> None:
+async def test_a_remembered_quote_is_read_once_and_a_newer_one_anew() -> None:
     reader = Reader("yahoo")
     await reader.service.quote("AAPL")
     first = await reader.service.quote("AAPL")
-    assert await reader.service.quote("AAPL") == first
+    assert await reader.service.quote("AAPL") is first
     reader["yahoo"].prices["AAPL"] = given_quote(price=151.0)
     await reader.service.quote("AAPL", renew=True)
     assert (await reader.service.quote("AAPL")).value.price == 151.0
@@ -270,10 +270,10 @@ async def test_a_provider_that_is_cut_off_is_cancelled() -> None:
 async def test_whoever_shows_prices_knows_the_newest_quote_without_asking() -> None:
     reader = Reader("yahoo")
     first = await reader.service.quote("AAPL")
-    assert reader.known == {"AAPL": first.value}
+    assert reader.known == {"AAPL": first}
     reader["yahoo"].prices["AAPL"] = given_quote(price=151.0)
     await reader.service.quote("AAPL", renew=True)
-    assert reader.known["AAPL"].price == 151.0
+    assert reader.known["AAPL"].value.price == 151.0
 
 
 @pytest.mark.parametrize(
