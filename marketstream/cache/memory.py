@@ -1,16 +1,23 @@
-"""The cache of one process: a dictionary with a bound, in which the least recently used gives way.
+"""The cache of one process: bounded in entries and bytes; the least recently used gives way.
 
-Promises never to hold more entries or bytes than it was allowed, and to hand out nothing whose time is over.
-Entries whose time is over are let go when they are met, or when room is needed.
+Promises never to hold more than it was allowed, and to hand out nothing whose time is over.
 """
 
-from collections import OrderedDict
 from collections.abc import Sequence
+from typing import NamedTuple
+
+from cachetools import TLRUCache
 
 from marketstream.ports import Cache, CacheEntry, Clock
 
 OVERHEAD = 200
 """Bytes that an entry takes besides its key and its value, roughly."""
+
+
+class _Entry(NamedTuple):
+    value: bytes
+    ttl: float
+    weight: int
 
 
 class MemoryCache:
@@ -25,11 +32,10 @@ class MemoryCache:
     name = "memory"
 
     def __init__(self, *, clock: Clock, max_entries: int = 10_000, max_bytes: int = 64 << 20) -> None:
-        self._clock = clock
         self._max_entries = max_entries
-        self._max_bytes = max_bytes
-        self._entries: OrderedDict[str, tuple[bytes, float]] = OrderedDict()
-        self._bytes = 0
+        self._entries: TLRUCache[str, _Entry] = TLRUCache(
+            max_bytes, lambda _key, entry, now: now + entry.ttl, clock.now, lambda entry: entry.weight
+        )
 
     @property
     def connected(self) -> bool:
@@ -38,51 +44,36 @@ class MemoryCache:
 
     @property
     def size(self) -> int | None:
-        """Entries held, some of which may be over."""
+        """Entries held."""
         return len(self._entries)
 
     @property
     def weight(self) -> int:
         """Bytes that they take, roughly."""
-        return self._bytes
+        return int(self._entries.currsize)
 
     async def get(self, key: str) -> bytes | None:
         """See `ports.Cache.get`."""
-        entry = self._entries.get(key)
-        if entry is None:
+        try:
+            # Not `TLRUCache.get`: that looks twice, and stops its clock meanwhile.
+            return self._entries[key].value
+        except KeyError:
             return None
-        value, until = entry
-        if until <= self._clock.now():
-            self._drop(key)
-            return None
-        self._entries.move_to_end(key)
-        return value
 
     async def put(self, entries: Sequence[CacheEntry]) -> None:
         """See `ports.Cache.put`; what is larger than the whole cache is not kept."""
-        now = self._clock.now()
         for key, value, ttl in entries:
-            self._drop(key)
-            if _weight(key, value) <= self._max_bytes:
-                self._entries[key] = value, now + ttl
-                self._bytes += _weight(key, value)
-        while len(self._entries) > self._max_entries or self._bytes > self._max_bytes:
-            self._drop(next(iter(self._entries)))
+            weight = len(key) + len(value) + OVERHEAD
+            if weight > self._entries.maxsize:
+                self._entries.pop(key, None)
+            else:
+                self._entries[key] = _Entry(value, ttl, weight)
+            if len(self._entries) > self._max_entries:
+                self._entries.popitem()
 
     def expire(self) -> None:
-        """Lets go of everything whose time is over."""
-        now = self._clock.now()
-        for key in [key for key, (_, until) in self._entries.items() if until <= now]:
-            self._drop(key)
-
-    def _drop(self, key: str) -> None:
-        entry = self._entries.pop(key, None)
-        if entry is not None:
-            self._bytes -= _weight(key, entry[0])
-
-
-def _weight(key: str, value: bytes) -> int:
-    return len(key) + len(value) + OVERHEAD
+        """Let go of everything whose time is over."""
+        self._entries.expire()
 
 
 _: type[Cache] = MemoryCache

@@ -4,9 +4,9 @@ Promises a bounded memory: of more users than it can hold those who have been qu
 begin anew with a full bucket.
 """
 
-from collections import OrderedDict
 from math import ceil
 
+from cachetools import LRUCache
 from multidict import istr
 
 from marketstream.core.delivery.bucket import TokenBucket
@@ -32,8 +32,7 @@ class UserRateLimiter:
 
     def __init__(self, *, clock: Clock, most_users: int = MOST_USERS) -> None:
         self._clock = clock
-        self._most_users = most_users
-        self._buckets: OrderedDict[_User, TokenBucket] = OrderedDict()
+        self._buckets: LRUCache[_User, TokenBucket] = LRUCache(most_users)
 
     def __len__(self) -> int:
         return len(self._buckets)
@@ -59,10 +58,8 @@ class UserRateLimiter:
 
     def _bucket(self, who: Principal) -> TokenBucket:
         key = who.tenant, who.user
-        bucket = self._buckets.get(key)
-        if bucket is None:
+        try:
+            return self._buckets[key]
+        except KeyError:
             bucket = self._buckets[key] = TokenBucket(who.plan.rate_capacity, who.plan.rate_refill)
-            if len(self._buckets) > self._most_users:
-                self._buckets.popitem(last=False)
-        self._buckets.move_to_end(key)
-        return bucket
+            return bucket
