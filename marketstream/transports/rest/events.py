@@ -13,7 +13,7 @@ from marketstream.engine.events.publisher import MAX_EVENTS
 from marketstream.engine.events.streams import EventStreams
 from marketstream.errors import NotFoundError
 from marketstream.transports import body
-from marketstream.transports.rest.endpoint import Answered, Endpoint, read_object
+from marketstream.transports.rest.endpoint import Answer, Answered, Endpoint, read_object
 from marketstream.transports.rest.guard import Guard
 from marketstream.transports.rest.market import COPIES
 from marketstream.transports.rest.openapi import Operation
@@ -133,73 +133,64 @@ class Events:
         self._health = Health(streams)
 
     def operations(self) -> list[Operation]:
-        """The endpoints."""
-        wrap = self._endpoint.wrap
-        one = "/subscriptions/{subscription}"
+        """Return the endpoints: of back ends, of users, of operators."""
+        publish = Operation(
+            "POST",
+            "",
+            "Sends events to whoever wants them.",
+            PUBLISH,
+            EventsAnswer,
+            self.publish,
+            body=EventsBody,
+            metered=False,
+            prefix=PREFIX,
+            called="post_events",
+        )
+        health = Operation(
+            "GET",
+            "/health",
+            "How the layers of event streams are.",
+            ADMIN,
+            HealthAnswer,
+            self._endpoint.wrap(self.health, ADMIN),
+            prefix=PREFIX,
+            called="get_event_health",
+        )
+        return [publish, *self._subscriptions(), health]
+
+    def _subscriptions(self) -> list[Operation]:
+        def one(
+            method: str,
+            summary: str,
+            answer: type[Shape],
+            handle: Answer,
+            path: str = "/subscriptions/{subscription}",
+            body: type[Shape] | None = None,
+        ) -> Operation:
+            # Names of operations are a promise to those who generate clients of them.
+            called = f"{method.lower()}_event_{'subscription' if '{' in path else 'subscriptions'}"
+            wrapped = self._endpoint.wrap(handle, *READ)
+            return Operation(
+                method, path, summary, READ[0], answer, wrapped, body=body, prefix=PREFIX, called=called
+            )
+
         return [
-            Operation(
-                "POST",
-                "",
-                "Sends events to whoever wants them.",
-                PUBLISH,
-                EventsAnswer,
-                self.publish,
-                body=EventsBody,
-                metered=False,
-                prefix=PREFIX,
-                called="post_events",
-            ),
-            Operation(
+            one(
                 "GET",
-                "/subscriptions",
                 "What the caller's user hears of.",
-                READ[0],
                 SubscriptionsAnswer,
-                wrap(self.list, *READ),
-                prefix=PREFIX,
-                called="get_event_subscriptions",
+                self.list,
+                "/subscriptions",
             ),
-            Operation(
-                "GET",
-                one,
-                "One of these subscriptions.",
-                READ[0],
-                SubscriptionBody,
-                wrap(self.get, *READ),
-                prefix=PREFIX,
-                called="get_event_subscription",
-            ),
-            Operation(
+            one("GET", "One of these subscriptions.", SubscriptionBody, self.get),
+            one(
                 "PUT",
-                one,
                 "Makes one, in place of one of the same name.",
-                READ[0],
                 SubscriptionBody,
-                wrap(self.put, *READ),
+                self.put,
                 body=FilterBody,
-                prefix=PREFIX,
-                called="put_event_subscription",
             ),
-            Operation(
-                "DELETE",
-                one,
-                "Ends one.",
-                READ[0],
-                RemovedAnswer,
-                wrap(self.delete, *READ),
-                prefix=PREFIX,
-                called="delete_event_subscription",
-            ),
-            Operation(
-                "GET",
-                "/health",
-                "How the layers of event streams are.",
-                ADMIN,
-                HealthAnswer,
-                wrap(self.health, ADMIN),
-                prefix=PREFIX,
-                called="get_event_health",
-            ),
+            one("DELETE", "Ends one.", RemovedAnswer, self.delete),
         ]
 
     async def publish(self, request: web.Request) -> web.Response:

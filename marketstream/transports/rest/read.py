@@ -28,6 +28,7 @@ from marketstream.errors import (
 )
 from marketstream.ports import Clock
 from marketstream.transports.rest import schema
+from marketstream.transports.rest.endpoint import Answer as Handle
 from marketstream.transports.rest.endpoint import Answered, Endpoint, read_body, read_query
 from marketstream.transports.rest.openapi import Operation
 from marketstream.transports.rest.reply import Body, aged, write
@@ -72,13 +73,8 @@ class Reading:
         self._bodies: LRUCache[bytes, Body] = LRUCache(MOST_BODIES)
 
     def operations(self) -> list[Operation]:
-        """Every endpoint, in the order in which the document shows them."""
-
-        def read(path: str, summary: str, answer: Any, handle: Any, **more: Any) -> Operation:  # noqa: ANN401  # as of Operation
-            wrapped = self._endpoint.wrap(handle, READ, *READERS)
-            method = "POST" if "body" in more else "GET"
-            return Operation(method, path, summary, READ, answer, wrapped, **more)
-
+        """Return every endpoint, in the order in which the document shows them."""
+        read = self._operation
         return [
             read("/overview", "The market as a whole.", schema.OverviewAnswer, self.overview),
             read("/indices", "Indices.", schema.IndicesAnswer, self.indices),
@@ -112,6 +108,18 @@ class Reading:
             ),
             read("/providers", "Who is asked, in which order.", schema.ProvidersAnswer, self.providers),
         ]
+
+    def _operation(
+        self,
+        path: str,
+        summary: str,
+        answer: type[schema.Shape],
+        handle: Handle,
+        **more: Any,  # noqa: ANN401  # as of Operation
+    ) -> Operation:
+        method = "POST" if "body" in more else "GET"
+        wrapped = self._endpoint.wrap(handle, READ, *READERS)
+        return Operation(method, path, summary, READ, answer, wrapped, **more)
 
     # The market as a whole
 
