@@ -6,11 +6,13 @@ what the node holds was written anew and must be read; `gone` that the node ends
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal
+
+from msgspec import DecodeError
+from msgspec.json import Decoder, Encoder
 
 from marketstream.core.market.symbols import normalise
 from marketstream.errors import InvalidMessageError
-from marketstream.wire.json import dumps, loads
 
 Kind = Literal["change", "whole", "gone"]
 
@@ -34,33 +36,27 @@ class Word:
     dropped: tuple[str, ...] = ()
 
 
+_DECODER: Final = Decoder(Word)
+_ENCODER: Final = Encoder()
+
+
 def render(word: Word) -> bytes:
-    """A word as it travels."""
-    return dumps(
-        {
-            "node": word.node,
-            "number": word.number,
-            "kind": word.kind,
-            "added": word.added,
-            "dropped": word.dropped,
-        }
-    )
+    """Return a word as it travels."""
+    return _ENCODER.encode(word)
 
 
 def parse(data: bytes) -> Word:
-    """A word from the channel.
+    """Return a word from the channel.
 
     Raises:
         InvalidMessageError: It is none.
     """
-    given = loads(data)
-    if not isinstance(given, dict):
-        raise InvalidMessageError("must be an object")
-    node, number = given.get("node"), given.get("number")
-    kind: Kind | None = next((kind for kind in get_args(Kind) if kind == given.get("kind")), None)
-    if not isinstance(node, str) or not isinstance(number, int) or kind is None:
-        raise InvalidMessageError("node, number or kind is not what it must be")
-    return Word(node, number, kind, _symbols(given, "added"), _symbols(given, "dropped"))
+    try:
+        word = _DECODER.decode(data)
+    except (DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidMessageError(f"not a word of a node: {error}") from error
+    _well_formed((*word.added, *word.dropped))
+    return word
 
 
 def parse_symbols(stored: Mapping[Any, Any]) -> tuple[int, list[str]]:
@@ -77,13 +73,6 @@ def parse_symbols(stored: Mapping[Any, Any]) -> tuple[int, list[str]]:
     except ValueError as error:
         raise InvalidMessageError("the number of a node's symbols is none") from error
     return number, _well_formed([name.decode("ascii", "replace") for name in stored if name])
-
-
-def _symbols(given: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    found = given.get(name, [])
-    if not isinstance(found, list):
-        raise InvalidMessageError(f"{name} must be a list", path=name)
-    return tuple(_well_formed(found))
 
 
 def _well_formed(found: Iterable[Any]) -> list[str]:
