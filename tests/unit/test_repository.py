@@ -20,7 +20,6 @@ LONG_FUNCTIONS = {
     "marketstream/app.py:run": "still to be cut",
     "marketstream/cli.py:serve": "a table: the options of a command",
     "marketstream/cli.py:token": "a table: the options of a command",
-    "marketstream/transports/rest/events.py:operations": "a table: one entry an endpoint",
     "marketstream/wiring.py:attach_reading": "still to be cut",
 }
 """Functions that may be longer, and why."""
