@@ -15,7 +15,7 @@ import pytest
 
 from tests.support.eventually import eventually
 from tests.support.figures import metric
-from tests.support.server import Server, running_server
+from tests.support.server import PROGRAM, Server, running_server
 from tests.support.valkey import Valkey
 
 LOOPS = ("auto", "uvloop", "asyncio")
@@ -135,7 +135,8 @@ async def test_the_limit_is_raised_as_far_as_it_goes() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
     try:
-        async with running_server() as server:
+        # A new process, for what it is given of this one.
+        async with running_server(program=PROGRAM) as server:
             assert resource.prlimit(server.pid, resource.RLIMIT_NOFILE) == (hard, hard)
             assert server.events("server_started")[0]["descriptors"] == hard
     finally:

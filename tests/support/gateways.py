@@ -8,7 +8,7 @@ import aiohttp
 
 from tests.conformance.raw import RawSocket, say
 from tests.support.eventually import eventually
-from tests.support.server import PROGRAM, Server, running_server
+from tests.support.server import Server, running_server
 
 
 @asynccontextmanager
@@ -16,7 +16,7 @@ async def gateways(
     bus: str,
     count: int = 2,
     *,
-    program: Sequence[str] = PROGRAM,
+    program: Sequence[str] | None = None,
     env: Mapping[str, str] | None = None,
     owner: bool = True,
 ) -> AsyncIterator[list[Server]]:
@@ -25,7 +25,7 @@ async def gateways(
     Args:
         bus: URL of the bus.
         count: How many.
-        program: What Python runs.
+        program: What a new Python runs; None for forks of one that has imported the server.
         env: Settings by their environment names.
         owner: Whether the first of them feeds the market; otherwise somebody else does already.
     """

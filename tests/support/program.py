@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import IO, Self
 
 from tests.support.eventually import scaled
+from tests.support.forking import ForkedProcess
 
 SETTINGS = ("MARKETSTREAM_", "REDIS_URL", "CORS_ORIGINS", "ALPACA_API_", "TIINGO_API_", "ALPHA_VANTAGE_API_")
 
@@ -26,6 +27,8 @@ def clean_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 class Program:
     """A running process and the lines it has printed so far.
 
+    It runs the command, or is the `process` that was made of it already.
+
     Attributes:
         out: Lines of stdout, without their ends; of stderr too when they were asked to be merged.
         err: Lines of stderr.
@@ -38,10 +41,11 @@ class Program:
         env: Mapping[str, str],
         cwd: Path | None = None,
         merged: bool = False,
+        process: subprocess.Popen[str] | ForkedProcess | None = None,
     ) -> None:
         self.out: list[str] = []
         self.err: list[str] = []
-        self.process = subprocess.Popen(
+        self.process = process or subprocess.Popen(
             command,
             env=env,
             cwd=cwd,

@@ -1,8 +1,8 @@
 """A real server process for tests to talk to, and the few things they all do to it.
 
-The process is `python -m marketstream serve` on a free port with a secret of its own, JSON logs, no
-periodic jobs, and the plans of `plans.toml`: those that are shipped, and some for tests. A server that
-printed a traceback, or left a coroutine or a task behind, fails the test that used it.
+The process does what `python -m marketstream serve` does, on a free port with a secret of its own, JSON
+logs, no periodic jobs, and the plans of `plans.toml`: those that are shipped, and some for tests. A server
+that printed a traceback, or left a coroutine or a task behind, fails the test that used it.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ import aiohttp
 import jwt
 
 from tests.support.eventually import eventually, scaled, wait_until
+from tests.support.forking import ForkedProcess
 from tests.support.program import Program, clean_environment
 
 PLANS = Path(__file__).with_name("plans.toml")
@@ -52,7 +53,7 @@ class Server:
         flags: Sequence[str],
         env: Mapping[str, str] | None,
         feeds: Sequence[str],
-        program: Sequence[str] = PROGRAM,
+        program: Sequence[str] | None = None,
         port: int | None = None,
     ) -> None:
         self.port = free_port() if port is None else port
@@ -66,16 +67,15 @@ class Server:
             # They ask providers and tell channels at full minutes, which may fall into any test.
             "MARKETSTREAM_JOBS__ENABLED": "false",
         }
-        self._program = Program(
-            [
-                *(sys.executable, *program, "serve", "--host", "127.0.0.1"),
-                *("--port", str(self.port)),
-                *(word for feed in feeds for word in ("--feed", feed)),
-                *flags,
-            ],
-            env=clean_environment(own | dict(env or {})),
-            merged=True,
-        )
+        environ = clean_environment(own | dict(env or {}))
+        command = [
+            *(sys.executable, *(program or PROGRAM), "serve", "--host", "127.0.0.1"),
+            *("--port", str(self.port)),
+            *(word for feed in feeds for word in ("--feed", feed)),
+            *flags,
+        ]
+        forked = ForkedProcess(command[len(PROGRAM) :], environ) if program is None else None
+        self._program = Program(command, env=environ, merged=True, process=forked)
 
     @property
     def log(self) -> list[str]:
@@ -213,7 +213,7 @@ async def running_server(
     *flags: str,
     env: Mapping[str, str] | None = None,
     feeds: Sequence[str] = ("none",),
-    program: Sequence[str] = PROGRAM,
+    program: Sequence[str] | None = None,
     port: int | None = None,
 ) -> AsyncIterator[Server]:
     """A server that is up inside the block.
@@ -222,7 +222,7 @@ async def running_server(
         *flags: Further flags of `serve`, such as `--dev`.
         env: Settings by their environment names, on top of a clean environment.
         feeds: Feed specs, each passed as `--feed`.
-        program: What Python runs.
+        program: What a new Python runs; None for a fork of one that has imported the server.
         port: Where it listens; None for any free one.
     """
     server = Server(flags, env, feeds, program, port)
