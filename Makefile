@@ -32,6 +32,8 @@ PAGE_TEST_READY := sdk/page/node_modules/.ready-to-test
 
 # Most tests wait for something, so more of them than processors run at a time; those of one file share what they start.
 WORKERS ?= 3
+# Most of them wait, so that what only computes is done meanwhile.
+BESIDE ?= test-node
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -p no:benchmark
 
 # The tests find the Node of the virtual environment, where there is one, before any other.
@@ -56,11 +58,11 @@ setup: $(DEV_READY) $(NODE_READY) $(SDK_TS_BUILT) $(PAGE) $(PAGE_TEST_READY) ## 
 	@.ci/chromium >/dev/null
 	@.ci/balancers
 
-test: setup test-node ## run the tests (ARGS= goes to pytest; MARKETSTREAM_TAPES= names recorded tapes)
-	@CHROMIUM="$$(.ci/chromium)" $(PYTEST) -m 'not slow' $(ARGS)
+test: setup ## run the tests (ARGS= goes to pytest; MARKETSTREAM_TAPES= names recorded tapes)
+	@CHROMIUM="$$(.ci/chromium)" .ci/beside '$(BESIDE)' $(PYTEST) -m 'not slow' $(ARGS)
 
-test-all: setup test-node ## run the tests, the slow ones too
-	@CHROMIUM="$$(.ci/chromium)" $(PYTEST) $(ARGS)
+test-all: setup ## run the tests, the slow ones too
+	@CHROMIUM="$$(.ci/chromium)" .ci/beside '$(BESIDE)' $(PYTEST) $(ARGS)
 
 test-node: $(SDK_TS_READY) $(PAGE_TEST_READY) ## check the types of the TypeScript SDK and the live page, run their tests
 	@cd $(SDK_TS) && npm test --silent
@@ -93,7 +95,8 @@ types: $(DEV_READY) ## check types
 imports: $(DEV_READY) ## check that imports point down the line only
 	@$(BIN)/lint-imports
 
-check: lint types imports test ## all of the checks and the tests
+check: BESIDE := lint imports types test-node
+check: test ## all of the checks and the tests
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) tests/node/node_modules tests/artifacts dist build .benchmarks .hypothesis .import_linter_cache
