@@ -21,6 +21,7 @@ from marketstream.bus.client import Script
 from marketstream.bus.client import Word as Argument
 from marketstream.bus.redis import STEPS, RedisBus
 from marketstream.coordination.connection_limits import RedisConnectionLimits
+from marketstream.coordination.gossip_state import Announcements, Others
 from marketstream.coordination.membership import BEAT, DEAD_AFTER, Membership
 from marketstream.core.backoff import Backoff
 from marketstream.engine.market.interest import Interest
@@ -66,20 +67,14 @@ class InterestGossip:
             client=bus.client, membership=self._membership, connected=lambda: bus.connected
         )
         self._interest = Interest(clock=clock)
-        # Out
-        self._number = 0
-        self._whole = True
-        self._touched: set[str] = set()
-        self._told: set[str] = set()
+        self._announcements = Announcements(bus.node)
         self._work = asyncio.Event()
         self._rewrite_at = 0.0
-        # In
         self._listens = False
-        self._numbers: dict[str, int] = {}
+        self._others = Others(bus.node)
         self._unread: set[str] = set()
         self._reading = asyncio.Event()
         self._beat_now = asyncio.Event()
-        self._patient_until = 0.0
         self._beaten_at = 0.0
         self._failures = 0
         bus.on_reconnected(self.rewrite)
@@ -103,8 +98,7 @@ class InterestGossip:
             self._bus.subscribe(keys.INTEREST, self._receive)
         else:
             self._bus.unsubscribe(keys.INTEREST)
-        for node in list(self._numbers):
-            self._forget(node)
+        self._forget(self._others.known)
         self._unread.clear()
         self._beat_now.set()
 
@@ -129,7 +123,7 @@ class InterestGossip:
 
     def rewrite(self) -> None:
         """Sees to it that Redis is told everything of this process again."""
-        self._whole = True
+        self._announcements.rewrite()
         self._work.set()
         self.connection_limits.rewrite()
         self._rewrite_at = self._clock.now() + REWRITTEN_AFTER
@@ -154,7 +148,7 @@ class InterestGossip:
         try:
             self.rewrite()
             self._beaten_at = self._clock.now()
-            self._patient_until = self._beaten_at + DEAD_AFTER
+            self._others.be_patient(self._beaten_at + DEAD_AFTER)
             await self._tell()
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._beat_on())
@@ -172,7 +166,7 @@ class InterestGossip:
                 await self.connection_limits.write()
                 await self._bus.client.ask([("DEL", keys.node_symbols(self._membership.node))])
                 await self._membership.leave()
-                word = Word(self._membership.node, self._number + 1, "gone")
+                word = Word(self._membership.node, self._announcements.number + 1, "gone")
                 await self._bus.client.publish(keys.INTEREST, wire.render(word))
         except (RedisError, OSError) as error:
             # They find out by themselves.
@@ -182,10 +176,7 @@ class InterestGossip:
 
     def _touch(self, symbol: str) -> None:
         """Something changed about a symbol here."""
-        if self._whole or (symbol not in self._told and symbol not in self._interest.local):
-            self._touched.discard(symbol)
-        else:
-            self._touched.add(symbol)
+        self._announcements.touch(symbol, self._interest.local)
         self._work.set()
 
     async def _tell_on(self) -> None:
@@ -196,38 +187,24 @@ class InterestGossip:
 
     async def _tell(self) -> None:
         self._work.clear()
-        whole, self._whole = self._whole, False
-        touched, self._touched = self._touched, set()
-        local = self._interest.local
-        if whole:
-            self._told.clear()
-            touched = set(local)
-        added = [symbol for symbol in touched if symbol in local and symbol not in self._told]
-        dropped = [symbol for symbol in touched if symbol in self._told and symbol not in local]
-        if not (whole or added or dropped):
+        word = self._announcements.next(self._interest.local)
+        if word is None:
             return
-        self._told.update(added)
-        self._told.difference_update(dropped)
-        # Also in vain: a number is never used twice, since the other side may have heard of it.
-        self._number += 1
         told = False
         try:
-            told = await self._announce(added, dropped, whole=whole)
+            told = await self._announce(word)
         finally:
             if not told:
-                self._whole = True
-                self._touched.clear()
+                self._announcements.failed()
                 self._work.set()
 
-    async def _announce(self, added: list[str], dropped: list[str], *, whole: bool) -> bool:
-        node, number = self._membership.node, self._number
-        if whole:
-            word = Word(node, number, "whole")
-        else:
-            word = Word(node, number, "change", tuple(added), tuple(dropped))
-        kept = round(KEPT * 1000)
-        head: list[Argument] = [keys.INTEREST, wire.render(word), number, int(whole), kept, len(added)]
-        call = ([keys.node_symbols(node)], [*head, *added, *dropped])
+    async def _announce(self, word: Word) -> bool:
+        whole = word.kind == "whole"
+        # What is written anew is read by the others: it does not travel in the word.
+        message = wire.render(Word(word.node, word.number, "whole") if whole else word)
+        head: list[Argument] = [keys.INTEREST, message, word.number, int(whole)]
+        head += round(KEPT * 1000), len(word.added)
+        call = ([keys.node_symbols(word.node)], [*head, *word.added, *word.dropped])
         (told,) = await self._bus.client.evaluate(SCRIPT, [call])
         return bool(told)
 
@@ -236,32 +213,26 @@ class InterestGossip:
     async def _beat_on(self) -> None:
         while True:
             self._beat_now.clear()
-            known, alive = await self._membership.beat(self._number)
+            known, alive = await self._membership.beat(self._announcements.number)
             self._failures = 0
             now = self._clock.now()
             if not known:
                 # Redis has forgotten everybody: the others are about to come back too.
-                self._patient_until = now + DEAD_AFTER
+                self._others.be_patient(now + DEAD_AFTER)
             if not known or now - self._beaten_at > DEAD_AFTER or now >= self._rewrite_at:
                 # In the second case the others may have taken this process for dead.
                 self.rewrite()
             self._beaten_at = now
             if self._listens:
-                self._compare(alive)
+                # Who is new, or of whom something was not heard, and who is gone.
+                missed, gone = self._others.compare(alive, now)
+                self._missed(missed)
+                self._forget(gone)
             try:
                 async with asyncio.timeout(BEAT):
                     await self._beat_now.wait()
             except TimeoutError:
                 continue
-
-    def _compare(self, alive: dict[str, int]) -> None:
-        """Finds who is gone, who is new, and of whom something was not heard."""
-        for node, number in alive.items():
-            if number > self._numbers.get(node, -1):
-                self._missed(node)
-        if self._clock.now() >= self._patient_until:
-            for node in self._numbers.keys() - alive.keys():
-                self._forget(node)
 
     # In
 
@@ -271,24 +242,22 @@ class InterestGossip:
         except InvalidMessageError as error:
             log.warning("bus_message_refused", error=str(error))
             return
-        known = self._numbers.get(word.node, -1)
-        if word.node == self._membership.node or word.number <= known:
-            return
-        if word.kind == "gone":
-            self._unread.discard(word.node)
-            self._forget(word.node)
-        elif word.kind == "change" and word.number == known + 1:
-            self._numbers[word.node] = word.number
-            self._interest.change(word.node, word.added, word.dropped)
-        else:
-            self._missed(word.node)
+        match self._others.heard(word):
+            case "gone":
+                self._unread.discard(word.node)
+                self._forget([word.node])
+            case "news":
+                self._interest.change(word.node, word.added, word.dropped)
+            case "missed":
+                self._missed([word.node])
 
-    def _missed(self, node: str) -> None:
-        self._unread.add(node)
-        self._reading.set()
+    def _missed(self, nodes: Sequence[str]) -> None:
+        if nodes:
+            self._unread.update(nodes)
+            self._reading.set()
 
-    def _forget(self, node: str) -> None:
-        if self._numbers.pop(node, None) is not None:
+    def _forget(self, nodes: Sequence[str]) -> None:
+        for node in self._others.forget(nodes):
             self._interest.forget(node)
 
     async def _read_on(self) -> None:
@@ -307,6 +276,5 @@ class InterestGossip:
             log.warning("bus_message_refused", error=str(error))
             return
         # Changes may have been applied meanwhile that are newer than what was read.
-        if self._listens and number > self._numbers.get(node, -1):
-            self._numbers[node] = number
+        if self._listens and self._others.read(node, number):
             self._interest.replace(node, symbols)

@@ -86,7 +86,7 @@ async def test_ten_thousand_symbols_are_told_in_a_few_words(valkey: Valkey) -> N
             if name.endswith("99"):
                 await asyncio.sleep(0)
         await feed.knows(*names)
-        assert gateway.gossip._number <= 10
+        assert gateway.gossip._announcements.number <= 10
         for name in names[1:]:
             gateway.interest.unwatch(name)
         await feed.knows(names[0])
@@ -97,16 +97,16 @@ async def test_who_comes_and_goes_in_one_moment_is_not_told_at_all(valkey: Valke
     async with process(valkey.url, listens=True) as feed, process(valkey.url) as gateway:
         gateway.interest.watch("A")
         await feed.knows("A")
-        told = gateway.gossip._number
+        told = gateway.gossip._announcements.number
         for number in range(1_000):
             gateway.interest.watch(f"S{number}")
             gateway.interest.unwatch("A")
             gateway.interest.unwatch(f"S{number}")
             gateway.interest.watch("A")
-        assert len(gateway.gossip._touched) <= 1
+        assert len(gateway.gossip._announcements._touched) <= 1
         gateway.interest.watch("B")
         await feed.knows("A", "B")
-        assert gateway.gossip._number == told + 1
+        assert gateway.gossip._announcements.number == told + 1
 
 
 @pytest.mark.parametrize("sees_more", [True, False])
@@ -155,7 +155,7 @@ async def test_listening_can_be_switched_off_and_on(valkey: Valkey) -> None:
             await feed.knows("MINE")
         gateway.interest.watch("B")
         await eventually(lambda: stored(valkey, gateway) == {"A", "B"}, what="the change in Redis")
-        assert feed.gossip._numbers == {}
+        assert feed.gossip._others.known == []
 
 
 async def test_nothing_piles_up_while_redis_is_away_and_everything_is_told_afterwards(mortal: Valkey) -> None:
@@ -172,7 +172,7 @@ async def test_nothing_piles_up_while_redis_is_away_and_everything_is_told_after
             gateway.interest.unwatch(f"S{number}")
             await _take(gateway, f"u{number}")
             gateway.limits.release("acme", f"u{number}")
-        assert len(gateway.gossip._touched) <= 1
+        assert len(gateway.gossip._announcements._touched) <= 1
         assert len(gateway.limits._stale | gateway.limits._written) <= 2
         gateway.interest.unwatch("A")
         gateway.interest.watch("C")
