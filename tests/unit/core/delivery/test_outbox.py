@@ -212,6 +212,16 @@ def test_a_late_flush_does_not_lower_the_rate() -> None:
         assert len(lane.take(100.05 + second, LANE_BATCH)) == 1
 
 
+def test_a_value_that_was_a_little_late_does_not_shift_those_that_follow() -> None:
+    """They are due when they would have been; only one that is much too late counts from when it came."""
+    lane = Lane("L", lossless=True, max_rate=1)
+    lane.due = 100.0
+    filled(lane, 10)
+    for now, due in ((100.09, 101.0), (101.05, 102.0), (102.0, 103.0), (103.2, 104.2)):
+        assert len(lane.take(now, LANE_BATCH)) == 1
+        assert lane.due == pytest.approx(due)
+
+
 def test_a_lane_that_was_quiet_keeps_the_interval_between_its_next_two_values() -> None:
     """A pause is no credit for a burst."""
     lane = Lane("L", lossless=True, max_rate=1)
