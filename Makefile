@@ -39,7 +39,7 @@ PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -p no:benchmark
 # The tests find the Node of the virtual environment, where there is one, before any other.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help run page wheel setup test test-all fuzz test-node chaos bench lint format types imports check clean
+.PHONY: help run page wheel setup test test-all fuzz test-node chaos mutants bench lint format types imports check clean
 
 help: ## list the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -77,6 +77,10 @@ fuzz: $(DEV_READY) ## let atheris try every parser of outside bytes (FUZZ_SECOND
 		echo "fuzz: $$target for $(FUZZ_SECONDS) s"; \
 		$(BIN)/python -m tests.fuzz.run $$target -max_total_time=$(FUZZ_SECONDS) -verbosity=0; \
 	done
+
+mutants: $(DEV_READY) ## change core, coordination and bus in small ways and see whether the tests notice (SECONDS=600, SEED=1)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group mutants
+	@$(BIN)/python -m tests.mutation.run $(SECONDS) $(or $(SEED),1) $(ARGS)
 
 bench: $(DEV_READY) $(NODE_READY) $(SDK_TS_BUILT) ## measure; nothing here passes or fails
 	@$(BIN)/python -m pytest tests/benchmarks --benchmark-only $(ARGS)
