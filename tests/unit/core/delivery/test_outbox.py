@@ -240,6 +240,16 @@ def test_the_earliest_of_several_lanes_decides_when_to_come_back() -> None:
     assert box.wake_at == 100.1
 
 
+def test_a_later_lane_does_not_put_off_an_earlier_one() -> None:
+    fast, slow = Lane("A", lossless=True, max_rate=10), Lane("B", lossless=True, max_rate=1)
+    fast.due, slow.due = 100.1, 101.0
+    box = outbox(fast, slow)
+    filled(fast, 1)
+    filled(slow, 1)
+    assert box.take(100) == ([], [])
+    assert box.wake_at == 100.1
+
+
 def test_what_is_forgotten_is_never_sent() -> None:
     lane = Lane("L", lossless=True)
     box = outbox(lane)

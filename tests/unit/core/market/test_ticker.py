@@ -75,3 +75,13 @@ def test_what_is_not_kept_is_forgotten(tickers: Tickers) -> None:
     tickers.keep({"B"})
     assert len(tickers) == 0
     assert tickers.trade("A", 1.5, 20) is None
+
+
+def test_a_quote_as_new_as_the_last_one_replaces_it(tickers: Tickers) -> None:
+    """A vendor may send two within a millisecond: the second one is what holds."""
+    tickers.quote(sides(10, 5))
+    tickers.trade("A", 12.0, 5)
+    assert tickers.quote(sides(11, 5)).bid == 11
+    found = tickers.trade("A", 13.0, 6)
+    assert found is not None
+    assert found.bid == 11
