@@ -33,7 +33,7 @@ class Gossip(RuleBasedStateMachine):
             self.announcements.failed()
             return
         if fate != "channel lost":
-            self._hear(word)
+            self._deliver(word)
         if fate == "reply lost":
             self.announcements.failed()
 
@@ -47,7 +47,7 @@ class Gossip(RuleBasedStateMachine):
         self.stored = word.number, (symbols | set(word.added)) - set(word.dropped)
         return True
 
-    def _hear(self, word: Word) -> None:
+    def _deliver(self, word: Word) -> None:
         match self.others.heard(word):
             case "news":
                 self.known = (self.known | set(word.added)) - set(word.dropped)
@@ -78,7 +78,7 @@ class Gossip(RuleBasedStateMachine):
             # The first may find that Redis does not know what it follows on.
             if (word := self.announcements.next(self.watched)) is not None:
                 if self._keep(word):
-                    self._hear(word)
+                    self._deliver(word)
                 else:
                     self.announcements.failed()
         missed, _ = self.others.compare({"a": self.announcements.number}, 0.0)

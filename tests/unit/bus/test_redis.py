@@ -77,7 +77,7 @@ def price(bid: float, symbol: str = "A") -> Frame:
 
 
 @instant
-async def test_what_one_publishes_those_hear_who_watch_it() -> None:
+async def test_what_one_publishes_those_get_who_watch_it() -> None:
     redis = FakeRedis()
     async with running(redis, "A") as one, running(redis, "B") as other:
         sent = price(1)

@@ -112,7 +112,7 @@ def test_signs_of_life_show_who_was_not_heard_and_who_is_gone() -> None:
     assert made.compare({"a": 4, "b": 1, "d": 0}, 0.0) == (["a", "d"], ["c"])
 
 
-def test_nobody_is_gone_while_a_redis_that_forgot_them_may_hear_of_them_again() -> None:
+def test_nobody_is_gone_while_a_redis_that_forgot_them_may_learn_of_them_again() -> None:
     made = others(a=3)
     made.be_patient(10.0)
     assert made.compare({}, 9.9) == ([], [])

@@ -269,7 +269,7 @@ async def test_who_cannot_be_asked_about_is_nobody_of_whom_anything_is_said() ->
 
 
 @instant
-async def test_a_goodbye_that_nobody_hears_ends_all_the_same() -> None:
+async def test_a_goodbye_that_does_not_get_through_ends_all_the_same() -> None:
     redis = FakeRedis()
     process = Process(redis)
     async with process.running():
