@@ -13,14 +13,6 @@ import structlog
 from aiohttp import web
 
 from marketstream import wiring
-from marketstream.bus.memory import MemoryLease
-from marketstream.bus.redis import RedisBus
-from marketstream.bus.url import build_bus
-from marketstream.cache.redis import RedisCache
-from marketstream.coordination.interest_gossip import InterestGossip
-from marketstream.coordination.leader_forwarder import RedisLeaderForwarder
-from marketstream.coordination.lease import RedisLease
-from marketstream.core.backlog import Backlog
 from marketstream.engine.delivery.drain import drain
 from marketstream.engine.delivery.execution import Execution
 from marketstream.engine.delivery.heartbeat import Heartbeat
@@ -38,7 +30,7 @@ from marketstream.feeds.spec import build_feed
 from marketstream.listening import LOOPS, listen, url
 from marketstream.observability.clock import SystemClock
 from marketstream.observability.metrics import build_registry
-from marketstream.ports import Feed, LeaderForwarder, Lease
+from marketstream.ports import Feed
 from marketstream.reload import Reload, Reread
 from marketstream.security.jwt import TokenVerifier, sign_token
 from marketstream.settings import Settings, load_plans, load_registry
@@ -96,6 +88,8 @@ class Server:
         self._clock = SystemClock()
         self._stop = asyncio.Event()
         self._role = settings.server.role
+        self._backend = wiring.build_backend(settings, self._clock)
+        self._bus = self._backend.bus
         plans = load_plans(settings.auth.plans_file)
         registry = load_registry(settings)
         stats = Stats()
@@ -111,10 +105,6 @@ class Server:
             issuer=auth.issuer,
             leeway=auth.leeway,
         )
-        self._bus = build_bus(settings.bus.url, clock=self._clock, stale_after=settings.feeds.stale_after)
-        self._gossip = (
-            InterestGossip(bus=self._bus, clock=self._clock) if isinstance(self._bus, RedisBus) else None
-        )
         self.node = Node(
             clock=self._clock,
             bus=self._bus,
@@ -122,7 +112,7 @@ class Server:
             registry=registry,
             stats=stats,
             delivery=_delivery(settings),
-            limits=self._gossip.connection_limits if self._gossip else None,
+            limits=self._backend.gossip.connection_limits,
         )
         self.publisher = Publisher(bus=self._bus, stats=stats)
         ahead = Ahead(clock=self._bus.clock, stats=stats, seconds=settings.feeds.max_ahead)
@@ -150,9 +140,7 @@ class Server:
             ahead=ahead,
             stats=stats,
         )
-        self._events = wiring.build_events(
-            settings, node=self.node, bus=self._bus, gossip=self._gossip, plans=plans
-        )
+        self._events = wiring.build_events(settings, node=self.node, backend=self._backend, plans=plans)
         self.node.listener = self._events
         self._execution = Execution(
             node=self.node,
@@ -167,24 +155,27 @@ class Server:
             events=self._events,
         )
         self._cache = wiring.build_cache(settings, self._clock)
-        self._lease, self._forwarder = self._build_lease(handler)
+        leadership = self._backend.lead(handler, self.aggregator.resume)
+        self._lease, self._forwarder = leadership.lease, leadership.forwarder
+        for work in leadership.works:
+            self._market.add_work(work)
         if self._feeds_market:
             self._register_feeds()
             entries = PriceEntries(
                 publish=self.publisher.publish_one, registry=registry, clock=self._bus.clock, ahead=ahead
             )
             for work in wiring.build_ingests(
-                settings, self._bus, prices=entries, events=self._events, clock=self._clock, stats=stats
+                settings, self._backend, prices=entries, events=self._events, stats=stats
             ):
                 self._market.add_work(work)
             self._market.add_work(self._events.coordinator.run)
-        if self._gossip is not None:
-            self._gossip.attach(self.node.interest)
-            if self._runs_jobs:
-                # What is kept fresh is what is watched anywhere, whoever feeds the market.
-                self._gossip.listen(True)
-            else:
-                self._market.add_work(self._gossip.follow)
+        gossip = self._backend.gossip
+        gossip.attach(self.node.interest)
+        if self._runs_jobs:
+            # What is kept fresh is what is watched anywhere, whoever feeds the market.
+            gossip.listen(True)
+        else:
+            self._market.add_work(gossip.follow)
         self._reading: wiring.ReadSide | None = None
         self.socketio: MarketServer
         self.app = self._build_app(frozenset(plans))
@@ -206,7 +197,7 @@ class Server:
                 own = [tasks.create_task(Heartbeat(node=self.node, expire=self.aggregator.expire).run())]
                 own += [tasks.create_task(self._verifier.run()), tasks.create_task(self._reload.run())]
                 own.append(tasks.create_task(self._bus.run()))
-                present = [tasks.create_task(self._gossip.run())] if self._gossip else []
+                present = tasks.create_task(self._backend.gossip.run())
                 await self._first_contact()
                 periodic = (
                     [tasks.create_task(self._reading.jobs.run())] if self._reading and self._runs_jobs else []
@@ -218,10 +209,9 @@ class Server:
                 for task in periodic:
                     task.cancel()
                 await drain(self.node, self._settings.server.drain_timeout)
-                for task in present:
-                    # It says goodbye, for which the bus must still be there.
-                    task.cancel()
-                    await asyncio.wait([task])
+                # It says goodbye, for which the bus must still be there.
+                present.cancel()
+                await asyncio.wait([present])
                 if self._reading is not None:
                     await self._reading.aclose()
                 for task in own:
@@ -234,8 +224,7 @@ class Server:
             if listener is not None:
                 await listener.close()
             await runner.cleanup()
-            if isinstance(self._cache, RedisCache):
-                await self._cache.aclose()
+            await self._cache.aclose()
         log.info("server_stopped")
         return 0
 
@@ -282,18 +271,6 @@ class Server:
     def _runs_jobs(self) -> bool:
         return self._role in ("all", "jobs") and self._settings.jobs.enabled
 
-    def _build_lease(self, handler: PublicationHandler) -> tuple[Lease, LeaderForwarder]:
-        """Who feeds the market, and where publications go because of it."""
-        if not isinstance(self._bus, RedisBus):
-            return MemoryLease(), handler
-        lease = RedisLease(self._bus, resumed=self.aggregator.resume)
-        forwarder = RedisLeaderForwarder(bus=self._bus, lease=lease, handler=handler)
-        self._market.add_work(forwarder.judge)
-        return lease, forwarder
-
-    def _backlog(self) -> Backlog:
-        return self._bus.backlog if isinstance(self._bus, RedisBus) else Backlog()
-
     def _register_feeds(self) -> None:
         for spec in self._settings.feeds.specs:
             make = partial(_make_feed, spec, self._clock, self._settings)
@@ -317,21 +294,21 @@ class Server:
             max_payload=settings.socketio.max_payload,
             lowat=settings.delivery.notsent_lowat,
         )
-        if isinstance(self._bus, RedisBus):
-            self.socketio.manager.relay_through(self._bus)
+        if self._backend.relay is not None:
+            self.socketio.manager.relay_through(self._backend.relay)
         figures = build_registry(
             node=self.node,
             events=self._events,
             supervisor=self._supervisor,
             bus_connected=lambda: self._bus.connected,
-            backlog=self._backlog,
+            backlog=self._backend.backlog,
             feeding=lambda: self._lease.held,
         )
         Health(
             node=self.node,
             bus=self._bus,
             supervisor=self._supervisor,
-            backlog=self._backlog,
+            backlog=self._backend.backlog,
             figures=figures,
         ).attach(app)
         if self._role != "feed":
@@ -340,7 +317,7 @@ class Server:
                 settings,
                 node=self.node,
                 quotes=self._execution.quotes,
-                bus=self._bus,
+                backend=self._backend,
                 cache=self._cache,
                 forwarder=self._forwarder,
                 events=self._events,

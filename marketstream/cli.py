@@ -310,9 +310,6 @@ def _check_servable(settings: Settings) -> None:
     if settings.server.role != "all" and settings.bus.url.startswith("memory:"):
         text = f"role {settings.server.role} is one part of several; they meet on a bus such as redis://"
         raise ConfigurationError("bus.url", text)
-    from marketstream.bus.url import check_url  # noqa: PLC0415 - the other commands start without it
-
-    check_url(settings.bus.url)
 
 
 @contextmanager

@@ -1,27 +1,14 @@
 """The read side put together: providers, cache and endpoints, as the settings want them."""
 
 import random
-import secrets
-import socket
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from aiohttp import web
 
-from marketstream.bus.events import EventChannels, RedisChannel, RedisEventChannel, RedisEventStore
-from marketstream.bus.ingest import Source, StreamConsumer, Take
-from marketstream.bus.memory import MemoryChannel, MemoryClaims, MemoryEventChannel, MemoryEventStore
-from marketstream.bus.redis import RedisBus
-from marketstream.bus.url import build_client, build_clients
-from marketstream.cache.memory import MemoryCache
-from marketstream.cache.redis import RedisCache
-from marketstream.coordination.claims import RedisClaims
-from marketstream.coordination.interest_gossip import InterestGossip
-from marketstream.coordination.provider_quota import RedisProviderQuota
 from marketstream.engine.delivery.node import Node
 from marketstream.engine.delivery.quotes import Quotes, newest_price
-from marketstream.engine.events.ports import Backplane
 from marketstream.engine.events.streams import EventStreams
 from marketstream.engine.jobs.actions import JobActions
 from marketstream.engine.jobs.scheduler import Jobs
@@ -32,8 +19,9 @@ from marketstream.engine.query.service import QueryService
 from marketstream.engine.stats import Stats
 from marketstream.errors import ConfigurationError
 from marketstream.feeds.provider import SyntheticProvider
-from marketstream.ports import Bus, Cache, Clock, LeaderForwarder, Provider, ProviderQuota
-from marketstream.providers.quota import MemoryProviderQuota
+from marketstream.plugins.backend import BUS, Backend, BusContext, Inlets, StreamInlet, Work
+from marketstream.plugins.cache import CACHE, CacheContext
+from marketstream.ports import Bus, Cache, Clock, LeaderForwarder, Provider
 from marketstream.settings import Settings
 from marketstream.settings.plan import load_rules
 from marketstream.settings.provider import NAMES, Vendors, allowances, load_vendors
@@ -54,7 +42,6 @@ from marketstream.transports.rest.rate_limiter import UserRateLimiter
 from marketstream.transports.rest.read import Reading
 from marketstream.transports.rest.stream import StateStreams
 from marketstream.transports.rest.views import show
-from marketstream.wire import keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,30 +64,39 @@ class ReadSide:
         await self.vendors.aclose()
 
 
-def build_cache(settings: Settings, clock: Clock) -> MemoryCache | RedisCache:
-    """The Redis that is named, or is the bus, or else the memory of this process.
+def build_backend(settings: Settings, clock: Clock) -> Backend:
+    """Make what the scheme of `bus.url` stands for.
 
     Raises:
-        ConfigurationError: The URL names no Redis that this version speaks to.
+        ConfigurationError: It stands for nothing, or the URL is not as it must be.
+    """
+    url = settings.bus.url
+    make = BUS.load(_scheme(url), "bus.url")
+    return make(url, BusContext(clock, settings.feeds.stale_after))
+
+
+def build_cache(settings: Settings, clock: Clock) -> Cache:
+    """Make the cache that is named, or is where the bus is, or else the memory of this process.
+
+    Raises:
+        ConfigurationError: There is no cache of that URL.
     """
     given = settings.cache
-    url = given.url or settings.bus.url
-    if url.startswith("memory:"):
-        return MemoryCache(clock=clock, max_entries=given.max_entries, max_bytes=given.max_bytes)
-    try:
-        return RedisCache(build_client(url), clock=clock)
-    except ConfigurationError as error:
-        if given.url is None:
-            raise
-        raise ConfigurationError("cache.url", str(error).removeprefix(f"{error.path}: ")) from None
+    url, setting = (given.url, "cache.url") if given.url is not None else (settings.bus.url, "bus.url")
+    if given.url is None and _scheme(url) not in CACHE.names():
+        # A bus of another package, which need not have a cache as well.
+        url = "memory://"
+    context = CacheContext(clock, given.max_entries, given.max_bytes, setting)
+    return CACHE.load(_scheme(url), setting)(url, context)
 
 
-def build_vendors(settings: Settings, clock: Clock, bus: Bus) -> Vendors:
+def _scheme(url: str) -> str:
+    return url.partition("://")[0]
+
+
+def build_vendors(settings: Settings, clock: Clock, backend: Backend) -> Vendors:
     """Those who can be asked; what may be asked of them counts for all processes of a bus together."""
-    allowed = allowances(settings.providers)
-    quota: ProviderQuota = MemoryProviderQuota(allowed, clock=clock, reserve=settings.providers.reserve)
-    if isinstance(bus, RedisBus):
-        quota = RedisProviderQuota(bus.client, allowed, clock=clock, reserve=settings.providers.reserve)
+    quota = backend.quota(allowances(settings.providers), settings.providers.reserve)
     return load_vendors(settings.providers, quota=quota, clock=clock, observe=_ignore)
 
 
@@ -116,9 +112,16 @@ def build_providers(settings: Settings, clock: Clock, bus: Bus, vendors: Vendors
 
 
 def build_jobs(
-    settings: Settings, *, queries: QueryService, overview: Overview, node: Node, bus: Bus, cache: Cache
+    settings: Settings,
+    *,
+    queries: QueryService,
+    overview: Overview,
+    node: Node,
+    backend: Backend,
+    cache: Cache,
 ) -> Jobs:
     """What is done periodically; it does nothing before it is run."""
+    bus = backend.bus
     actions = JobActions(
         queries=queries,
         overview=overview,
@@ -127,11 +130,11 @@ def build_jobs(
         clock=bus.clock,
         popular=settings.market.popular,
         show=show,
-        clean_up=[cache.expire] if isinstance(cache, MemoryCache) else [],
+        clean_up=[cache.expire],
     )
     jobs = Jobs(
         jobs=actions.jobs(),
-        claims=RedisClaims(bus.client, bus.node) if isinstance(bus, RedisBus) else MemoryClaims(),
+        claims=backend.claims,
         clock=bus.clock,
         stats=node.stats,
         chance=random.random,
@@ -140,74 +143,33 @@ def build_jobs(
     return jobs
 
 
-def build_events(
-    settings: Settings, *, node: Node, bus: Bus, gossip: InterestGossip | None, plans: Collection[str]
-) -> EventStreams:
+def build_events(settings: Settings, *, node: Node, backend: Backend, plans: Collection[str]) -> EventStreams:
     """Event streams over the bus: alone, or with those of other processes."""
-    rules = load_rules(settings.events.routes_file, plans)
-    window = settings.events.window_ms / 1000
-    if not isinstance(bus, RedisBus) or gossip is None:
-        return EventStreams(
-            node=node,
-            bus=bus,
-            channels=Backplane(MemoryEventChannel(clock=node.clock), MemoryChannel(), MemoryChannel()),
-            store=MemoryEventStore(),
-            rules=rules,
-            window=window,
-            workers_per_tenant=settings.events.workers_per_tenant,
-        )
     streams = EventStreams(
         node=node,
-        bus=bus,
-        channels=Backplane(
-            RedisEventChannel(bus),
-            RedisChannel(bus, keys.EVENT_WORK),
-            RedisChannel(bus, keys.EVENT_TASKS),
-            RedisChannel(bus, keys.EVENT_NEWS),
-            bus.node,
-            gossip.dead,
-        ),
-        store=RedisEventStore(bus),
-        rules=rules,
-        window=window,
+        bus=backend.bus,
+        channels=backend.channels,
+        store=backend.store,
+        rules=load_rules(settings.events.routes_file, plans),
+        window=settings.events.window_ms / 1000,
         workers_per_tenant=settings.events.workers_per_tenant,
     )
-    bus.on_reconnected(streams.look_again)
+    backend.on_reconnected(streams.look_again)
     return streams
 
 
 def build_ingests(
-    settings: Settings,
-    bus: Bus,
-    *,
-    prices: PriceEntries,
-    events: EventStreams,
-    clock: Clock,
-    stats: Stats,
-) -> list[Callable[[], Coroutine[None, None, None]]]:
-    """What brings in what back ends leave in Redis, where there is one; each runs until cancelled."""
-    if not isinstance(bus, RedisBus) or not settings.ingest.enabled:
+    settings: Settings, backend: Backend, *, prices: PriceEntries, events: EventStreams, stats: Stats
+) -> Sequence[Work]:
+    """Return what brings in what back ends leave in the middle, where they can; each runs until cancelled."""
+    if not settings.ingest.enabled:
         return []
-    consumer = f"{socket.gethostname()}-{secrets.token_hex(4)}"
-    given = settings.events
-    sources: list[tuple[Source, Take]] = [
-        (Source(settings.ingest.stream, settings.ingest.group, consumer), prices.take),
-        (Source(given.stream, given.group, consumer), events.publisher.take_entry),
+    given, take = settings.ingest, events.publisher
+    streams = [
+        StreamInlet(given.stream, given.group, prices.take),
+        StreamInlet(settings.events.stream, settings.events.group, take.take_entry),
     ]
-    works = []
-    for source, take in sources:
-        client, reader = build_clients(settings.bus.url)
-        stream = StreamConsumer(
-            client=client,
-            reader=reader,
-            source=source,
-            take=take,
-            flushed=bus.flushed,
-            clock=clock,
-            stats=stats,
-        )
-        works.append(stream.run)
-    return [*works, EventChannels(bus=bus, patterns=given.channels, take=events.publisher.take).run]
+    return backend.inlets(Inlets(streams, settings.events.channels, take.take, stats))
 
 
 def build_origins(settings: Settings, addresses: AddressReader) -> OriginPolicy:
@@ -262,7 +224,7 @@ def attach_reading(
     *,
     node: Node,
     quotes: Quotes,
-    bus: Bus,
+    backend: Backend,
     cache: Cache,
     forwarder: LeaderForwarder,
     events: EventStreams,
@@ -280,10 +242,10 @@ def attach_reading(
         credentials=Credentials(allow_query_token=settings.auth.allow_query_token),
         waiting=node.waiting,
     )
-    vendors = build_vendors(settings, node.clock, bus)
+    vendors = build_vendors(settings, node.clock, backend)
     queries = QueryService(
         inquiry=Inquiry(
-            providers=build_providers(settings, node.clock, bus, vendors),
+            providers=build_providers(settings, node.clock, backend.bus, vendors),
             clock=node.clock,
             chance=random.random,
             stats=node.stats.reads,
@@ -304,7 +266,7 @@ def attach_reading(
         sectors=_named(market.sectors),
     )
     endpoint = Endpoint(guard=guard, limiter=UserRateLimiter(clock=node.clock), registry=node.registry)
-    jobs = build_jobs(settings, queries=queries, overview=overview, node=node, bus=bus, cache=cache)
+    jobs = build_jobs(settings, queries=queries, overview=overview, node=node, backend=backend, cache=cache)
     streams = StateStreams(
         endpoint=endpoint,
         node=node,
@@ -325,7 +287,7 @@ def attach_reading(
             clock=node.clock,
             queries=queries,
             overview=overview,
-            time=bus.clock,
+            time=backend.bus.clock,
         )
         publishing = Publishing(guard=guard, forwarder=forwarder)
         connected = StreamAdmin(endpoint=endpoint, node=node, streams=streams)

@@ -1,6 +1,6 @@
-"""The bus that a URL names.
+"""The Redis that a URL names, and a bus over it.
 
-`memory://`, `redis://`, `rediss://` (TLS), `redis+sentinel://h1:p,h2:p/SERVICE/DB` and
+`redis://`, `rediss://` (TLS), `redis+sentinel://h1:p,h2:p/SERVICE/DB` and
 `redis+cluster://h1:p,h2:p`, where the hosts are some nodes of the cluster; the others are found by them.
 """
 
@@ -19,7 +19,6 @@ from redis.backoff import NoBackoff
 
 from marketstream.bus.client import Client, PlainClient
 from marketstream.bus.cluster import ClusterClient
-from marketstream.bus.memory import MemoryBus
 from marketstream.bus.pulse import patience_of
 from marketstream.bus.redis import PATIENCE, RedisBus
 from marketstream.errors import ConfigurationError
@@ -38,9 +37,7 @@ Pools = tuple[ConnectionPool, ConnectionPool]
 """Connections for commands, and for those that wait."""
 
 
-def build_bus(
-    url: str, *, clock: Clock, shards: int = keys.SHARDS, stale_after: float = 30.0
-) -> MemoryBus | RedisBus:
+def build_bus(url: str, *, clock: Clock, shards: int = keys.SHARDS, stale_after: float = 30.0) -> RedisBus:
     """Makes the bus; connects to nothing yet.
 
     Args:
@@ -52,17 +49,16 @@ def build_bus(
     Raises:
         ConfigurationError: The URL names no bus that this version has.
     """
-    client = _client(url, shards)
-    if client is None:
-        return MemoryBus(clock=clock)
-    return RedisBus(client=client, clock=clock, shards=shards, patience=patience_of(stale_after))
+    return RedisBus(
+        client=_client(url, shards), clock=clock, shards=shards, patience=patience_of(stale_after)
+    )
 
 
 def build_client(url: str) -> Redis | RedisCluster:
     """Makes a client for commands.
 
     Args:
-        url: As the module says, but not of a bus in memory.
+        url: As the module says.
 
     Raises:
         ConfigurationError: The URL names no Redis that this version speaks to.
@@ -75,7 +71,7 @@ def build_clients(url: str) -> tuple[Redis | RedisCluster, Redis | RedisCluster]
     """Makes a client for commands, and one for reads that wait longer than an answer may take.
 
     Args:
-        url: As the module says, but not of a bus in memory.
+        url: As the module says.
 
     Raises:
         ConfigurationError: The URL names no Redis that this version speaks to.
@@ -96,10 +92,8 @@ def check_url(url: str) -> None:
     _client(url, keys.SHARDS)
 
 
-def _client(url: str, shards: int) -> Client | None:
+def _client(url: str, shards: int) -> Client:
     kind = url.partition("://")[0]
-    if kind == "memory":
-        return None
     if kind == _CLUSTER:
         return ClusterClient(_cluster(url, PATIENCE), shards)
     commands, listeners = _pools(kind, url)
@@ -109,7 +103,7 @@ def _client(url: str, shards: int) -> Client | None:
 def _pools(kind: str, url: str) -> Pools:
     if kind not in _POOLS:
         shown = f"{kind}://" if _KIND.fullmatch(kind) else "without a scheme"  # it may be all of the URL
-        raise _bad(f"there is no bus {shown}; there are memory, {', '.join([*_POOLS, _CLUSTER])}")
+        raise _bad(f"there is no bus {shown}; there are {', '.join([*_POOLS, _CLUSTER])}")
     return _POOLS[kind](url)
 
 

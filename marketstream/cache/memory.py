@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from cachetools import TLRUCache
 
+from marketstream.plugins.cache import CacheContext, CacheFactory
 from marketstream.ports import Cache, CacheEntry, Clock
 
 OVERHEAD = 200
@@ -75,5 +76,14 @@ class MemoryCache:
         """Let go of everything whose time is over."""
         self._entries.expire()
 
+    async def aclose(self) -> None:
+        """See `ports.Cache.aclose`: there is nothing to let go of."""
+
+
+def build(_url: str, context: CacheContext) -> MemoryCache:
+    """Make the cache of `memory://`."""
+    return MemoryCache(clock=context.clock, max_entries=context.max_entries, max_bytes=context.max_bytes)
+
 
 _: type[Cache] = MemoryCache
+_factory: CacheFactory = build

@@ -68,6 +68,9 @@ class RedisCache:
         commands = [("SET", key, value, "PX", max(1, round(ttl * 1000))) for key, value, ttl in entries]
         await self._ask(commands, self._writes)
 
+    def expire(self) -> None:
+        """See `ports.Cache.expire`: Redis does so itself."""
+
     async def aclose(self) -> None:
         """Lets go of its connections."""
         await self._redis.aclose()

@@ -94,7 +94,7 @@ class Cache(Protocol):
 
     @property
     def name(self) -> str:
-        """`memory` or `redis`."""
+        """Short name, such as `memory` or `redis`."""
         ...
 
     @property
@@ -113,4 +113,12 @@ class Cache(Protocol):
 
     async def put(self, entries: Sequence[CacheEntry]) -> None:
         """Keeps values in place of what was there; may drop any of them when there is no room."""
+        ...
+
+    def expire(self) -> None:
+        """Lets go of everything whose time is over, where nobody else does; never blocks."""
+        ...
+
+    async def aclose(self) -> None:
+        """Lets go of its connections; it is not used after."""
         ...

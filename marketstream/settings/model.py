@@ -142,22 +142,23 @@ class Bus(Section):
 
     Attributes:
         url: `memory://` for one process alone; `redis://`, `rediss://`, `redis+sentinel://` or
-            `redis+cluster://` for many.
+            `redis+cluster://` for many; other schemes by packages that bring them.
     """
 
-    url: Annotated[str, Field(pattern=r"^[a-z+]+://")] = "memory://"
+    url: Annotated[str, Field(pattern=r"^[a-z][a-z0-9+.-]*://")] = "memory://"
 
 
 class Cache(Section):
     """Where answers of providers are kept.
 
     Attributes:
-        url: A Redis as of `bus.url`, or `memory://`; None: the Redis that is the bus, if it is one.
+        url: A Redis as of `bus.url`, `memory://`, or what a package brings; None: where the bus is, if there
+            is a cache of its scheme, else memory.
         max_entries: Answers that the cache of a process holds; a Redis has its own bound.
         max_bytes: Bytes that they take at most.
     """
 
-    url: Annotated[str | None, Field(pattern=r"^[a-z+]+://")] = None
+    url: Annotated[str | None, Field(pattern=r"^[a-z][a-z0-9+.-]*://")] = None
     max_entries: Count = 10_000
     max_bytes: Count = 64 * 1024 * 1024
 

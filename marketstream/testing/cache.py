@@ -51,19 +51,6 @@ class CacheContract:
         await eventually(gone, what="the end of a value")
         assert await cache.get("k") == b"2"
 
-    async def test_what_is_at_hand_is_what_would_be_fetched(self, cache: Cache) -> None:
-        """A cache may have nothing at hand, but never anything else."""
-        assert cache.peek("k") is None
-        await cache.put([("k", b"1", LONG)])
-        await cache.put([("k", b"2", LONG), ("short", b"3", 0.02)])
-        assert cache.peek("k") in (None, b"2")
-
-        async def gone() -> bool:
-            return await cache.get("short") is None
-
-        await eventually(gone, what="the end of a value")
-        assert cache.peek("short") is None
-
     async def test_nothing_to_put_is_no_fault(self, cache: Cache) -> None:
         await cache.put([])
         assert cache.connected

