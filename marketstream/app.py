@@ -26,10 +26,10 @@ from marketstream.engine.market.publisher import Publisher
 from marketstream.engine.market.stream_entries import PriceEntries
 from marketstream.engine.market.supervisor import Supervisor
 from marketstream.engine.stats import Stats
-from marketstream.feeds.spec import build_feed
 from marketstream.listening import LOOPS, listen, url
 from marketstream.observability.clock import SystemClock
 from marketstream.observability.metrics import build_registry
+from marketstream.plugins.feed import FeedContext, build_feed
 from marketstream.ports import Feed
 from marketstream.reload import Reload, Reread
 from marketstream.security.jwt import TokenVerifier, sign_token
@@ -272,10 +272,11 @@ class Server:
         return self._role in ("all", "jobs") and self._settings.jobs.enabled
 
     def _register_feeds(self) -> None:
+        context = FeedContext(self._clock, wiring.build_secrets(self._settings))
         for spec in self._settings.feeds.specs:
-            make = partial(_make_feed, spec, self._clock, self._settings)
+            make = partial(build_feed, spec, context)
             if make() is not None:
-                # `none` is the only spec that makes no feed.
+                # What makes none, such as `none`, never makes one.
                 self._market.add_feed(cast("Callable[[], Feed]", make))
 
     def _build_app(self, plans: frozenset[str]) -> web.Application:
@@ -350,16 +351,6 @@ class Server:
             path = f"/{settings.socketio.path.strip('/')}/"
             page.add_page(app, dev=settings.dev, path=path)
         return app
-
-
-def _make_feed(spec: str, clock: SystemClock, settings: Settings) -> Feed | None:
-    key, secret = settings.providers.alpaca_api_key, settings.providers.alpaca_api_secret
-    return build_feed(
-        spec,
-        clock=clock,
-        alpaca_key=key.get_secret_value() if key else None,
-        alpaca_secret=secret.get_secret_value() if secret else None,
-    )
 
 
 def _sign(

@@ -1,11 +1,14 @@
 """The read side put together: providers, cache and endpoints, as the settings want them."""
 
+import os
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 
 from aiohttp import web
+from pydantic import SecretStr
 
 from marketstream.engine.delivery.node import Node
 from marketstream.engine.delivery.quotes import Quotes, newest_price
@@ -23,6 +26,7 @@ from marketstream.plugins.backend import BUS, Backend, BusContext, Inlets, Strea
 from marketstream.plugins.cache import CACHE, CacheContext
 from marketstream.ports import Bus, Cache, Clock, LeaderForwarder, Provider
 from marketstream.settings import Settings
+from marketstream.settings.loading import WELL_KNOWN
 from marketstream.settings.plan import load_rules
 from marketstream.settings.provider import NAMES, Vendors, allowances, load_vendors
 from marketstream.transports.address import AddressReader
@@ -73,6 +77,19 @@ def build_backend(settings: Settings, clock: Clock) -> Backend:
     url = settings.bus.url
     make = BUS.load(_scheme(url), "bus.url")
     return make(url, BusContext(clock, settings.feeds.stale_after))
+
+
+def build_secrets(settings: Settings) -> Callable[[str], str | None]:
+    """Return what finds a secret by the name of its variable: among the settings, else in the environment."""
+
+    def find(name: str) -> str | None:
+        path = WELL_KNOWN.get(name)
+        if path is None:
+            return os.environ.get(name) or None
+        value = attrgetter(path)(settings)
+        return (value.get_secret_value() or None) if isinstance(value, SecretStr) else None
+
+    return find
 
 
 def build_cache(settings: Settings, clock: Clock) -> Cache:

@@ -32,7 +32,7 @@ DEV_MODE = "dev mode"
 """Origin of what `--dev` brings along."""
 
 _PREFIX = "MARKETSTREAM_"
-_WELL_KNOWN = {
+WELL_KNOWN = {
     "CORS_ORIGINS": "server.cors_origins",
     "MARKETSTREAM_JWT_SECRET": "auth.secret",
     "ALPHA_VANTAGE_API_KEY": "providers.alpha_vantage_api_key",
@@ -41,6 +41,7 @@ _WELL_KNOWN = {
     "ALPACA_API_KEY": "providers.alpaca_api_key",
     "ALPACA_API_SECRET": "providers.alpaca_api_secret",
 }
+"""Settings by the variables that name them without a prefix."""
 _NO_KEY = (
     "there is no secret and no JWKS to check tokens with; set MARKETSTREAM_JWT_SECRET to at least 32 random "
     "bytes, or auth.jwks to your issuer's keys; `serve --dev` makes a secret of its own"
@@ -138,7 +139,7 @@ def _flat(tables: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, ob
 
 def _from_environment(given: Mapping[str, str]) -> Said:
     said: Said = {
-        path: (given[name], f"environment {name}") for name, path in _WELL_KNOWN.items() if name in given
+        path: (given[name], f"environment {name}") for name, path in WELL_KNOWN.items() if name in given
     }
     for name, value in given.items():
         # Names without a section are left alone: platforms invent MARKETSTREAM_PORT=tcp://... and the like.

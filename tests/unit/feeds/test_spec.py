@@ -13,9 +13,9 @@ from marketstream.core.market.model import Quote
 from marketstream.errors import ConfigurationError
 from marketstream.feeds.alpaca import Access, AlpacaFeed
 from marketstream.feeds.replay import ReplayFeed
-from marketstream.feeds.spec import build_feed
 from marketstream.feeds.synthetic import DEFAULT_SYMBOLS, SyntheticFeed
 from marketstream.feeds.yahoo import YahooFeed
+from marketstream.plugins.feed import FeedContext, build_feed
 from tests.support.clock import FakeClock
 from tests.support.sink import RecordingSink
 from tests.support.yahoo import Streamer
@@ -56,7 +56,7 @@ class FullSink(RecordingSink):
 
 async def offers(spec: str, count: int = 1, *, step: float = 0.1) -> list[tuple[Quote, ...]]:
     """What a synthetic feed offers first."""
-    feed = build_feed(spec, clock=TickingClock(step))
+    feed = build_feed(spec, FeedContext(TickingClock(step)))
     sink = FullSink(count)
     assert isinstance(feed, SyntheticFeed)
     with pytest.raises(_EnoughError):
@@ -69,10 +69,16 @@ async def symbols_of(spec: str) -> list[str]:
     return [quote.symbol for quote in (await offers(spec))[0]]
 
 
+def keyed(key: str | None, secret: str | None) -> FeedContext:
+    """A context with the keys of an account."""
+    keys = {"ALPACA_API_KEY": key, "ALPACA_API_SECRET": secret}
+    return FeedContext(FakeClock(), keys.get)
+
+
 def refusal(spec: str) -> str:
     """Why a specification is refused."""
     with pytest.raises(ConfigurationError) as caught:
-        build_feed(spec, clock=FakeClock())
+        build_feed(spec, FeedContext(FakeClock()))
     assert caught.value.path == "feed"
     return str(caught.value)
 
@@ -86,7 +92,7 @@ def tape(tmp_path: Path) -> Path:
 
 
 def test_none_is_no_feed() -> None:
-    assert build_feed("none", clock=FakeClock()) is None
+    assert build_feed("none", FeedContext(FakeClock())) is None
 
 
 @pytest.mark.parametrize("spec", ["synthetic", "synthetic?"])
@@ -116,7 +122,7 @@ async def test_the_parameters_reach_the_feed() -> None:
 
 
 async def test_a_tape_is_played_once_at_its_own_pace(tape: Path) -> None:
-    feed, sink = build_feed(f"replay:{tape}", clock=TickingClock(0.001)), RecordingSink()
+    feed, sink = build_feed(f"replay:{tape}", FeedContext(TickingClock(0.001))), RecordingSink()
     assert isinstance(feed, ReplayFeed)
     await feed.run(sink)
     assert [len(offer) for offer in sink.offers] == [1, 1]
@@ -124,7 +130,7 @@ async def test_a_tape_is_played_once_at_its_own_pace(tape: Path) -> None:
 
 
 async def test_speed_loop_and_wait_reach_the_tape(tape: Path) -> None:
-    feed, sink = build_feed(f"replay:{tape}?speed=0&loop=3&wait=1", clock=FakeClock()), RecordingSink()
+    feed, sink = build_feed(f"replay:{tape}?speed=0&loop=3&wait=1", FeedContext(FakeClock())), RecordingSink()
     assert feed is not None
     task = asyncio.create_task(feed.run(sink))
     await sink.want("AAPL")
@@ -136,7 +142,7 @@ async def test_speed_loop_and_wait_reach_the_tape(tape: Path) -> None:
 
 async def test_synthetic_may_be_told_to_quote_only_what_is_watched() -> None:
     for demand, expected in ((0, {"AAPL", "MSFT"}), (1, {"MSFT"})):
-        feed = build_feed(f"synthetic?symbols=AAPL,MSFT&demand={demand}", clock=TickingClock(0.1))
+        feed = build_feed(f"synthetic?symbols=AAPL,MSFT&demand={demand}", FeedContext(TickingClock(0.1)))
         sink = FullSink(3)
         await sink.want("MSFT")
         assert isinstance(feed, SyntheticFeed)
@@ -145,12 +151,21 @@ async def test_synthetic_may_be_told_to_quote_only_what_is_watched() -> None:
         assert {quote.symbol for quote in sink.quotes} == expected
 
 
-@pytest.mark.parametrize(
-    "spec", ["", "Yahoo", "yahoo:x", "alpaca:x", "Synthetic", "synthetic:x", "none:x", "replay", "replay:"]
-)
+@pytest.mark.parametrize("spec", ["", "Yahoo", "Synthetic", "bloomberg:x"])
 def test_an_unknown_feed_is_refused_with_those_there_are(spec: str) -> None:
-    expected = f"feed: {spec!r} is not a feed: there are synthetic, replay:FILE, alpaca, yahoo and none"
+    name = spec.partition(":")[0]
+    expected = f"feed: there is no feed {name}; there are alpaca, none, replay, synthetic, yahoo"
     assert refusal(spec) == expected
+
+
+@pytest.mark.parametrize("name", ["yahoo", "alpaca", "synthetic", "none"])
+def test_a_feed_that_needs_no_target_takes_none(name: str) -> None:
+    assert refusal(f"{name}:x") == f"feed: {name}: nothing may follow a colon: 'x'"
+
+
+@pytest.mark.parametrize("spec", ["replay", "replay:"])
+def test_a_tape_has_a_file(spec: str) -> None:
+    assert refusal(spec) == "feed: replay: a file is needed, as in replay:FILE"
 
 
 @pytest.mark.parametrize(
@@ -213,7 +228,7 @@ def test_a_tape_must_exist(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize(("query", "seconds"), [("", None), ("?stale_after=2.5", 2.5)])
 def test_a_feed_says_how_long_its_sources_may_be_silent(query: str, seconds: float | None) -> None:
-    feed = build_feed(f"synthetic{query}", clock=FakeClock())
+    feed = build_feed(f"synthetic{query}", FeedContext(FakeClock()))
     assert feed is not None
     assert feed.stale_after == seconds
 
@@ -225,7 +240,7 @@ def test_a_silence_that_is_no_time_is_refused(text: str) -> None:
 
 def alpaca(query: str = "") -> AlpacaFeed:
     """The feed that a specification with keys names."""
-    feed = build_feed(f"alpaca{query}", clock=FakeClock(), alpaca_key="k", alpaca_secret="s")
+    feed = build_feed(f"alpaca{query}", keyed("k", "s"))
     assert isinstance(feed, AlpacaFeed)
     return feed
 
@@ -271,7 +286,7 @@ def test_the_parameters_reach_alpaca() -> None:
 )
 def test_alpaca_without_its_keys_does_not_start(key: str | None, secret: str | None, path: str) -> None:
     with pytest.raises(ConfigurationError, match="ALPACA_API_KEY and ALPACA_API_SECRET") as caught:
-        build_feed("alpaca", clock=FakeClock(), alpaca_key=key, alpaca_secret=secret)
+        build_feed("alpaca", keyed(key, secret))
     assert caught.value.path == path
 
 
@@ -303,7 +318,7 @@ async def test_yahoo_is_looked_for_where_the_specification_says() -> None:
     async with Streamer() as streamer:
         url = streamer.url.replace("?", "%3F")
         for spec in (f"yahoo?url={streamer.url}", f"yahoo?stale_after=5&url={url}"):
-            feed, sink = build_feed(spec, clock=FakeClock()), RecordingSink()
+            feed, sink = build_feed(spec, FeedContext(FakeClock())), RecordingSink()
             assert isinstance(feed, YahooFeed)
             await sink.want("A")
             task = asyncio.create_task(feed.run(sink))
@@ -315,13 +330,13 @@ async def test_yahoo_is_looked_for_where_the_specification_says() -> None:
 
 
 def test_yahoo_may_be_silent_for_as_long_as_is_said() -> None:
-    feed = build_feed("yahoo?stale_after=5&mute_after=7", clock=FakeClock())
+    feed = build_feed("yahoo?stale_after=5&mute_after=7", FeedContext(FakeClock()))
     assert isinstance(feed, YahooFeed)
     assert (feed.stale_after, feed.mute_after) == (5, 7)
 
 
 def test_yahoo_needs_no_parameters() -> None:
-    feed = build_feed("yahoo", clock=FakeClock())
+    feed = build_feed("yahoo", FeedContext(FakeClock()))
     assert feed is not None
     assert (feed.name, feed.stale_after) == ("yahoo", None)
 
@@ -347,4 +362,4 @@ def test_none_takes_no_parameters() -> None:
 )
 def test_no_text_raises_anything_but_a_configuration_error(kind: str, rest: str) -> None:
     with suppress(ConfigurationError):
-        build_feed(kind + rest, clock=FakeClock(), alpaca_key="k", alpaca_secret="s")
+        build_feed(kind + rest, keyed("k", "s"))
