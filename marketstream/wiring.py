@@ -10,6 +10,7 @@ from operator import attrgetter
 from aiohttp import web
 from pydantic import SecretStr
 
+from marketstream.core.query.breaker import Breaker
 from marketstream.engine.delivery.node import Node
 from marketstream.engine.delivery.quotes import Quotes, newest_price
 from marketstream.engine.events.streams import EventStreams
@@ -21,14 +22,15 @@ from marketstream.engine.query.overview import Overview
 from marketstream.engine.query.service import QueryService
 from marketstream.engine.stats import Stats
 from marketstream.errors import ConfigurationError
-from marketstream.feeds.provider import SyntheticProvider
 from marketstream.plugins.backend import BUS, Backend, BusContext, Inlets, StreamInlet, Work
 from marketstream.plugins.cache import CACHE, CacheContext
-from marketstream.ports import Bus, Cache, Clock, LeaderForwarder, Provider
+from marketstream.plugins.provider import ProviderContext
+from marketstream.ports import Cache, Clock, LeaderForwarder, Provider
+from marketstream.providers.guard import Guard as ProviderGuard
 from marketstream.settings import Settings
 from marketstream.settings.loading import WELL_KNOWN
 from marketstream.settings.plan import load_rules
-from marketstream.settings.provider import NAMES, Vendors, allowances, load_vendors
+from marketstream.settings.provider import NAMES, Terms, load_terms
 from marketstream.transports.address import AddressReader
 from marketstream.transports.answer import Answers
 from marketstream.transports.credentials import Credentials
@@ -54,18 +56,19 @@ class ReadSide:
 
     Attributes:
         provision: Asks providers.
-        vendors: Those that are asked.
+        providers: Those that are asked.
         jobs: What is done periodically, where the role says so.
     """
 
     queries: QueryService
-    vendors: Vendors
+    providers: Sequence[Provider]
     jobs: Jobs
 
     async def aclose(self) -> None:
         """Ends what is being asked; nothing can be asked after."""
         self.queries.close()
-        await self.vendors.aclose()
+        for provider in self.providers:
+            await provider.aclose()
 
 
 def build_backend(settings: Settings, clock: Clock) -> Backend:
@@ -111,21 +114,27 @@ def _scheme(url: str) -> str:
     return url.partition("://")[0]
 
 
-def build_vendors(settings: Settings, clock: Clock, backend: Backend) -> Vendors:
-    """Those who can be asked; what may be asked of them counts for all processes of a bus together."""
-    quota = backend.quota(allowances(settings.providers), settings.providers.reserve)
-    return load_vendors(settings.providers, quota=quota, clock=clock, observe=_ignore)
-
-
-def build_providers(settings: Settings, clock: Clock, bus: Bus, vendors: Vendors) -> list[Provider]:
-    """Who is asked, in order."""
-    market = settings.market
+def build_providers(settings: Settings, node: Node, backend: Backend) -> list[Provider]:
+    """Make those who are asked, in order; what is asked of them counts for all processes together."""
+    given, market = settings.providers, settings.market
+    terms = load_terms(given, market.providers or NAMES)
+    quota = backend.quota({name: each.allowance for name, each in terms.items()}, given.reserve)
     listed = [symbol for symbol, _ in _named((*market.indices, *market.sectors))]
-    synthetic = SyntheticProvider(
-        clock=clock, newest=partial(newest_price, bus), symbols=[*market.popular, *listed]
-    )
-    known: dict[str, Provider] = {each.name: each for each in (synthetic, *vendors.providers)}
-    return [known[name] for name in market.providers or NAMES if name in known]
+    clock, secret = node.clock, build_secrets(settings)
+
+    def make(name: str, each: Terms) -> Provider:
+        guard = ProviderGuard(
+            name=name,
+            timeout=each.timeout,
+            quota=quota,
+            breaker=Breaker(failures=given.failures, pause=given.pause),
+            clock=clock,
+        )
+        newest = partial(newest_price, backend.bus)
+        context = ProviderContext(clock, guard, secret, each.base_url, newest, [*market.popular, *listed])
+        return each.plugin(context)
+
+    return [make(name, each) for name, each in terms.items()]
 
 
 def build_jobs(
@@ -259,10 +268,10 @@ def attach_reading(
         credentials=Credentials(allow_query_token=settings.auth.allow_query_token),
         waiting=node.waiting,
     )
-    vendors = build_vendors(settings, node.clock, backend)
+    providers = build_providers(settings, node, backend)
     queries = QueryService(
         inquiry=Inquiry(
-            providers=build_providers(settings, node.clock, backend.bus, vendors),
+            providers=providers,
             clock=node.clock,
             chance=random.random,
             stats=node.stats.reads,
@@ -317,11 +326,7 @@ def attach_reading(
             *operations,
         ]
     reference.attach(app, operations)
-    return ReadSide(queries, vendors, jobs)
-
-
-def _ignore(_provider: str, _milliseconds: float) -> None:
-    """`Provision` measures what its callers wait for."""
+    return ReadSide(queries, providers, jobs)
 
 
 def _named(listed: Sequence[str]) -> list[tuple[str, str]]:

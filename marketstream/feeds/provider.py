@@ -14,6 +14,7 @@ from marketstream.errors import ProviderUnavailableError, UnavailableError, Unkn
 from marketstream.feeds.directory import DIRECTORY, entry_of
 from marketstream.feeds.instrument import KNOWN
 from marketstream.feeds.past import Past
+from marketstream.plugins.provider import ProviderContext, ProviderPlugin
 from marketstream.ports import Clock, Provider
 
 _NEWS_EVERY_MS = DAY_MS // 4
@@ -98,6 +99,9 @@ class SyntheticProvider:
         newest = self._clock.wall_ms() // _NEWS_EVERY_MS * _NEWS_EVERY_MS
         return [self._article(symbol, past, newest - number * _NEWS_EVERY_MS) for number in range(limit)]
 
+    async def aclose(self) -> None:
+        """See `ports.Provider.aclose`: there is nothing to let go of."""
+
     async def _find(self, symbol: str) -> tuple[Past, Newest | None]:
         try:
             newest = await self._newest(symbol)
@@ -150,3 +154,10 @@ def _ending(candle: Candle, price: float) -> Candle:
 
 
 _: type[Provider] = SyntheticProvider
+
+
+def _build(context: ProviderContext) -> SyntheticProvider:
+    return SyntheticProvider(clock=context.clock, newest=context.newest, symbols=context.symbols)
+
+
+PLUGIN = ProviderPlugin(_build)

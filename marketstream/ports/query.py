@@ -58,6 +58,10 @@ class Provider(Protocol):
         """News about a symbol, newest first; raises as `quote`."""
         ...
 
+    async def aclose(self) -> None:
+        """Lets go of connections and threads; it is not asked after."""
+        ...
+
 
 class ProviderQuota(Protocol):
     """How often each provider may be asked, in a minute and on a day of UTC; who shares it shares the count.

@@ -9,6 +9,7 @@ from functools import partial
 
 from marketstream.core.query.model import Article, History, Match, Profile, ProviderQuote
 from marketstream.errors import ProviderRefusedError
+from marketstream.plugins.provider import ProviderContext, ProviderPlugin
 from marketstream.ports import Provider
 from marketstream.providers.http import HttpProvider
 from marketstream.wire.vendors import alpha_vantage
@@ -66,3 +67,10 @@ def _named(symbol: str) -> str:
 
 
 _: type[Provider] = AlphaVantage
+
+
+def _build(context: ProviderContext) -> AlphaVantage:
+    return AlphaVantage.of(context, "ALPHA_VANTAGE_API_KEY", "https://www.alphavantage.co")
+
+
+PLUGIN = ProviderPlugin(_build)

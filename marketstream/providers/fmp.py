@@ -6,6 +6,7 @@ News and candles shorter than a day are not in every plan; it refuses them by st
 from functools import partial
 
 from marketstream.core.query.model import Article, History, Match, Profile, ProviderQuote
+from marketstream.plugins.provider import ProviderContext, ProviderPlugin
 from marketstream.ports import Provider
 from marketstream.providers.http import HttpProvider
 from marketstream.wire.vendors import fmp
@@ -58,3 +59,10 @@ def _named(symbol: str) -> str:
 
 
 _: type[Provider] = Fmp
+
+
+def _build(context: ProviderContext) -> Fmp:
+    return Fmp.of(context, "FINANCIAL_MODELING_PREP_API_KEY", "https://financialmodelingprep.com/stable")
+
+
+PLUGIN = ProviderPlugin(_build)

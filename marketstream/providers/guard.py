@@ -51,7 +51,7 @@ class Guard:
         quota: ProviderQuota,
         breaker: Breaker,
         clock: Clock,
-        observe: Observe,
+        observe: Observe = lambda _name, _milliseconds: None,
     ) -> None:
         self.name = name
         self.timeout = timeout

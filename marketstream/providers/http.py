@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Self, TypeVar
 
 import aiohttp
 
@@ -23,8 +23,9 @@ from marketstream.errors import (
     ProviderTimeoutError,
     ProviderUnavailableError,
 )
+from marketstream.plugins.provider import ProviderContext, ProviderGuard
 from marketstream.ports import Clock
-from marketstream.providers.guard import EVERYTHING, Guard
+from marketstream.providers.guard import EVERYTHING
 from marketstream.retry import retry_after
 
 T = TypeVar("T")
@@ -118,7 +119,7 @@ class HttpProvider:
     offers: frozenset[str] = EVERYTHING
 
     def __init__(
-        self, *, key: str | None, base_url: str, client: HttpClient, guard: Guard, clock: Clock
+        self, *, key: str | None, base_url: str, client: HttpClient, guard: ProviderGuard, clock: Clock
     ) -> None:
         self._key = key
         self._base_url = base_url.rstrip("/")
@@ -130,6 +131,27 @@ class HttpProvider:
     def configured(self) -> bool:
         """Whether there is a key."""
         return self._key is not None
+
+    @classmethod
+    def of(cls, context: ProviderContext, variable: str, base_url: str) -> Self:
+        """Make it with connections of its own, as a plug-in.
+
+        Args:
+            context: What factories are given.
+            variable: Where its key is.
+            base_url: Where its paths begin, unless the settings say otherwise.
+        """
+        return cls(
+            key=context.secret(variable) or None,
+            base_url=context.base_url or base_url,
+            client=HttpClient(clock=context.clock),
+            guard=context.guard,
+            clock=context.clock,
+        )
+
+    async def aclose(self) -> None:
+        """Closes its connections."""
+        await self._client.aclose()
 
     def today(self) -> date:
         """The day in UTC."""

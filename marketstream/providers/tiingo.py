@@ -10,6 +10,7 @@ from functools import partial
 
 from marketstream.core.query.model import Article, History, Match, Profile, ProviderQuote
 from marketstream.errors import ProviderRefusedError
+from marketstream.plugins.provider import ProviderContext, ProviderPlugin
 from marketstream.ports import Provider
 from marketstream.providers.http import HttpProvider, Question
 from marketstream.wire.vendors import tiingo
@@ -69,3 +70,10 @@ def _named(symbol: str) -> str:
 
 
 _: type[Provider] = Tiingo
+
+
+def _build(context: ProviderContext) -> Tiingo:
+    return Tiingo.of(context, "TIINGO_API_KEY", "https://api.tiingo.com")
+
+
+PLUGIN = ProviderPlugin(_build)

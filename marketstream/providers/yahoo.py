@@ -29,8 +29,9 @@ from marketstream.errors import (
     ProviderTimeoutError,
     ProviderUnavailableError,
 )
+from marketstream.plugins.provider import ProviderContext, ProviderGuard, ProviderPlugin
 from marketstream.ports import Clock, Provider
-from marketstream.providers.guard import EVERYTHING, Guard
+from marketstream.providers.guard import EVERYTHING
 from marketstream.wire.vendors import yahoo_rest
 from marketstream.wire.vendors.naming import require_possible
 
@@ -63,7 +64,7 @@ class Yahoo:
         self,
         *,
         base_url: str,
-        guard: Guard,
+        guard: ProviderGuard,
         clock: Clock,
         make_session: MakeSession | None = None,
     ) -> None:
@@ -194,3 +195,11 @@ def _in_path(symbol: str) -> str:
 
 
 _: type[Provider] = Yahoo
+
+
+def _build(context: ProviderContext) -> Yahoo:
+    base_url = context.base_url or "https://query2.finance.yahoo.com"
+    return Yahoo(base_url=base_url, guard=context.guard, clock=context.clock)
+
+
+PLUGIN = ProviderPlugin(_build)

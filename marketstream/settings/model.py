@@ -17,12 +17,12 @@ from pydantic import (
 )
 
 from marketstream.core.market.symbols import normalise
+from marketstream.plugins.provider import PROVIDER
 from marketstream.security.jwt import MIN_SECRET_BYTES
 from marketstream.settings.section import COMMAS, SPACES, Count, Seconds, Section
 from marketstream.settings.vendor import Providers
 from marketstream.wire.origin import ANY, normalise_pattern
 
-Source = Literal["yahoo", "fmp", "alpha_vantage", "tiingo", "synthetic"]
 MOST_SYMBOLS = 50
 
 
@@ -177,6 +177,13 @@ def _symbol(text: str) -> str:
     return text
 
 
+def _provider(name: str) -> str:
+    """Checks that a name is one of a provider, without importing it."""
+    if name not in (names := PROVIDER.names()):
+        raise ValueError(f"there is no provider {name}; there are {', '.join(names)}")
+    return name
+
+
 class Market(Section):
     """What is shown of the market as a whole, and who is asked.
 
@@ -187,7 +194,7 @@ class Market(Section):
         sectors: A symbol that stands for a sector, and the sector's name, each.
     """
 
-    providers: Annotated[tuple[Source, ...], COMMAS] = ()
+    providers: Annotated[tuple[Annotated[str, AfterValidator(_provider)], ...], COMMAS] = ()
     popular: Annotated[tuple[Annotated[str, AfterValidator(_symbol)], ...], COMMAS] = (
         *("AAPL", "MSFT", "NVDA", "AMZN", "GOOGL", "META", "TSLA"),
         *("JPM", "XOM", "JNJ", "PG", "WMT"),

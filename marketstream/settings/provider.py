@@ -1,88 +1,48 @@
-"""The providers that the settings describe, ready to be asked, in the order in which they are."""
+"""Those who can be asked, as the settings name and describe them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from pydantic import SecretStr
-
-from marketstream.core.query.breaker import Breaker
 from marketstream.core.query.quota import Allowance
-from marketstream.ports import Clock, Provider, ProviderQuota
-from marketstream.providers.alpha_vantage import AlphaVantage
-from marketstream.providers.fmp import Fmp
-from marketstream.providers.guard import Guard, Observe
-from marketstream.providers.http import HttpClient
-from marketstream.providers.tiingo import Tiingo
-from marketstream.providers.yahoo import Yahoo
-from marketstream.settings.vendor import Providers
+from marketstream.plugins.provider import PROVIDER, ProviderPlugin
+from marketstream.settings.vendor import Providers, Vendor
 
 NAMES = ("yahoo", "fmp", "alpha_vantage", "tiingo")
-"""Providers in the order in which they are asked; each has a table of settings of its name."""
+"""Who is asked where nobody is named, in this order; each has a table of settings of its name."""
 
 
 @dataclass(frozen=True, slots=True)
-class Vendors:
-    """All providers there are, and what they share.
+class Terms:
+    """How one provider is asked.
 
     Attributes:
-        providers: In the order of `NAMES`, also those that are not configured.
+        plugin: Makes it.
+        timeout: Seconds that an answer may take.
+        allowance: How often it may be asked.
+        base_url: Where its paths begin; None: as it knows itself.
     """
 
-    providers: Sequence[Provider]
-    _client: HttpClient
-    _yahoo: Yahoo
-
-    async def aclose(self) -> None:
-        """Lets go of connections and threads; nobody can be asked after."""
-        await self._client.aclose()
-        await self._yahoo.aclose()
+    plugin: ProviderPlugin
+    timeout: float
+    allowance: Allowance
+    base_url: str | None = None
 
 
-def allowances(settings: Providers) -> dict[str, Allowance]:
-    """How often each provider may be asked, by its name, for a `Budget`."""
-    tables = {name: getattr(settings, name) for name in NAMES}
-    return {name: Allowance(table.per_minute, table.per_day) for name, table in tables.items()}
+def load_terms(settings: Providers, names: Sequence[str]) -> Mapping[str, Terms]:
+    """Import the providers of some names; each is asked as its table says, else as it says itself.
 
-
-def load_vendors(settings: Providers, *, quota: ProviderQuota, clock: Clock, observe: Observe) -> Vendors:
-    """Makes all providers; connects to none.
-
-    Args:
-        settings: As they were read.
-        quota: Counts what they are asked; made with `allowances`.
-        clock: Time.
-        observe: Told the name of a provider and the milliseconds of each answer or failure.
+    Raises:
+        ConfigurationError: A name stands for nothing that could be used.
     """
-
-    def guard(name: str) -> Guard:
-        return Guard(
-            name=name,
-            timeout=getattr(settings, name).timeout,
-            quota=quota,
-            breaker=Breaker(failures=settings.failures, pause=settings.pause),
-            clock=clock,
-            observe=observe,
-        )
-
-    client = HttpClient(clock=clock)
-    yahoo = Yahoo(base_url=settings.yahoo.base_url, guard=guard("yahoo"), clock=clock)
-    keyed = [
-        vendor(
-            key=_shown(key),
-            base_url=getattr(settings, vendor.name).base_url,
-            client=client,
-            guard=guard(vendor.name),
-            clock=clock,
-        )
-        for vendor, key in (
-            (Fmp, settings.financial_modeling_prep_api_key),
-            (AlphaVantage, settings.alpha_vantage_api_key),
-            (Tiingo, settings.tiingo_api_key),
-        )
-    ]
-    return Vendors((yahoo, *keyed), client, yahoo)
+    return {name: _terms(PROVIDER.load(name, "market.providers"), _table(settings, name)) for name in names}
 
 
-def _shown(key: SecretStr | None) -> str | None:
-    """A key as it is sent; an empty one is none."""
-    return (key.get_secret_value() or None) if key is not None else None
+def _table(settings: Providers, name: str) -> Vendor | None:
+    table = getattr(settings, name, None)
+    return table if isinstance(table, Vendor) else None
+
+
+def _terms(plugin: ProviderPlugin, table: Vendor | None) -> Terms:
+    if table is None:
+        return Terms(plugin, plugin.timeout, plugin.allowance)
+    return Terms(plugin, table.timeout, Allowance(table.per_minute, table.per_day), table.base_url)

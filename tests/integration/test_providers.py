@@ -6,8 +6,8 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
+from marketstream.core.query.breaker import Breaker
 from marketstream.core.query.model import INTERVALS, PERIODS
 from marketstream.errors import (
     ProviderDataError,
@@ -19,9 +19,11 @@ from marketstream.errors import (
     ProviderUnavailableError,
     UnknownSymbolError,
 )
-from marketstream.ports import Provider
+from marketstream.plugins.provider import ProviderContext
+from marketstream.ports import Provider, ProviderQuota
+from marketstream.providers.guard import Guard
 from marketstream.providers.quota import MemoryProviderQuota
-from marketstream.settings.provider import NAMES, Vendors, allowances, load_vendors
+from marketstream.settings.provider import NAMES, Terms, load_terms
 from marketstream.settings.vendor import Providers
 from tests.support import vendors as played
 from tests.support.clock import FakeClock
@@ -30,6 +32,7 @@ from tests.support.vendors import KEY, NOWHERE, Mood, running_vendors
 
 FEBRUARY_5 = 1_738_756_800_000
 KEYED = ("fmp", "alpha_vantage", "tiingo")
+KEYS = dict.fromkeys(("FINANCIAL_MODELING_PREP_API_KEY", "ALPHA_VANTAGE_API_KEY", "TIINGO_API_KEY"), KEY)
 SHARE = {"fmp": "AAPL", "alpha_vantage": "IBM", "tiingo": "AAPL"}
 
 
@@ -44,21 +47,46 @@ class Harness:
             name: {"base_url": vendors.base_url(name), "per_minute": 0, "per_day": 0} | settings.pop(name, {})
             for name in NAMES
         }
-        keys = {
-            "financial_modeling_prep_api_key": KEY,
-            "alpha_vantage_api_key": KEY,
-            "tiingo_api_key": KEY,
-        }
-        described = Providers.model_validate(keys | tables | settings)
-        self.made: Vendors = load_vendors(
-            described,
-            quota=MemoryProviderQuota(allowances(described), clock=clock),
-            clock=clock,
+        named = [name for name in settings if name.endswith("_api_key")]
+        keys: dict[str, str] = KEYS | {name.upper(): settings.pop(name) for name in named}
+        described = Providers.model_validate(tables | settings)
+        terms = load_terms(described, NAMES)
+        quota = MemoryProviderQuota({name: each.allowance for name, each in terms.items()}, clock=clock)
+        self.made = [
+            each.plugin(
+                ProviderContext(
+                    clock=clock,
+                    guard=self._guard(name, each, quota, described),
+                    secret=keys.get,
+                    base_url=each.base_url,
+                    newest=nothing,
+                    symbols=(),
+                )
+            )
+            for name, each in terms.items()
+        ]
+
+    def _guard(self, name: str, terms: Terms, quota: ProviderQuota, settings: Providers) -> Guard:
+        return Guard(
+            name=name,
+            timeout=terms.timeout,
+            quota=quota,
+            breaker=Breaker(failures=settings.failures, pause=settings.pause),
+            clock=self.clock,
             observe=lambda name, _ms: self.took.append(name),
         )
 
+    async def aclose(self) -> None:
+        """Lets go of all of them."""
+        for provider in self.made:
+            await provider.aclose()
+
     def __getitem__(self, name: str) -> Provider:
-        return next(provider for provider in self.made.providers if provider.name == name)
+        return next(provider for provider in self.made if provider.name == name)
+
+
+async def nothing(_symbol: str) -> None:
+    """The newest price of a market without prices."""
 
 
 MakeHarness = Callable[..., Harness]
@@ -82,7 +110,7 @@ async def make_harness(vendors: played.Vendors) -> AsyncIterator[MakeHarness]:
 
     yield make
     for harness in made:
-        await harness.made.aclose()
+        await harness.aclose()
 
 
 @pytest.fixture
@@ -92,10 +120,10 @@ def harness(make_harness: MakeHarness) -> Harness:
 
 
 async def test_they_come_in_their_order_and_all_say_what_they_offer(harness: Harness) -> None:
-    assert [provider.name for provider in harness.made.providers] == list(NAMES)
+    assert [provider.name for provider in harness.made] == list(NAMES)
     everything = {"quote", "historical", "profile", "search", "news"}
-    assert all(provider.offers == everything for provider in harness.made.providers)
-    assert all(provider.configured for provider in harness.made.providers)
+    assert all(provider.offers == everything for provider in harness.made)
+    assert all(provider.configured for provider in harness.made)
 
 
 @pytest.mark.parametrize("name", KEYED)
@@ -260,10 +288,10 @@ async def test_a_caller_who_goes_away_takes_the_request_along(harness: Harness) 
         await asking
 
 
-@pytest.mark.parametrize("key", [None, SecretStr("")])
+@pytest.mark.parametrize("key", [None, ""])
 @pytest.mark.parametrize("name", KEYED)
 async def test_without_a_key_a_provider_is_not_configured_and_asks_nobody(
-    make_harness: MakeHarness, name: str, key: SecretStr | None
+    make_harness: MakeHarness, name: str, key: str | None
 ) -> None:
     settings = {"fmp": "financial_modeling_prep"}.get(name, name)
     harness = make_harness(**{f"{settings}_api_key": key})

@@ -68,6 +68,9 @@ class ScriptedProvider:
         self.script = list(script) or [None]
         self._sleep = sleep
 
+    async def aclose(self) -> None:
+        """See `ports.Provider.aclose`."""
+
     async def quote(self, symbol: str) -> ProviderQuote:
         """See `ports.Provider.quote`."""
         await self._play(f"quote {symbol}")
