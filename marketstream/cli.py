@@ -15,14 +15,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, NoReturn
 
+import click
 import typer
 from pydantic import SecretStr
+from typer.core import TyperCommand
 
 from marketstream import __version__, signals
 from marketstream.errors import ConfigurationError, MarketstreamError
 from marketstream.observability import log_writer
 from marketstream.observability.logging import configure
 from marketstream.observability.text import MASK, mask, mask_setting, printable
+from marketstream.plugins.registry import listing
 from marketstream.publish import publish as publish_lines
 from marketstream.publish.channel import Channel
 from marketstream.security.jwt import sign_token
@@ -42,6 +45,16 @@ app = typer.Typer(
     # A traceback of typer's shows local variables, and among them would be secrets.
     pretty_exceptions_enable=False,
 )
+
+
+class ServeCommand(TyperCommand):
+    """Shows what is installed at the end of its help; nothing is looked for before."""
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """See `click.Command.format_help`."""
+        self.epilog = f"Installed, and named by URL or name: {'; '.join(listing())}."
+        super().format_help(ctx, formatter)
+
 
 Config = Annotated[
     Path | None,
@@ -80,7 +93,7 @@ def root(
         typer.echo(context.get_help())
 
 
-@app.command()
+@app.command(cls=ServeCommand)
 def serve(
     *,
     host: Annotated[str | None, typer.Option(help="Address to listen on.", show_default="127.0.0.1")] = None,
@@ -259,7 +272,7 @@ def redis(
 
 @app.command()
 def check_config(*, config: Config = None) -> None:
-    """Print the settings that count, secrets masked, and where each one comes from."""
+    """Print the settings that count, secrets masked, where each comes from, and the plug-ins there are."""
     with _plain_errors():
         loaded = load_settings({}, config, os.environ)
         plans = load_plans(loaded.settings.auth.plans_file)
@@ -274,6 +287,8 @@ def check_config(*, config: Config = None) -> None:
         width = max(len(left) for left, _ in rows)
         for left, origin in rows:
             typer.echo(f"{left:<{width}}  # {origin}")
+        for line in listing():
+            typer.echo(f"# {line}")
 
 
 def _channel(url: str | None, token: str | None, bus: str | None) -> Channel:

@@ -113,6 +113,19 @@ def installed() -> Mapping[str, Sequence[Plugin]]:
     return found
 
 
+def listing() -> list[str]:
+    """Return a line for each point: its kind and the names there are, with the package of those of others."""
+    return [
+        f"{group.removeprefix(PREFIX)}: {', '.join(_shown(plugin) for plugin in plugins)}"
+        for group, plugins in sorted(installed().items())
+    ]
+
+
+def _shown(plugin: Plugin) -> str:
+    is_own = plugin.package.partition(" ")[0] == _OWN
+    return plugin.name if is_own else f"{plugin.name} ({plugin.package})"
+
+
 def _from_checkout() -> list[tuple[str, Plugin]]:
     """Return what the pyproject.toml beside this package declares; nothing where there is none."""
     try:

@@ -149,6 +149,12 @@ def test_every_command_explains_itself(command: str) -> None:
     assert result.stdout.count("--") > 1
 
 
+def test_the_help_of_the_server_names_what_is_installed() -> None:
+    words = " ".join(called("serve", "--help").stdout.split())
+    for line in ("feed: alpaca, none, replay, synthetic, yahoo", "cache: memory, redis"):
+        assert line in words
+
+
 def test_check_config_prints_every_setting_with_its_origin_and_no_secret(tmp_path: Path) -> None:
     config = tmp_path / "here.toml"
     config.write_text("[server]\nport = 9000\n[bus]\nurl = 'redis://me:hidden@host'\n")
@@ -164,6 +170,8 @@ def test_check_config_prints_every_setting_with_its_origin_and_no_secret(tmp_pat
     assert lines["auth.audience"] == "auth.audience = (not set) # default"
     assert lines["auth.allow_query_token"] == "auth.allow_query_token = true # config/default.toml"
     assert lines["providers.tiingo_api_key"] == "providers.tiingo_api_key = *** # environment TIINGO_API_KEY"
+    assert "# bus: memory, redis, redis+cluster, redis+sentinel, rediss" in result.stdout.splitlines()
+    assert "# feed: alpaca, none, replay, synthetic, yahoo" in result.stdout.splitlines()
     assert lines["bus.url"] == f'bus.url = "redis://me:***@host" # {config}'
     assert "hidden" not in result.stdout
     assert SECRET not in result.stdout

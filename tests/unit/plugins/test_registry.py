@@ -80,6 +80,12 @@ def test_another_package_adds_a_name(install: Install) -> None:
     assert [plugin.package for plugin in BUS.plugins() if plugin.name == "nats"] == ["acme-bus 1.2"]
 
 
+def test_the_list_of_what_is_installed_names_the_packages_of_others(install: Install) -> None:
+    install("acme-bus", "marketstream.bus", nats="acme_bus:build")
+    expected = "bus: memory, nats (acme-bus 1.2), redis, redis+cluster, redis+sentinel, rediss"
+    assert expected in registry.listing()
+
+
 def test_a_name_that_nobody_has_is_refused_with_those_there_are(install: Install) -> None:
     install("acme-bus", "marketstream.bus", nats="acme_bus:build")
     expected = "there is no bus amqp; there are memory, nats, redis, redis+cluster, redis+sentinel, rediss"
