@@ -13,9 +13,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
-import click
 import typer
 from pydantic import SecretStr
 from typer.core import TyperCommand
@@ -50,7 +49,7 @@ app = typer.Typer(
 class ServeCommand(TyperCommand):
     """Shows what is installed at the end of its help; nothing is looked for before."""
 
-    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401  # of click, or of typer's copy of it
         """See `click.Command.format_help`."""
         self.epilog = f"Installed, and named by URL or name: {'; '.join(listing())}."
         super().format_help(ctx, formatter)
