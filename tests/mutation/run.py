@@ -77,7 +77,7 @@ class Module:
     def code(self, mutation: Mutation | None) -> str:
         """The file with one change."""
         if mutation is None:
-            return self.tree.code
+            return str(self.tree.code)
         changed: Any = deep_replace(self.tree, mutation.original_node, mutation.mutated_node)
         return str(changed.code)
 
