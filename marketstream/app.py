@@ -1,4 +1,4 @@
-"""The composition root: settings become objects, objects become a running server, a signal ends it.
+"""Build a server from its settings, run it in one task group, and drain it at the end.
 
 Every task of the process belongs to the one task group in `Server.run`.
 """
@@ -51,7 +51,7 @@ FIRST_CONTACT = 2.0
 
 
 def run(settings: Settings, reread: Reread | None = None) -> int:
-    """Runs a server until a signal ends it.
+    """Run a server until a signal ends it.
 
     Args:
         settings: What it was told to be.
@@ -181,7 +181,7 @@ class Server:
         self.app = self._build_app(frozenset(plans))
 
     async def run(self) -> int:
-        """Serves until a signal, then drains.
+        """Serve until a signal, then drain.
 
         Returns:
             The exit code of the process.
@@ -229,7 +229,7 @@ class Server:
         return 0
 
     async def _first_contact(self) -> None:
-        """Gives the bus a moment, so that the first clients are not told that everything is in doubt."""
+        """Give the bus a moment, so that the first clients are not told that everything is stale."""
         give_up_at = self._clock.now() + FIRST_CONTACT
         # One look at a time, a few times, once in the life of a process: an event would have to be a port's.
         while not self._bus.connected and self._clock.now() < give_up_at:  # noqa: ASYNC110  # as said

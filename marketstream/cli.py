@@ -1,4 +1,4 @@
-"""The command line: it reads arguments, calls what does the work, and turns errors into sentences.
+"""Read the arguments of each command, call what does the work, and turn errors into exit codes.
 
 Exit code 0 is good, 1 means that something given to `publish` was bad or did not arrive, or that there is
 nothing more to watch, 2 that the command or the configuration cannot be used. Errors are one line on
@@ -84,7 +84,7 @@ def root(
     *,
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
 ) -> None:
-    """Shows the version or, without a command, the help."""
+    """Show the version or, without a command, the help."""
     if version:
         typer.echo(f"marketstream {__version__}")
         raise typer.Exit
@@ -113,7 +113,8 @@ def serve(
         ),
     ] = None,
     bus: Annotated[
-        str | None, typer.Option(help="How processes meet.", metavar="URL", show_default="memory://")
+        str | None,
+        typer.Option(help="URL of the bus between processes.", metavar="URL", show_default="memory://"),
     ] = None,
     config: Config = None,
     dev: Annotated[
@@ -160,7 +161,7 @@ def token(
     scope: Annotated[
         list[str] | None,
         typer.Option(
-            help="Right: market:read, market:publish, events:work, admin; repeatable.",
+            help="Scope: market:read, market:publish, events:work, admin; repeatable.",
             show_default="market:read",
         ),
     ] = None,
@@ -320,7 +321,7 @@ def _shown(value: object) -> str:
 
 
 def _check_servable(settings: Settings) -> None:
-    """Refuses what the settings can say and no server can do."""
+    """Refuse what the settings can say and no server can do."""
     if settings.server.role != "all" and settings.bus.url.startswith("memory:"):
         text = f"role {settings.server.role} is one part of several; they meet on a bus such as redis://"
         raise ConfigurationError("bus.url", text)

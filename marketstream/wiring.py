@@ -1,4 +1,4 @@
-"""The read side put together: providers, cache and endpoints, as the settings want them."""
+"""Build the parts that several roles share: reading, events, jobs."""
 
 import os
 import random
@@ -65,7 +65,7 @@ class ReadSide:
     jobs: Jobs
 
     async def aclose(self) -> None:
-        """Ends what is being asked; nothing can be asked after."""
+        """End what is being asked; nothing can be asked after."""
         self.queries.close()
         for provider in self.providers:
             await provider.aclose()
@@ -146,7 +146,7 @@ def build_jobs(
     backend: Backend,
     cache: Cache,
 ) -> Jobs:
-    """What is done periodically; it does nothing before it is run."""
+    """Return what is done periodically; it does nothing before it is run."""
     bus = backend.bus
     actions = JobActions(
         queries=queries,
@@ -199,7 +199,7 @@ def build_ingests(
 
 
 def build_origins(settings: Settings, addresses: AddressReader) -> OriginPolicy:
-    """Which web pages may use the server."""
+    """Return which web pages may use the server."""
     server = settings.server
     return OriginPolicy(
         server.cors_origins,
@@ -211,7 +211,7 @@ def build_origins(settings: Settings, addresses: AddressReader) -> OriginPolicy:
 
 
 def build_answers(app: web.Application, settings: Settings, node: Node) -> Answers:
-    """What every request passes before its route is looked for, and what makes responses of errors.
+    """Return what every request passes before its route is looked for, and what makes responses of errors.
 
     Args:
         app: The application with all its routes.
@@ -255,7 +255,7 @@ def attach_reading(
     forwarder: LeaderForwarder,
     events: EventStreams,
 ) -> ReadSide:
-    """Adds the endpoints below `/api/v1/market`, and what describes them.
+    """Add the endpoints below `/api/v1/market`, and what describes them.
 
     A process of the role `jobs` has only those of operators.
 
@@ -330,6 +330,6 @@ def attach_reading(
 
 
 def _named(listed: Sequence[str]) -> list[tuple[str, str]]:
-    """Symbols and names, as the settings write them."""
+    """Return symbols and names, as the settings write them."""
     parts = (entry.partition(" ") for entry in listed)
     return [(symbol, name.strip()) for symbol, _, name in parts]

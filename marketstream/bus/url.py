@@ -38,7 +38,7 @@ Pools = tuple[ConnectionPool, ConnectionPool]
 
 
 def build_bus(url: str, *, clock: Clock, shards: int = keys.SHARDS, stale_after: float = 30.0) -> RedisBus:
-    """Makes the bus; connects to nothing yet.
+    """Make the bus; connects to nothing yet.
 
     Args:
         url: As the module says.
@@ -55,7 +55,7 @@ def build_bus(url: str, *, clock: Clock, shards: int = keys.SHARDS, stale_after:
 
 
 def build_client(url: str) -> Redis | RedisCluster:
-    """Makes a client for commands.
+    """Make a client for commands.
 
     Args:
         url: As the module says.
@@ -68,7 +68,7 @@ def build_client(url: str) -> Redis | RedisCluster:
 
 
 def build_clients(url: str) -> tuple[Redis | RedisCluster, Redis | RedisCluster]:
-    """Makes a client for commands, and one for reads that wait longer than an answer may take.
+    """Make a client for commands, and one for reads that wait longer than an answer may take.
 
     Args:
         url: As the module says.
@@ -84,7 +84,7 @@ def build_clients(url: str) -> tuple[Redis | RedisCluster, Redis | RedisCluster]
 
 
 def check_url(url: str) -> None:
-    """Raises what `build_bus` would raise, and makes no bus.
+    """Raise what `build_bus` would raise, and make no bus.
 
     Raises:
         ConfigurationError: The URL names no bus that this version has.
@@ -132,7 +132,7 @@ class Watch:
 
 
 def read_sentinel(url: str) -> Watch:
-    """Reads a `redis+sentinel://` URL.
+    """Read a `redis+sentinel://` URL.
 
     Raises:
         ConfigurationError: It is not one.
@@ -157,7 +157,7 @@ def _sentinel(url: str) -> Pools:
 
 
 def read_cluster(url: str) -> tuple[list[tuple[str, int]], dict[str, Any]]:
-    """Reads a `redis+cluster://` URL.
+    """Read a `redis+cluster://` URL.
 
     Returns:
         Host and port of each node in it, and user and password of all.
@@ -189,7 +189,7 @@ def _split(url: str) -> SplitResult:
 
 
 def _hosts(netloc: str, port: int) -> tuple[list[tuple[str, int]], dict[str, Any]]:
-    """Hosts and ports, none if one of them is not a host, and what an account adds to a connection."""
+    """Return hosts and ports, none if one of them is not a host, and what an account adds to a connection."""
     account, _, listed = netloc.rpartition("@")
     hosts = [_HOST.fullmatch(host) for host in listed.split(",")]
     if not all(hosts):

@@ -1,4 +1,4 @@
-"""The cache that processes share, in a Redis, a Valkey or a cluster of them.
+"""Keep answers in a Redis that processes share.
 
 Promises that a Redis which is away, or slow, costs a caller a quarter of a second at most and is then not
 asked for a second: until it answers again everything is a miss. That is said once in the log, not for each
@@ -72,11 +72,11 @@ class RedisCache:
         """See `ports.Cache.expire`: Redis does so itself."""
 
     async def aclose(self) -> None:
-        """Lets go of its connections."""
+        """Let go of its connections."""
         await self._redis.aclose()
 
     async def _ask(self, commands: Sequence[Sequence[str | bytes | int]], way: "_Way") -> list[Any]:
-        """The replies; none at all while there is no Redis to ask."""
+        """Return the replies; none at all while there is no Redis to ask."""
         async with self._turns:
             # Looked at now: whoever waited for its turn behind one that failed need not fail as well.
             if way.lost and self._clock.now() < way.ask_again_at:

@@ -1,4 +1,4 @@
-"""What each process holds is told to the others, and forgotten when it dies without saying so.
+"""Tell other processes which symbols are watched here, and forget those of dead processes.
 
 A gateway keeps its watched symbols in Redis and tells every change, numbered, a few hundredths of a second
 together. Who runs feeds listens: it applies the changes, and reads a gateway's symbols anew where a number is
@@ -56,7 +56,7 @@ class InterestGossip:
         clock: Time.
 
     Attributes:
-        places: Connections of users over all processes.
+        connection_limits: Connections of users over all processes.
     """
 
     def __init__(self, *, bus: RedisBus, clock: Clock) -> None:
@@ -80,7 +80,7 @@ class InterestGossip:
         bus.on_reconnected(self.rewrite)
 
     def attach(self, interest: Interest) -> None:
-        """Names what is watched here, and where to tell what is watched elsewhere; called before `run`."""
+        """Name what is watched here, and where to tell what is watched elsewhere; called before `run`."""
         self._interest = interest
         interest.on_local = self._touch
 
@@ -90,7 +90,7 @@ class InterestGossip:
         return self._listens
 
     def listen(self, on: bool) -> None:  # noqa: FBT001  # a switch
-        """Begins to follow what is watched elsewhere, or lets go of it; may be switched at any time."""
+        """Begin to follow what is watched elsewhere, or let go of it; may be switched at any time."""
         if on == self._listens:
             return
         self._listens = on
@@ -103,7 +103,7 @@ class InterestGossip:
         self._beat_now.set()
 
     async def dead(self, nodes: Sequence[str]) -> Sequence[str]:
-        """Those of some processes that are dead.
+        """Return those of some processes that are dead.
 
         Raises:
             BusError: Nobody can say.
@@ -114,7 +114,7 @@ class InterestGossip:
             raise BusError("who is alive cannot be read now") from error
 
     async def follow(self) -> None:
-        """Listens until cancelled: for who runs feeds at the moment."""
+        """Listen until cancelled: for who runs feeds at the moment."""
         self.listen(True)
         try:
             await asyncio.Event().wait()
@@ -129,7 +129,7 @@ class InterestGossip:
         self._rewrite_at = self._clock.now() + REWRITTEN_AFTER
 
     async def run(self) -> None:
-        """Tells and listens until cancelled, and then says goodbye."""
+        """Tell and listen until cancelled, and then say goodbye."""
         backoff = Backoff(STEPS)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -144,7 +144,7 @@ class InterestGossip:
             await self._leave()
 
     async def _try_session(self) -> None:
-        """Keeps to it as long as Redis answers."""
+        """Exchange messages as long as Redis answers."""
         try:
             self.rewrite()
             self._beaten_at = self._clock.now()
@@ -268,7 +268,7 @@ class InterestGossip:
                 await self._read(self._unread.pop())
 
     async def _read(self, node: str) -> None:
-        """Reads all that a node holds."""
+        """Read all that a node holds."""
         (stored,) = await self._bus.client.ask([("HGETALL", keys.node_symbols(node))])
         try:
             number, symbols = wire.parse_symbols(stored)

@@ -1,4 +1,4 @@
-"""Coroutines that run at once as far as they get, and need a task only if they have to wait.
+"""Run coroutines at once as far as they get, with a task only for those that must wait.
 
 Nearly every call of a client is answered from memory. A task for each would cost a turn of the event loop;
 two versions of the same steps, one that waits and one that does not, would cost the reader. So the steps are

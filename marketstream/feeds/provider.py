@@ -1,4 +1,4 @@
-"""The made-up market as a provider: answers every question without a network, and says that it is made up.
+"""Answer questions from the synthetic market, as a provider.
 
 Promises that its answers fit each other and the synthetic feed: a quote is the newest best price where there
 is one, its change is against the last daily candle's close of yesterday, and the candle of today ends where
@@ -148,7 +148,7 @@ class SyntheticProvider:
 
 
 def _ending(candle: Candle, price: float) -> Candle:
-    """The same candle, as far as it has come."""
+    """Return the same candle, as far as it has come."""
     low, high = min(candle.low, price), max(candle.high, price)
     return Candle(candle.at_ms, candle.open, high, low, price, candle.volume)
 

@@ -1,4 +1,4 @@
-"""The engine's counters as Prometheus series, read when somebody asks and at no other time.
+"""Export the engine's counters as Prometheus series.
 
 No label holds a user, a tenant or a symbol: their number has no bound.
 """
@@ -48,7 +48,7 @@ class EngineCollector(Collector):
         self._feeding = feeding
 
     def collect(self) -> Iterable[Metric]:
-        """Every series of the engine, right now."""
+        """Return every series of the engine, right now."""
         yield from self._connections()
         yield from self._delivery()
         yield from self._bus()
@@ -75,11 +75,13 @@ class EngineCollector(Collector):
         )
         waiting = self._node.waiting
         yield GaugeMetricFamily("waiting_bytes", "Bytes that wait for something", value=waiting.bytes)
-        yield CounterMetricFamily("waiting_refused", "What found no room to wait", value=waiting.refused)
+        yield CounterMetricFamily(
+            "waiting_refused", "Requests refused because too much waited", value=waiting.refused
+        )
         yield _counter("ws_handshakes_refused", "Refused handshakes", "code", stats.refused)
         unadmitted = len(self._node.unadmitted)
         yield GaugeMetricFamily(
-            "ws_unadmitted_connections", "Connections that wait to be let in", value=unadmitted
+            "ws_unadmitted_connections", "Connections that wait to be admitted", value=unadmitted
         )
         yield CounterMetricFamily("ws_subscriptions", "Symbols subscribed", value=stats.subscriptions)
         yield _counter("ws_commands", "Calls of clients by outcome", "code", stats.commands)
@@ -103,12 +105,12 @@ class EngineCollector(Collector):
         yield CounterMetricFamily("outbox_lagged", "Values of mode every that were lost", value=stats.lagged)
         lines = node.fanout.lines
         yield GaugeMetricFamily("delayed_frames", "Prices held back for delayed plans", value=lines.frames)
-        yield GaugeMetricFamily("delayed_bytes", "Bytes that they take", value=lines.bytes)
+        yield GaugeMetricFamily("delayed_bytes", "Bytes that held-back prices take", value=lines.bytes)
         yield CounterMetricFamily(
-            "delayed_frames_waited", "Prices for which there was no room at once", value=lines.waited
+            "delayed_frames_waited", "Prices that had to wait for room", value=lines.waited
         )
         closed = stats.closed["slow_consumer"]
-        yield CounterMetricFamily("outbox_closed", "Clients closed because they took nothing", value=closed)
+        yield CounterMetricFamily("outbox_closed", "Clients closed because they read nothing", value=closed)
 
     def _bus(self) -> Iterator[Metric]:
         backlog = self._backlog()
@@ -125,7 +127,7 @@ class EngineCollector(Collector):
             "bus_writes_refused", "Whether Redis is there and takes no frames", value=backlog.refused
         )
         yield GaugeMetricFamily(
-            "market_shards_not_fed", "Parts of the market that nobody feeds", value=backlog.silent
+            "market_shards_not_fed", "Shards of the market that nobody feeds", value=backlog.silent
         )
         yield CounterMetricFamily("bus_frames_lost", "Frames that found no room", value=backlog.lost)
         yield CounterMetricFamily(
@@ -162,9 +164,11 @@ class EngineCollector(Collector):
         yield from self._streams()
 
     def _streams(self) -> Iterator[Metric]:
-        """How the connections of feeds to their vendors are."""
+        """Yield how the connections of feeds to their vendors are."""
         label = ["feed"]
-        connected = GaugeMetricFamily("upstream_connected", "Whether the vendor has let us in", labels=label)
+        connected = GaugeMetricFamily(
+            "upstream_connected", "Whether the vendor has accepted us", labels=label
+        )
         symbols = GaugeMetricFamily("upstream_symbols", "Symbols that the vendor sends", labels=label)
         left_out = GaugeMetricFamily(
             "upstream_symbols_left_out", "Watched symbols beyond what the vendor allows", labels=label
@@ -174,7 +178,7 @@ class EngineCollector(Collector):
         )
         attempts = CounterMetricFamily("upstream_attempts", "Connections that were tried", labels=label)
         skipped = CounterMetricFamily(
-            "upstream_messages_skipped", "Messages that made no sense", labels=label
+            "upstream_messages_skipped", "Messages that could not be used", labels=label
         )
         ahead = CounterMetricFamily(
             "upstream_messages_ahead", "Messages skipped because their time lies ahead", labels=label
@@ -221,7 +225,7 @@ class EngineCollector(Collector):
             "Share of looks into the cache that found something",
             value=reads.hit_ratio,
         )
-        yield _counter("cache_lookups", "Looks into the cache by outcome", "outcome", reads.cache)
+        yield _counter("cache_lookups", "Cache lookups by outcome", "outcome", reads.cache)
 
     def _jobs(self) -> Iterator[Metric]:
         runs = CounterMetricFamily("job_runs", "Runs of background jobs", labels=["job", "outcome"])
@@ -241,7 +245,7 @@ class EventCollector(Collector):
         self._streams = streams
 
     def collect(self) -> Iterable[Metric]:
-        """Every series of the event streams, right now."""
+        """Return every series of the event streams, right now."""
         yield from self._users()
         yield from self._routes()
         yield from self._deliveries()
@@ -249,9 +253,11 @@ class EventCollector(Collector):
 
     def _users(self) -> Iterator[Metric]:
         router = self._streams.router
-        yield GaugeMetricFamily("event_users", "Users who can be told of events here", value=router.connected)
         yield GaugeMetricFamily(
-            "event_subscriptions", "Subscriptions of these users", value=router.subscriptions
+            "event_users", "Users connected here who may get events", value=router.connected
+        )
+        yield GaugeMetricFamily(
+            "event_subscriptions", "Event subscriptions of users here", value=router.subscriptions
         )
         yield GaugeMetricFamily(
             "event_users_unread", "Users whose subscriptions are not known yet", value=self._streams.unread
@@ -266,9 +272,9 @@ class EventCollector(Collector):
     def _routes(self) -> Iterator[Metric]:
         stats, router = self._streams.stats, self._streams.router
         yield CounterMetricFamily("events_received", "Events that reached this process", value=stats.received)
-        yield _counter("events_routed", "The same by the rule they fell under", "rule", stats.routed)
+        yield _counter("events_routed", "Routed events by rule", "rule", stats.routed)
         yield _histogram("event_match_ms", "Milliseconds to find recipients in the index", stats.match)
-        yield _histogram("event_route_ms", "Milliseconds to find recipients at all", stats.route)
+        yield _histogram("event_route_ms", "Milliseconds to find all recipients", stats.route)
         yield CounterMetricFamily(
             "event_route_cache_hits", "Events whose recipients were known", value=router.hits
         )
@@ -281,7 +287,7 @@ class EventCollector(Collector):
         yield CounterMetricFamily(
             "events_delivered", "Events handed to connections, one for each", value=stats.delivered
         )
-        yield CounterMetricFamily("event_batches", "Messages that carried them", value=stats.batches)
+        yield CounterMetricFamily("event_batches", "Messages that carried events", value=stats.batches)
         yield _by_priority("events_dropped", "Events for which there was no room", stats.tally.dropped)
         yield _by_priority("events_limited", "Events that the limit held back", stats.tally.limited)
         yield CounterMetricFamily(
@@ -309,7 +315,7 @@ class EventCollector(Collector):
             "event_work_waiting", "Events that wait for a worker", value=streams.coordinator.waiting
         )
         yield GaugeMetricFamily(
-            "event_work_pending", "Events that workers have in hand", value=streams.coordinator.pending
+            "event_work_pending", "Events in flight at workers", value=streams.coordinator.pending
         )
         yield _counter("event_work", "Events of worker groups by outcome", "outcome", streams.stats.work)
 
@@ -318,7 +324,7 @@ class LogCollector(Collector):
     """Reads what became of the log of this process."""
 
     def collect(self) -> Iterable[Metric]:
-        """Every series of the log, right now."""
+        """Return every series of the log, right now."""
         yield CounterMetricFamily(
             "log_lines_dropped", "Lines of the log that could not be written", value=STDERR.dropped
         )
@@ -336,7 +342,7 @@ def build_registry(
     backlog: Callable[[], Backlog],
     feeding: Callable[[], bool],
 ) -> CollectorRegistry:
-    """Everything that `/metrics` shows: the engine, the process and its garbage collector."""
+    """Return everything that `/metrics` shows: the engine, the process and its garbage collector."""
     registry = CollectorRegistry()
     registry.register(
         EngineCollector(

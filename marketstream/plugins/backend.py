@@ -104,7 +104,7 @@ class Gossip(Protocol):
         ...
 
     async def follow(self) -> None:
-        """Listens until cancelled."""
+        """Listen until cancelled."""
         ...
 
     async def run(self) -> None:

@@ -34,13 +34,13 @@ def symbols(text: str) -> tuple[str, ...]:
 
 
 def _finite(text: str) -> float:
-    """A plain number; NaN for what is not one, which no range contains."""
+    """Return a plain number; NaN for what is not one, which no range contains."""
     value = decimal(text)
     return math.nan if value is None else value
 
 
 def rate(text: str) -> float:
-    """Updates per symbol and second."""
+    """Return updates per symbol and second."""
     value = _finite(text)
     if not 0 < value <= MAX_RATE:
         raise ValueError(f"must be a number above 0, up to {MAX_RATE}")
@@ -64,7 +64,7 @@ def speed(text: str) -> float:
 
 
 def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
-    """A parser of whole numbers within a range."""
+    """Return a parser of whole numbers within a range."""
 
     def parse(text: str) -> int:
         value = whole(text)
@@ -83,7 +83,7 @@ def flag(text: str) -> bool:
 
 
 def one_of(*choices: str) -> Callable[[str], str]:
-    """A parser of a choice."""
+    """Return a parser of a choice."""
 
     def parse(text: str) -> str:
         if text not in choices:

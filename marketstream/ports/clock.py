@@ -1,4 +1,4 @@
-"""Time."""
+"""Define the clock that the engine expects."""
 
 from typing import Protocol
 
@@ -7,9 +7,9 @@ class Clock(Protocol):
     """Time, injected so that tests own it."""
 
     def now(self) -> float:
-        """Monotonic seconds; never goes back; the zero is arbitrary."""
+        """Return monotonic seconds; they never go back, and their zero is arbitrary."""
         ...
 
     def wall_ms(self) -> int:
-        """Epoch milliseconds; may be corrected by the machine at any time."""
+        """Return epoch milliseconds; may be corrected by the machine at any time."""
         ...

@@ -1,4 +1,4 @@
-"""How frames travel, and who may get them."""
+"""Define what delivery expects of adapters: bus, relay, verifier, connection limits."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
@@ -12,10 +12,10 @@ class Bus(Protocol):
     """Carries frames to every process and remembers the last one of each symbol and tenant.
 
     Frames of one symbol arrive everywhere in the order of their cursors, at most once, and those of one
-    `publish` call together, as far as they travel on one road: a bus may divide the market between several.
+    `publish` call together, if they travel on one channel: a bus may divide the market between several.
     The last value is stored in the same step as it is published. A process hears of what it watches; of
     other symbols it may hear nothing. While frames cannot travel the bus itself says, by `status` frames,
-    what is in doubt; of what waits to be published it keeps at least the newest of each key.
+    what is stale; of what waits to be published it keeps at least the newest of each key.
     """
 
     @property
@@ -34,23 +34,23 @@ class Bus(Protocol):
         ...
 
     def publish(self, frames: Sequence[Frame]) -> None:
-        """Sends frames on their way, to be stamped with a cursor; never blocks, never raises for a peer."""
+        """Send frames on their way, to be stamped with a cursor; never block, never raise for a peer."""
         ...
 
     def attach(self, receive: Callable[[Sequence[Frame]], None]) -> None:
-        """Names the one receiver in this process; called before anything is published."""
+        """Name the one receiver in this process; called before anything is published."""
         ...
 
     def watch(self, name: str) -> None:
-        """Asks to hear of a symbol or channel; counted, so each call needs an `unwatch`."""
+        """Ask to hear of a symbol or channel; counted, so each call needs an `unwatch`."""
         ...
 
     def unwatch(self, name: str) -> None:
-        """Takes one `watch` back."""
+        """Take one `watch` back."""
         ...
 
     def last(self, wanted: Sequence[str], tenant: str) -> Sequence[Frame] | Awaitable[Sequence[Frame]]:
-        """The newest frame a tenant may see of each key that has one, in the order asked for.
+        """Return the newest frame a tenant may see of each key that has one, in the order asked for.
 
         A key is a symbol, or the key of any other frame that was published. The answer is at hand, or must
         be awaited. Awaited directly, nothing is received between the answer and the next step of the caller;
@@ -59,7 +59,7 @@ class Bus(Protocol):
         ...
 
     async def run(self) -> None:
-        """Does what must be done in the background, until cancelled or done with it."""
+        """Do what must be done in the background, until cancelled or done with it."""
         ...
 
 
@@ -67,11 +67,11 @@ class Relay(Protocol):
     """Carries python-socketio's own messages between processes; each arrives at most once, in order."""
 
     def send(self, message: bytes) -> None:
-        """Sends a message to every process, this one too; never blocks."""
+        """Send a message to every process, this one too; never block."""
         ...
 
     def listen(self, receive: Callable[[bytes], None]) -> None:
-        """Names the one receiver in this process."""
+        """Name the one receiver in this process."""
         ...
 
 
@@ -79,7 +79,7 @@ class Verifier(Protocol):
     """Turns a token into a principal."""
 
     def verify(self, token: str) -> Principal | Awaitable[Principal]:
-        """Checks signature, algorithm, time and claims.
+        """Check signature, algorithm, time and claim.
 
         Returns at once when the keys are at hand, and an awaitable when they must be fetched.
 
@@ -94,9 +94,9 @@ class ConnectionLimits(Protocol):
     """How many connections each user has, in all processes that are alive, and who may have one more."""
 
     def acquire(self, tenant: str, user: str, limit: int) -> Awaitable[None] | None:
-        """Takes a place for one more connection of a user.
+        """Count one more connection of a user, if the limit allows it.
 
-        A place is held from the first moment until it is given back; one whose waiting is cancelled is not.
+        A connection counts from this moment until it is released; one whose waiting is cancelled does not.
 
         Args:
             tenant: The tenant.
@@ -112,5 +112,5 @@ class ConnectionLimits(Protocol):
         ...
 
     def release(self, tenant: str, user: str) -> None:
-        """Gives a place back; never blocks."""
+        """Give a connection back; never block."""
         ...

@@ -1,4 +1,4 @@
-"""Which process does what is periodic."""
+"""Define what jobs expect of adapters: claims."""
 
 from typing import Protocol
 
@@ -7,7 +7,7 @@ class Claims(Protocol):
     """Decides which process does a run of a job, so that one does it."""
 
     async def take(self, job: str, due_ms: int, ttl: float) -> bool:
-        """Claims a run for this process.
+        """Claim a run for this process.
 
         Args:
             job: Name of the job.

@@ -1,4 +1,4 @@
-"""Where quotes come from, and which process takes them."""
+"""Define what the market expects of adapters: feeds, lease, leader forwarder."""
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
@@ -16,10 +16,10 @@ class Lease(Protocol):
         """Whether this process holds it, as far as is known; never blocks."""
         ...
 
-    async def hold(self, duty: Callable[[Sequence[Frame]], Awaitable[None]]) -> None:
-        """Waits for the lease and does the duty while it lasts; again and again, until cancelled.
+    async def hold(self, lead: Callable[[Sequence[Frame]], Awaitable[None]]) -> None:
+        """Wait for the lease and lead while it lasts; again and again, until cancelled.
 
-        The duty is given the newest frame of every key and tenant that was published before. It is cancelled,
+        `lead` is given the newest frame of every key and tenant that was published before. It is cancelled,
         and has ended, before anybody could be told that it was somebody else's by then; what is published
         from then on is not published in its name. What it publishes after another process began arrives
         nowhere.
@@ -31,7 +31,7 @@ class LeaderForwarder(Protocol):
     """Where publications are judged: in this process or at the one that feeds the market."""
 
     async def submit(self, body: bytes) -> bytes:
-        """Has a publication taken.
+        """Have a publication taken.
 
         Args:
             body: JSON {quotes?, prices?, tenantId?}.
@@ -50,15 +50,15 @@ class QuoteSink(Protocol):
     """Where a feed puts what it reads."""
 
     def offer(self, quotes: Sequence[Quote]) -> None:
-        """Takes quotes in order; never blocks; a quote that cannot be used is counted, not raised."""
+        """Take quotes in order; never block; a quote that cannot be used is counted, not raised."""
         ...
 
     async def ready(self) -> None:
-        """Waits until what was offered has been handed on: for feeds that can wait, such as a tape."""
+        """Wait until what was offered has been handed on: for feeds that can wait, such as a tape."""
         ...
 
     async def interest(self, known: frozenset[str]) -> frozenset[str]:
-        """Waits until the set of symbols that somebody watches, in any process, differs from `known`.
+        """Wait until the set of symbols that somebody watches, in any process, differs from `known`.
 
         A symbol that nobody watches any more stays in it for a few seconds. Many changes at once are one.
 
@@ -68,11 +68,11 @@ class QuoteSink(Protocol):
         ...
 
     def alive(self) -> None:
-        """Notes that the source is there, though it may have nothing to say for hours; never blocks."""
+        """Note that the source is there, though it may have nothing to say for hours; never block."""
         ...
 
     def rest(self, symbols: frozenset[str]) -> None:
-        """Says of which symbols the feed may be silent because their market is closed; never blocks.
+        """Say of which symbols the feed may be silent because their market is closed; never block.
 
         Args:
             symbols: All of them; what was said before is replaced.
@@ -80,7 +80,7 @@ class QuoteSink(Protocol):
         ...
 
     def lack(self, symbols: frozenset[str]) -> None:
-        """Says which symbols somebody watches and the feed cannot have, though it should; never blocks."""
+        """Say which symbols somebody watches and the feed cannot have, though it should; never block."""
         ...
 
 
@@ -128,7 +128,7 @@ class Feed(Protocol):
         ...
 
     async def run(self, sink: QuoteSink) -> None:
-        """Reads the source and offers what it says until the source ends."""
+        """Read the source and offer what it says until the source ends."""
         ...
 
 
@@ -137,5 +137,5 @@ class Streaming(Protocol):
     """A feed that keeps a connection to a vendor, and can say how that is."""
 
     def status(self) -> StreamStatus:
-        """How it is right now; never blocks."""
+        """Return how it is right now; never block."""
         ...

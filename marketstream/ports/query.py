@@ -1,4 +1,4 @@
-"""Who answers single questions, how often, and where answers are kept."""
+"""Define what questions expect of adapters: providers, quotas, cache."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -30,7 +30,7 @@ class Provider(Protocol):
         ...
 
     async def quote(self, symbol: str) -> ProviderQuote:
-        """The price of a symbol.
+        """Return the price of a symbol.
 
         Raises:
             UnknownSymbolError: There is no such symbol here.
@@ -39,15 +39,15 @@ class Provider(Protocol):
         ...
 
     async def historical(self, symbol: str, period: str, interval: str) -> History:
-        """Candles of one of `PERIODS` and one of `INTERVALS`; raises as `quote`."""
+        """Return candles of one of `PERIODS` and one of `INTERVALS`; raise as `quote`."""
         ...
 
     async def profile(self, symbol: str) -> Profile:
-        """Who is behind a symbol; raises as `quote`."""
+        """Return who is behind a symbol; raise as `quote`."""
         ...
 
     async def search(self, query: str, limit: int) -> Sequence[Match]:
-        """Symbols that fit some words, best first; none is an answer too.
+        """Return the symbols that fit some words, best first; none is an answer too.
 
         Raises:
             ProviderError: It cannot be had from here now.
@@ -55,7 +55,7 @@ class Provider(Protocol):
         ...
 
     async def news(self, symbol: str, limit: int) -> Sequence[Article]:
-        """News about a symbol, newest first; raises as `quote`."""
+        """Return news about a symbol, newest first; raise as `quote`."""
         ...
 
     async def aclose(self) -> None:
@@ -70,7 +70,7 @@ class ProviderQuota(Protocol):
     """
 
     async def take(self, provider: str, asker: Asker = SERVER) -> float:
-        """Counts one question to a provider, if it may be asked.
+        """Count one question to a provider, if it may be asked.
 
         Args:
             provider: Whom.
@@ -85,7 +85,7 @@ class ProviderQuota(Protocol):
         ...
 
     async def spend(self, provider: str, seconds: float) -> None:
-        """Notes that the provider itself wants no question for so long; never shortens what is noted."""
+        """Note that the provider itself wants no question for so long; never shortens what is noted."""
         ...
 
 
@@ -112,11 +112,11 @@ class Cache(Protocol):
         ...
 
     async def get(self, key: str) -> bytes | None:
-        """The value of a key, exactly as it was put; None when there is none, or its time is over."""
+        """Return the value of a key, exactly as it was put; None when there is none, or its time is over."""
         ...
 
     async def put(self, entries: Sequence[CacheEntry]) -> None:
-        """Keeps values in place of what was there; may drop any of them when there is no room."""
+        """Keep values in place of what was there; may drop any of them when there is no room."""
         ...
 
     def expire(self) -> None:

@@ -1,4 +1,4 @@
-"""Alpha Vantage: shares and funds. One address for everything; the `function` says what is asked for.
+"""Ask Alpha Vantage.
 
 Its quotes bear a day and no time, and few of them are free: a last resort. Currency pairs, indices and
 futures are refused without asking.

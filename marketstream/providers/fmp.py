@@ -1,4 +1,4 @@
-"""Financial Modeling Prep, `stable` API: shares, funds, indices and currency pairs.
+"""Ask Financial Modeling Prep.
 
 News and candles shorter than a day are not in every plan; it refuses them by status then.
 """

@@ -1,4 +1,4 @@
-"""What stands before every question to a provider: its breaker, its budget, and a clock beside it.
+"""Check breaker and quota before each question to a provider, and time it.
 
 A provider that keeps failing is left alone for a while, one whose quota is spent until it is not; neither
 costs a request then. Only what says that the provider is not well counts as a failure: that it took too long,
@@ -66,7 +66,7 @@ class Guard:
         return self._breaker.state(self._clock.now())
 
     async def ask(self, request: Callable[[], Awaitable[T]]) -> T:
-        """Sends a request and learns from what becomes of it.
+        """Send a request and learn from what becomes of it.
 
         Args:
             request: Asks once, and raises ProviderError or UnknownSymbolError.

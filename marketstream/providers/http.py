@@ -1,4 +1,4 @@
-"""One HTTP client for all providers, and what those that are asked over HTTP have in common.
+"""Send the HTTP requests of all providers.
 
 A question is one GET; aiohttp sends it again only where a connection is cut before any answer, as idle ones
 are. What becomes of it is told by the errors of `errors`: no answer in time, no connection or a status of 5xx
@@ -48,7 +48,7 @@ class HttpClient:
         self._session: aiohttp.ClientSession | None = None
 
     async def get(self, vendor: str, question: "Question", timeout: float) -> bytes:  # noqa: ASYNC109  # a setting
-        """Asks once.
+        """Ask once.
 
         Args:
             vendor: Whom, for errors.
@@ -77,7 +77,7 @@ class HttpClient:
         raise _refusal(vendor, status, wait)
 
     async def aclose(self) -> None:
-        """Closes all connections; nothing can be asked after."""
+        """Close all connections; nothing can be asked after."""
         if self._session is not None:
             await self._session.close()
 
@@ -150,15 +150,15 @@ class HttpProvider:
         )
 
     async def aclose(self) -> None:
-        """Closes its connections."""
+        """Close its connections."""
         await self._client.aclose()
 
     def today(self) -> date:
-        """The day in UTC."""
+        """Return the day in UTC."""
         return datetime.fromtimestamp(self._clock.wall_ms() / 1000, UTC).date()
 
     async def ask(self, path: str, params: Mapping[str, str], read: Callable[[bytes], T]) -> T:
-        """Asks once and reads the answer.
+        """Ask once and reads the answer.
 
         Args:
             path: Behind the base URL.
@@ -178,7 +178,7 @@ class HttpProvider:
         return await self.guard.ask(request)
 
     def _question(self, path: str, params: Mapping[str, str], key: str) -> Question:
-        """Where the vendor wants its key: in the query, unless it says otherwise."""
+        """Return where the vendor wants its key: in the query, unless it says otherwise."""
         return Question(self._base_url + path, {**params, "apikey": key}, {})
 
 

@@ -1,4 +1,4 @@
-"""Tiingo: shares and funds, prices of one exchange (IEX). The key travels in a header.
+"""Ask Tiingo.
 
 Classes of shares are written with a hyphen there. Currency pairs, indices and futures are refused without
 asking. News are not in every plan; it refuses them by status then.

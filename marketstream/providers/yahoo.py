@@ -1,4 +1,4 @@
-"""Yahoo Finance, by the library yfinance: without a key, without documentation, and by nobody's promise.
+"""Ask Yahoo Finance over the library yfinance, in threads.
 
 Yahoo answers only what looks like a browser that has its cookie and its crumb. The library's `YfData` sees to
 both and is all that is used of it; what it brings is read by our own parser. It blocks, so it runs in a few
@@ -112,7 +112,7 @@ class Yahoo:
         return await self._ask("/v1/finance/search", params, partial(yahoo_rest.news, limit=limit))
 
     async def aclose(self) -> None:
-        """Lets go of the threads; one that waits for Yahoo ends within its time."""
+        """Let go of the threads; one that waits for Yahoo ends within its time."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def _ask(self, path: str, params: Mapping[str, str], read: Callable[[bytes], T]) -> T:
@@ -131,7 +131,7 @@ class Yahoo:
         return await self.guard.ask(request)
 
     def _fetch(self, path: str, params: Mapping[str, str]) -> bytes:
-        """The body of an answer; in a thread.
+        """Return the body of an answer; in a thread.
 
         Raises:
             ProviderError: There is none that could be read.
@@ -162,7 +162,7 @@ class Yahoo:
 
 
 def browser_session(timeout: float) -> Any:  # noqa: ANN401  # a session of an untyped library
-    """A session that looks like a browser's and waits so many seconds at most, whatever it is asked to."""
+    """Return a session that looks like a browser's and never waits longer than its time-out."""
     requests = import_module("curl_cffi.requests")
 
     class Hurried(requests.Session):  # type: ignore[misc, name-defined]  # known at run time only
@@ -173,7 +173,7 @@ def browser_session(timeout: float) -> Any:  # noqa: ANN401  # a session of an u
 
 
 def _translated(error: Exception) -> ProviderError:
-    """The error that the library's exception means; by names, as the library may not be there."""
+    """Return the error that the library's exception means; by names, as the library may not be there."""
     names = {kind.__name__ for kind in type(error).__mro__}
     text = type(error).__name__
     if "YFRateLimitError" in names:

@@ -1,4 +1,4 @@
-"""Five places that may say what a setting is, weakest first, and a memory of which one was heard.
+"""Load settings from five sources, weakest first, and remember which source set each.
 
 Code defaults, the shipped `config/default.toml`, a file of the operator, the environment, flags. A key that
 nobody knows stops the start with its path: a misspelt limit must not be a limit that is not there.
@@ -69,7 +69,7 @@ class Loaded:
 
 
 def load_settings(flags: Mapping[str, object], config: Path | None, environ: Mapping[str, str]) -> Loaded:
-    """Hears all five places and checks what they say.
+    """Read all five sources and check them.
 
     Args:
         flags: Values by dotted path, as in `FLAGS`; None and empty lists say nothing.
@@ -107,7 +107,7 @@ def load_settings(flags: Mapping[str, object], config: Path | None, environ: Map
 
 
 def leaves(table: BaseModel, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Every setting with its dotted path, in the order of the model."""
+    """Yield every setting with its dotted path, in the order of the model."""
     for name in type(table).model_fields:
         value = getattr(table, name)
         if isinstance(value, BaseModel):

@@ -1,4 +1,4 @@
-"""What can be set, with every default: one frozen table per concern, in which nothing is unknown.
+"""Define every setting and its default.
 
 `config/default.toml` says the same for operators. This only describes and checks; `loading` reads.
 """
@@ -164,7 +164,7 @@ class Cache(Section):
 
 
 def _named(text: str) -> str:
-    """Checks a symbol and, behind a space, the name that people know it by."""
+    """Check a symbol and, behind a space, the name that people know it by."""
     symbol, _, name = text.partition(" ")
     if normalise(symbol) != symbol or not name.strip():
         raise ValueError("it must be a symbol, a space and a name, such as ^GSPC S&P 500")
@@ -178,7 +178,7 @@ def _symbol(text: str) -> str:
 
 
 def _provider(name: str) -> str:
-    """Checks that a name is one of a provider, without importing it."""
+    """Check that a name is one of a provider, without importing it."""
     if name not in (names := PROVIDER.names()):
         raise ValueError(f"there is no provider {name}; there are {', '.join(names)}")
     return name

@@ -34,11 +34,11 @@ class FakeClock:
         self._wall_ms += seconds * 1000
 
     def correct_wall(self, milliseconds: int) -> None:
-        """Sets the wall clock forward or back, as a machine may; the monotonic clock does not notice."""
+        """Set the wall clock forward or back, as a machine may; the monotonic clock does not notice."""
         self._wall_ms += milliseconds
 
     async def sleep(self, seconds: float) -> None:
-        """Passes the time at once, and gives other tasks their turn: an injected `sleep` for tests."""
+        """Pass the time at once, and give other tasks their turn: an injected `sleep` for tests."""
         self.advance(max(0.0, seconds))
         await asyncio.sleep(0)
 
@@ -58,7 +58,7 @@ class PatientClock(FakeClock):
                 woken.set()
 
     async def sleep(self, seconds: float) -> None:
-        """Waits until the test has let that many seconds pass."""
+        """Wait until the test has let that many seconds pass."""
         sleeper = (self.now() + seconds, asyncio.Event())
         self._sleepers.append(sleeper)
         try:

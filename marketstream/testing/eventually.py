@@ -18,7 +18,7 @@ PAUSE = 0.01
 
 
 def scaled(seconds: float) -> float:
-    """A limit in seconds, stretched as the environment asks."""
+    """Return a limit in seconds, stretched as the environment asks."""
     return seconds * float(os.environ.get(TIME_SCALE, "1"))
 
 
@@ -57,7 +57,7 @@ async def eventually(
 
 
 def wait_until(predicate: Callable[[], T], timeout: float = 5.0, what: str = "the condition") -> T:
-    """The same for code without an event loop.
+    """Do the same for code without an event loop.
 
     Raises:
         AssertionError: The limit passed.

@@ -31,7 +31,7 @@ class AddressReader:
         self._trusted = tuple(trusted)
 
     def of(self, request: web.Request) -> str:
-        """The nearest address that is not a trusted proxy's; the peer's own when there is none."""
+        """Return the nearest address that is not a trusted proxy's; the peer's own when there is none."""
         peer, hops = _bare(request.remote or ""), _hops(request)
         if not hops or not self._is_trusted(peer):
             return peer
@@ -46,7 +46,7 @@ class AddressReader:
         return bool(_hops(request)) and self._is_trusted(_bare(request.remote or ""))
 
     def host(self, request: web.Request) -> str:
-        """What the client called the server: host and port, as of `Host`."""
+        """Return what the client called the server: host and port, as of `Host`."""
         if self._is_trusted(_bare(request.remote or "")):
             named = _listed(request, "X-Forwarded-Host") or [
                 pairs["host"] for pairs in _forwarded(request) if "host" in pairs
@@ -56,7 +56,7 @@ class AddressReader:
         return request.headers.get(hdrs.HOST, "")
 
     def prefix(self, request: web.Request) -> str:
-        """The path below which the client sees the server, without a slash at its end; mostly empty."""
+        """Return the path below which the client sees the server, without a slash; mostly empty."""
         if "X-Forwarded-Prefix" not in request.headers or not self._is_trusted(_bare(request.remote or "")):
             return ""
         path = "".join(part.rstrip("/") for part in _listed(request, "X-Forwarded-Prefix"))
@@ -74,13 +74,13 @@ def _hops(request: web.Request) -> list[str]:
 
 
 def _listed(request: web.Request, name: str) -> list[str]:
-    """What a header lists that is not empty, over all its lines."""
+    """Return what a header lists that is not empty, over all its lines."""
     parts = (part.strip() for line in request.headers.getall(name, []) for part in line.split(","))
     return [part for part in parts if part]
 
 
 def _forwarded(request: web.Request) -> Iterator[dict[str, str]]:
-    """What each proxy says in `Forwarded`; nothing after what cannot be read."""
+    """Return what each proxy says in `Forwarded`; nothing after what cannot be read."""
     text = ",".join(request.headers.getall("Forwarded", []))
     pairs: dict[str, str] = {}
     at = 0
@@ -94,7 +94,7 @@ def _forwarded(request: web.Request) -> Iterator[dict[str, str]]:
 
 
 def _bare(hop: str) -> str:
-    """An address without port and brackets, and as IPv4 where it is one; another text as it is."""
+    """Return an address without port and brackets, and as IPv4 where it is one; another text as it is."""
     found = _PORTED.fullmatch(hop)
     text = (found["v4"] or found["v6"]) if found else hop
     address = parse_address(text)

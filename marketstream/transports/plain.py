@@ -1,4 +1,4 @@
-"""JSON over a plain WebSocket, for clients without a library: three paths, and two languages on each of them.
+"""Serve JSON over plain WebSockets, in two languages.
 
 Who a client is stands in the request, so whoever may not come in is refused by an HTTP status before there is
 a connection. Which language it speaks shows in its first message; until then it is spoken to in the second.
@@ -63,15 +63,15 @@ class PlainStream(WebSocketStream):
             node.submit(connection, lambda: self._carry_out(data), len(data))
 
     def fault(self, reason: CloseReason) -> None:
-        """The client broke the protocol."""
+        """Close the connection of a client that broke the protocol."""
         self.node.close(self.connection, reason)
 
     def lost(self) -> None:
-        """The client is gone."""
+        """Handle the end of the connection."""
         self.node.leave(self.connection, closing.CLIENT_LEFT)
 
     def _read(self, data: bytes) -> tuple[Mark, Command | MarketstreamError]:
-        """What a message asks for, and what its answer repeats."""
+        """Return what a message asks for, and what its answer repeats."""
         mark: Mark = None
         try:
             message, fault = plain.read(data)
@@ -136,12 +136,12 @@ class PlainWebSocket:
         self._lowat = lowat
 
     def attach(self, app: web.Application) -> None:
-        """Adds the routes."""
+        """Add the routes."""
         for path in PATHS:
             app.router.add_get(path, self.handle, allow_head=False)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Opens a websocket, or says by a status why there is none."""
+        """Open a websocket, or say by a status why there is none."""
         node = self._node
         if not self._origins.allows(request):
             raise web.HTTPForbidden(text="this page's origin is not allowed")

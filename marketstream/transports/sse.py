@@ -1,4 +1,4 @@
-"""Server-sent events, the edge that needs no library at all.
+"""Serve server-sent events.
 
 `GET /market-data/stream?symbols=...` brings prices, `GET /api/v1/events/stream` what the user subscribed to.
 
@@ -64,7 +64,7 @@ class SseStream(Stream):
         self.end()
 
     def lost(self) -> None:
-        """The client is gone."""
+        """Handle the end of the connection."""
         self.node.leave(self.connection, closing.CLIENT_LEFT)
 
 
@@ -110,12 +110,12 @@ class EventStream:
         self._lowat = lowat
 
     def attach(self, app: web.Application) -> None:
-        """Adds the route."""
+        """Add the route."""
         app.router.add_get(PATH, self.handle, allow_head=False)
         app.router.add_get(PERSONAL_PATH, self.handle_personal, allow_head=False)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Answers with a stream, or with the reason why there is none."""
+        """Answer with a stream, or with the reason why there is none."""
         node = self._node
         try:
             command = _command(request)
@@ -136,7 +136,7 @@ class EventStream:
         return take_over(request, stream, self._head(request, stream.dialect), lowat=self._lowat)
 
     async def handle_personal(self, request: web.Request) -> web.StreamResponse:
-        """Answers with the events that the user has subscribed to."""
+        """Answer with the events that the user has subscribed to."""
         try:
             principal = await self._verify(request)
             if not principal.scopes & READERS:
@@ -194,7 +194,7 @@ class EventStream:
 
 
 def _require_taken(reply: Subscribed) -> Subscribed:
-    """A subscription of which something is possible.
+    """Return a subscription of which something is possible.
 
     Raises:
         NotEntitledError: Nothing is, and for some of it the plan or the token is the reason.
@@ -209,11 +209,11 @@ def _require_taken(reply: Subscribed) -> Subscribed:
 
 
 def _ignore(_reply: Reply | MarketstreamError) -> None:
-    """A stream has no answers; what there is to say is sent as events."""
+    """Send errors as events: a stream has no answers."""
 
 
 def _command(request: web.Request) -> Subscribe:
-    """The subscription that a query describes.
+    """Return the subscription that a query describes.
 
     Raises:
         InvalidMessageError: It describes none.

@@ -1,4 +1,4 @@
-"""A connection taken over from the HTTP server: no handler task, no buffer but the transport's own.
+"""Write to a connection taken over from aiohttp, with backpressure.
 
 aiohttp parses the request; once it is known to become a stream of ours, its protocol object, parser and
 tasks are released and this one takes their place on the same transport. That saves some ten kilobytes
@@ -63,16 +63,16 @@ class Stream(asyncio.Protocol):
     # What an edge adds
 
     def received(self, data: bytes) -> None:
-        """The client sent something; a stream that only speaks ignores it."""
+        """Handle bytes of the client; a stream that only sends ignores them."""
 
     @abstractmethod
     def lost(self) -> None:
-        """The connection is gone, for whatever reason; called once."""
+        """Handle the end of the connection, whatever the reason; called once."""
 
     # What an edge uses
 
     def attach(self, transport: asyncio.Transport, *, lowat: int = NOTSENT_LOWAT) -> None:
-        """Takes its place on a transport that is already connected."""
+        """Take its place on a transport that is already connected."""
         self._transport = transport
         self.write = transport.write
         transport.set_protocol(self)
@@ -82,7 +82,7 @@ class Stream(asyncio.Protocol):
             sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, lowat)
 
     def backlog(self) -> int:
-        """Bytes that the client has not taken."""
+        """Return bytes that the client has not taken."""
         return unsent(self._transport)
 
     @property
@@ -132,28 +132,28 @@ class Stream(asyncio.Protocol):
     # What asyncio calls
 
     def data_received(self, data: bytes) -> None:
-        """The client sent something."""
+        """Handle bytes of the client."""
         if not self._closing:
             self.received(data)
 
     def eof_received(self) -> bool:
-        """The client will send no more: for all edges that means it is leaving."""
+        """Note that the client will send no more: for all edges that means it is leaving."""
         return False
 
     def pause_writing(self) -> None:
-        """The transport holds bytes that the client has not taken."""
+        """Stop writing: the transport holds bytes that the client has not taken."""
         self.writable = False
         if not self._closing:
             self.node.pause(self.connection)
 
     def resume_writing(self) -> None:
-        """The transport holds nothing any more."""
+        """Go on writing: the transport holds nothing any more."""
         self.writable = True
         if not self._closing:
             self.node.resume(self.connection)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002  # why it was lost changes nothing
-        """The connection is gone."""
+        """Handle the end of the connection."""
         self._transport = None
         self._closing = True
         self.write = _drop
@@ -165,15 +165,15 @@ class TakenOver(web.StreamResponse):
     """What a handler returns to aiohttp for a connection that is no longer aiohttp's."""
 
     async def prepare(self, request: web.BaseRequest) -> Any:  # noqa: ANN401, ARG002  # aiohttp's signature
-        """Sends nothing: the stream has sent its own head."""
+        """Send nothing: the stream has sent its own head."""
         return None
 
     async def write_eof(self, data: bytes = b"") -> None:
-        """Sends nothing."""
+        """Send nothing."""
 
 
 async def let_in(node: Node, connection: Connection, principal: Principal) -> None:
-    """Admits the caller of a request before its connection becomes a stream; who is refused is forgotten.
+    """Admit the caller of a request before its connection becomes a stream; who is refused is forgotten.
 
     Raises:
         ConnectionLimitError: The user holds as many connections as the plan allows.
@@ -189,7 +189,7 @@ async def let_in(node: Node, connection: Connection, principal: Principal) -> No
 
 
 def take_over(request: web.Request, stream: Stream, head: bytes, *, lowat: int = NOTSENT_LOWAT) -> TakenOver:
-    """Replaces aiohttp on the request's connection.
+    """Replace aiohttp on the request's connection.
 
     Args:
         request: A request whose body was read or has none.
@@ -220,7 +220,7 @@ def take_over(request: web.Request, stream: Stream, head: bytes, *, lowat: int =
 
 
 def response_head(status: str, headers: list[tuple[str, str]], version: HttpVersion = HttpVersion11) -> bytes:
-    """A response's first line and headers.
+    """Return a response's first line and headers.
 
     Args:
         status: Such as `200 OK`.

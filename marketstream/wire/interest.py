@@ -1,4 +1,4 @@
-"""What gateways tell each other on `keys.DEMAND`: which symbols are watched there, change by change.
+"""Encode what gateways tell each other of watched symbols.
 
 JSON: {node, number, kind, added, dropped}. A change follows on the one numbered before; `whole` means that
 what the node holds was written anew and must be read; `gone` that the node ends.
@@ -60,7 +60,7 @@ def parse(data: bytes) -> Word:
 
 
 def parse_symbols(stored: Mapping[Any, Any]) -> tuple[int, list[str]]:
-    """The hash `keys.node_symbols`.
+    """Return the hash `keys.node_symbols`.
 
     Returns:
         The number of the word it came with, 0 for no hash at all, and the symbols.

@@ -1,4 +1,4 @@
-"""Who hears what: rooms, their members, and the loop that hands one frame to all of them.
+"""Keep rooms and their members, and fan one frame out to a room.
 
 Delivery is a plain loop over outboxes. It cannot block, starts no task and encodes nothing; an outbox
 that gets its first frame is put on the `dirty` list once, for the flusher to find.
@@ -33,7 +33,7 @@ class Room(Generic[OwnerT]):
         return len(self.plain) + len(self.special)
 
     def members(self) -> Iterator[Outbox[OwnerT]]:
-        """Every member, plain ones first."""
+        """Yield every member, plain ones first."""
         yield from self.plain
         yield from self.special
 
@@ -80,11 +80,11 @@ class Hub(Generic[OwnerT]):
         return room in self._rooms
 
     def __len__(self) -> int:
-        """Rooms with at least one member, or held for one."""
+        """Return rooms with at least one member, or held for one."""
         return len(self._rooms)
 
     def join(self, name: str, outbox: Outbox[OwnerT], lane: Lane | None = None) -> None:
-        """Makes an outbox a member; joining again only changes how it wants its values."""
+        """Make an outbox a member; joining again only changes how it wants its values."""
         room = self._rooms.get(name)
         if room is None:
             room = self._open(name)
@@ -98,7 +98,7 @@ class Hub(Generic[OwnerT]):
             room.by_tenant.setdefault(outbox.tenant, {})[outbox] = None
 
     def leave(self, name: str, outbox: Outbox[OwnerT]) -> None:
-        """Ends a membership; a room without members that nobody holds is gone."""
+        """End a membership; a room without members that nobody holds is gone."""
         room = self._rooms.get(name)
         if room is None:
             return
@@ -127,16 +127,19 @@ class Hub(Generic[OwnerT]):
                 self._close(name)
 
     def members(self, name: str) -> list[Outbox[OwnerT]]:
-        """Members of a room, as a list that later changes do not touch."""
+        """Return members of a room, as a list that later changes do not touch."""
         room = self._rooms.get(name)
         return list(room.members()) if room else []
 
     def rooms_of(self, outbox: Outbox[OwnerT]) -> list[str]:
-        """Names of the rooms an outbox is in; looks at every room, so not for the way of a price."""
+        """Return the names of the rooms an outbox is in.
+
+        Looks at every room, so not for the way of a price.
+        """
         return [name for name, room in self._rooms.items() if outbox in room.plain or outbox in room.special]
 
     def deliver(self, name: str, frame: Frame) -> int:
-        """Offers a keyed frame to every member that may see it; the newest of its key wins.
+        """Offer a keyed frame to every member that may see it; the newest of its key wins.
 
         Returns:
             How many members it was offered to.
@@ -163,7 +166,7 @@ class Hub(Generic[OwnerT]):
         return count
 
     def post(self, name: str, frame: Frame) -> int:
-        """Offers a keyed frame that is not a price (a status, a channel update) to every member."""
+        """Offer a keyed frame that is not a price (a status, a channel update) to every member."""
         room = self._rooms.get(name)
         if room is None or frame.key is None:
             return 0
@@ -177,7 +180,7 @@ class Hub(Generic[OwnerT]):
         return count
 
     def broadcast(self, name: str, frame: Frame, skip: frozenset[OwnerT] = frozenset()) -> int:
-        """Gives an event that must not be replaced to every member of a room.
+        """Give an event that must not be replaced to every member of a room.
 
         Returns:
             How many members it went to.
@@ -193,7 +196,7 @@ class Hub(Generic[OwnerT]):
         return count
 
     def send(self, outbox: Outbox[OwnerT], frame: Frame) -> None:
-        """Gives one client a message that must not be replaced."""
+        """Give one client a message that must not be replaced."""
         if not outbox.push(frame):
             self.overflowed.append(outbox.owner)
         elif not outbox.dirty:
@@ -206,14 +209,14 @@ class Hub(Generic[OwnerT]):
         self.mark(outbox)
 
     def offer(self, outbox: Outbox[OwnerT], frame: Frame) -> None:
-        """Offers one client a keyed frame that is not a price."""
+        """Offer one client a keyed frame that is not a price."""
         if frame.key is not None:
             outbox.slots[frame.key] = frame
             self.offered += 1
             self.mark(outbox)
 
     def mark(self, outbox: Outbox[OwnerT]) -> None:
-        """Notes that an outbox has something to send."""
+        """Note that an outbox has something to send."""
         if not outbox.dirty:
             outbox.dirty = True
             self.dirty.append(outbox)

@@ -1,4 +1,4 @@
-"""The names of rooms: the one place that knows how they are written.
+"""Write and read the names of rooms.
 
 Back ends emit to these names from outside, so they are part of the protocol.
 """
@@ -12,22 +12,22 @@ _DELAYED = re.compile(r"delayed:(\d+(?:\.\d+)?(?:e[+-]\d+)?):", re.ASCII)
 
 
 def symbol_room(symbol: str, delay: float = 0) -> str:
-    """Room of everyone who watches a symbol, live or held back by a number of seconds."""
+    """Return the room of everyone who watches a symbol, live or held back by a number of seconds."""
     return f"delayed:{delay:g}:{symbol}" if delay else f"symbol:{symbol}"
 
 
 def tenant_room(tenant: str) -> str:
-    """Room of everyone of a tenant."""
+    """Return the room of everyone of a tenant."""
     return f"tenant:{tenant}"
 
 
 def channel_room(channel: str) -> str:
-    """Room of everyone who listens to a channel such as `indices`."""
+    """Return the room of everyone who listens to a channel such as `indices`."""
     return f"channel:{channel}"
 
 
 def symbol_of(room: str) -> str | None:
-    """The symbol of a live symbol room; None for any other room."""
+    """Return the symbol of a live symbol room; None for any other room."""
     kind, _, name = room.partition(":")
     return name if kind == "symbol" and name else None
 

@@ -1,4 +1,4 @@
-"""The best price of every symbol over all the sources that quote it.
+"""Aggregate the quotes of all sources into the best price of each symbol.
 
 An `Aggregation` keeps the latest quote of each source and answers with a new best price only when a client
 could see the difference. Its figures are exact: middle and spread are computed in whole units of the
@@ -68,15 +68,17 @@ class _Symbol:
         self.traded_ms = -math.inf
 
     def refresh(self) -> BestPrice | None:
-        """Works out the best price again; None when it equals the one last returned."""
+        """Work out the best price again; None when it equals the one last returned."""
         old = self.best
         old_bid, old_ask = (None, None) if old is None else (old.best_bid, old.best_ask)
         bidder, asker = _winners(self.sources.values())
         bid = None if bidder is None else _side(bidder.bid, bidder.bid_size, bidder.source, old_bid)
         ask = None if asker is None else _side(asker.ask, asker.ask_size, asker.source, old_ask)
         at_ms = _newest(bidder, asker, self.sources.values())
+        # When a winner leaves, the next best may be older; clients drop what goes back.
         if old is not None:
             at_ms = max(at_ms, old.at_ms)
+            # `_side` returns the old object when nothing changed, so identity is enough and cheap.
             same_sides = bid is old_bid and ask is old_ask
             same_trade = self.last == old.last and self.volume == old.volume
             if same_sides and same_trade and at_ms == old.at_ms:
@@ -86,7 +88,7 @@ class _Symbol:
         return self.best
 
     def speaking(self) -> list[_Source]:
-        """The sources that have not fallen silent."""
+        """Return the sources that have not fallen silent."""
         return [source for source in self.sources.values() if source.quote is not None]
 
 
@@ -115,7 +117,7 @@ class Aggregation:
     def apply(
         self, quote: Quote, now: float, *, feed: str = "", stale_after: float | None = None
     ) -> BestPrice | None:
-        """Takes the latest quote of a source.
+        """Take the latest quote of a source.
 
         Args:
             quote: What the source says.
@@ -135,18 +137,23 @@ class Aggregation:
         source = entry.sources.get(quote.source)
         if source is None:
             source = entry.sources[quote.source] = _Source(quote)
+        # Compared with the newest ever, not with the present quote: that one is gone after a silence.
+        # An equal time is taken: sources send several changes in one millisecond.
         elif quote.at_ms < source.newest_ms:
             self.late += 1
             text = f"{quote.symbol}: {quote.source} has sent {quote.at_ms} after {source.newest_ms}"
             raise LateQuoteError(text)
         source.quote, source.newest_ms = quote, quote.at_ms
         source.feed = feed
+        # A tape that is played again speaks again.
         source.ended = False
         patience = self._stale_after if stale_after is None else stale_after
         source.deadline = now + patience
+        # Only an earlier deadline needs a new entry; a later one is found when the old entry comes up.
         if source.deadline < source.scheduled:
             source.patience = min(source.patience, patience)
             self._schedule(entry, source, now)
+        # A trade has a time of its own: a quote of a slower source must not bring an older trade back.
         if quote.last is not None and quote.at_ms >= entry.traded_ms:
             entry.last, entry.volume, entry.traded_ms = quote.last, quote.volume, quote.at_ms
         if entry.status is None or entry.status.state != "live":
@@ -154,7 +161,7 @@ class Aggregation:
         return entry.refresh()
 
     def expire(self, now: float, at_ms: int) -> list[BestPrice]:
-        """Lets go of the sources that have been silent for as long as their feed allows.
+        """Let go of the sources that have been silent for as long as their feed allows.
 
         Args:
             now: Monotonic seconds.
@@ -165,19 +172,21 @@ class Aggregation:
             closed if that silence was to be expected.
         """
         leavers: dict[str, tuple[_Symbol, _Source]] = {}
+        # All leave first, then each symbol is worked out once: two that leave together are one change.
         for entry, source in self._silent(now):
             source.quote = None
             leavers.pop(entry.symbol, None)  # so that symbols stand in the order of their last leaver
             leavers[entry.symbol] = (entry, source)
         changed = []
         for entry, source in leavers.values():
+            # Without a source left the last price stays, marked stale: an empty price would tell less.
             if entry.speaking() and (best := entry.refresh()) is not None:
                 changed.append(best)
             self._enter(entry, self._state(entry), source.name, at_ms)
         return changed
 
     def finish(self, feed: str, at_ms: int) -> None:
-        """Notes that a feed has come to its regular end, as a tape does.
+        """Note that a feed has come to its regular end, as a tape does.
 
         What its sources said last stays, as silence no longer means anything; a symbol that only such
         sources quote is closed, until any source quotes it again.
@@ -189,6 +198,7 @@ class Aggregation:
         for entry in self._books.values():
             ended = [s for s in entry.sources.values() if s.quote is not None and s.feed == feed]
             for source in ended:
+                # Never silent again: the end of a tape is not a fault.
                 source.ended = True
                 source.deadline = math.inf
             if ended:
@@ -196,7 +206,7 @@ class Aggregation:
                 self._enter(entry, self._state(entry), newest.name, at_ms)
 
     def rest(self, feed: str, symbols: frozenset[str], at_ms: int) -> None:
-        """Notes of which symbols a feed may be silent because their market is closed.
+        """Note of which symbols a feed may be silent because their market is closed.
 
         Its sources leave the best price all the same when they fall silent. A symbol that nobody else quoted
         is then closed instead of stale, and stale when its market opens and nothing is heard.
@@ -206,6 +216,7 @@ class Aggregation:
             symbols: All of them; what the feed said before is replaced.
             at_ms: Epoch milliseconds that status changes are dated with.
         """
+        # Only what changed sides is judged again; a feed says all its symbols each time.
         changed = symbols ^ self._resting.get(feed, frozenset())
         self._resting[feed] = symbols
         for symbol in sorted(changed):
@@ -215,23 +226,26 @@ class Aggregation:
                 self._enter(entry, self._state(entry), newest.name, at_ms)
 
     def unsay(self) -> None:
-        """Forgets that it was said of symbols that they are live: it is said again with their next quote."""
+        """Forget that it was said of symbols that they are live: it is said again with their next quote."""
         for entry in self._books.values():
             if entry.status is not None and entry.status.state == "live":
                 entry.status = None
 
     def drain_transitions(self) -> list[Status]:
-        """The state changes since the last call, in the order in which they happened."""
+        """Return the state changes since the last call, in the order in which they happened."""
         drained, self._transitions = self._transitions, []
         return drained
 
     def state_of(self, symbol: str) -> Status | None:
-        """The state of a symbol and since when; None when no source has ever quoted it."""
+        """Return the state of a symbol and since when; None when no source has ever quoted it."""
         entry = self._books.get(symbol)
         return None if entry is None else entry.status
 
     def price_of(self, symbol: str) -> BestPrice | None:
-        """The best price last returned for a symbol, also when it is stale; None when there never was one."""
+        """Return the best price last returned for a symbol, also when it is stale.
+
+        None when there never was one.
+        """
         entry = self._books.get(symbol)
         return None if entry is None else entry.best
 
@@ -243,7 +257,7 @@ class Aggregation:
         heappush(self._heap, (source.scheduled, self._pushed, entry, source))
 
     def _silent(self, now: float) -> list[tuple[_Symbol, _Source]]:
-        """The sources whose deadline has passed, in the order in which it did; they leave the heap."""
+        """Return the sources whose deadline has passed, in the order in which it did; they leave the heap."""
         silent: list[tuple[_Symbol, _Source]] = []
         heard: list[tuple[_Symbol, _Source]] = []
         while self._heap and self._heap[0][0] <= now:
@@ -257,7 +271,7 @@ class Aggregation:
         return sorted(silent, key=lambda pair: pair[1].deadline)
 
     def _state(self, entry: _Symbol) -> State:
-        """The state that follows from which sources still speak, and whether the others may be silent."""
+        """Return the state, by which sources still quote and whether the others may be silent."""
         speaking = entry.speaking()
         if speaking:
             return "closed" if all(source.ended for source in speaking) else "live"
@@ -272,13 +286,14 @@ class Aggregation:
 
 
 def _winners(sources: Iterable[_Source]) -> tuple[Quote | None, Quote | None]:
-    """The quotes with the best bid and the best ask: the larger size wins a tie, then who comes first."""
+    """Return the quotes with the best bid and ask; in a tie the larger size wins, then the first."""
     bidder = asker = None
     highest, lowest = -math.inf, math.inf
     for source in sources:
         quote = source.quote
         if quote is None:
             continue
+        # One pass over the sources for both sides: this runs for every quote.
         bid, ask = quote.bid, quote.ask
         if bid is not None and highest <= bid < math.inf:  # not a number and -infinity are nobody's bid
             if bid > highest:
@@ -294,7 +309,7 @@ def _winners(sources: Iterable[_Source]) -> tuple[Quote | None, Quote | None]:
 
 
 def _newest(bidder: Quote | None, asker: Quote | None, sources: Iterable[_Source]) -> int:
-    """The newest source time of the two winners; of all sources when neither side has a price."""
+    """Return the newest source time of the two winners; of all sources when neither side has a price."""
     if bidder is not None and asker is not None:
         return max(bidder.at_ms, asker.at_ms)
     winner = bidder or asker
@@ -304,7 +319,7 @@ def _newest(bidder: Quote | None, asker: Quote | None, sources: Iterable[_Source
 
 
 def _side(price: float | None, size: float | None, source: str, old: Side | None) -> Side | None:
-    """One side of the best price; the old one itself when it says the same."""
+    """Return one side of the best price; the old one itself when it says the same."""
     if price is None:
         return None
     if old is not None and old.price == price and old.size == size and old.source == source:
@@ -313,18 +328,22 @@ def _side(price: float | None, size: float | None, source: str, old: Side | None
 
 
 def _figures(bid: Side | None, ask: Side | None, old: BestPrice | None) -> _Figures:
-    """Middle, spread and spread in basis points; those of the old price when neither price has moved."""
+    """Return the middle, spread and spread in basis points.
+
+    Those of the old price when neither price has moved.
+    """
     if bid is None or ask is None:
         return None, None, None
     if old is None or old.best_bid is None or old.best_ask is None:
         return _compute(bid.price, ask.price)
+    # A change of size alone is frequent, and exact figures are the dear part.
     if old.best_bid.price == bid.price and old.best_ask.price == ask.price:
         return old.mid_price, old.spread, old.spread_bps
     return _compute(bid.price, ask.price)
 
 
 def _compute(bid: float, ask: float) -> _Figures:
-    """Middle and spread to one decimal more than the finer price, spread in basis points to 4.
+    """Return the middle and spread to one decimal more than the finer price, spread in basis points to 4.
 
     Both prices become whole numbers of the finest decimal in use. One decimal more then holds the middle
     without rounding, and each figure is rounded once: when it becomes a float.
@@ -332,6 +351,7 @@ def _compute(bid: float, ask: float) -> _Figures:
     digits = max(_decimals(bid), _decimals(ask))
     scale = 10**digits
     low, high = _units(bid, digits, scale), _units(ask, digits, scale)
+    # Times five over ten: half of the sum in whole units, with the one decimal more.
     mid = _ratio((low + high) * 5, scale * 10)
     spread = _ratio(high - low, scale)
     if mid is None or mid <= 0:
@@ -348,8 +368,9 @@ def _decimals(price: float) -> int:
 
 
 def _units(price: float, digits: int, scale: int) -> int:
-    """The price as it is printed, times the scale: always a whole number."""
+    """Return the price as it is printed, times the scale: always a whole number."""
     if digits <= _EXACT_DIGITS:
+        # Floats are exact in this range, and much cheaper than fractions.
         scaled = price * scale
         if -_EXACT_UNITS < scaled < _EXACT_UNITS:
             return round(scaled)
@@ -357,13 +378,13 @@ def _units(price: float, digits: int, scale: int) -> int:
 
 
 def _nearest(numerator: int, denominator: int) -> int:
-    """The quotient of whole numbers, rounded half to even; the denominator is positive."""
+    """Return the quotient of whole numbers, rounded half to even; the denominator is positive."""
     quotient, rest = divmod(numerator, denominator)
     return quotient + (2 * rest > denominator or (2 * rest == denominator and quotient % 2 == 1))
 
 
 def _ratio(numerator: int, denominator: int) -> float | None:
-    """The float nearest to a quotient, never a negative zero; None when no float is that large."""
+    """Return the float nearest to a quotient, never a negative zero; None when no float is that large."""
     try:
         return numerator / denominator + 0.0
     except OverflowError:

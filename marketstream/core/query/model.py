@@ -1,4 +1,4 @@
-"""The nouns of what is asked for one at a time: a quote of the day, candles, a company, a match, an article.
+"""Define what providers answer: quotes, candles, profiles, matches, articles.
 
 All providers speak in these. Prices are in the symbol's currency, percentages are percent (1.5 is 1.5 %),
 times are epoch milliseconds; what a provider does not have is None. Nothing here is ever changed.

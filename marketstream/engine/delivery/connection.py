@@ -1,4 +1,4 @@
-"""One client's connection as the engine sees it: an outbox, a place to write to, and a session.
+"""Represent one client: its sink, its outbox, its session, and the order of its calls.
 
 It exists from the first byte; only when its client is admitted does it get a session and become a
 member of rooms. Calls that have to wait are kept in order here, without a task while nothing waits.
@@ -52,15 +52,15 @@ class Sink(Protocol):
         ...
 
     def write(self, data: bytes) -> None:
-        """Hands bytes to the transport; never blocks; may raise OSError or RuntimeError when it is dead."""
+        """Hand bytes to the transport; never block; may raise OSError or RuntimeError when it is dead."""
         ...
 
     def backlog(self) -> int:
-        """Bytes the transport holds that the client has not taken."""
+        """Return bytes the transport holds that the client has not taken."""
         ...
 
     def close(self, reason: CloseReason) -> None:
-        """Ends the transport, telling the client why as far as the transport can."""
+        """End the transport, telling the client why as far as the transport can."""
         ...
 
 
@@ -84,7 +84,7 @@ class Connection:
         blocked_bytes: Backlog when that was last looked at.
         since: Cursor of the newest price the client has from before; older current values are not sent again.
         rooms: Rooms of a back end's own that it is in.
-        placed: Whether it holds one of its user's places.
+        placed: Whether it counts among its user's connections.
         closed: True once the connection has left the node.
         call_bytes: Bytes that its calls may take while they wait for another.
     """

@@ -1,4 +1,4 @@
-"""What an admitted client asks is carried out here, and answered before anything that follows from it.
+"""Execute commands of admitted clients: reply, then effects, in order.
 
 What a client may have is decided by its session; this module only carries it out.
 """

@@ -1,4 +1,4 @@
-"""Frames reach rooms: from the bus, at once or held back, and on to whoever is in them.
+"""Hand frames from the bus to rooms, at once or held back for delayed plans.
 
 A room that opens is watched on the bus, and its symbol becomes part of what feeds are asked for.
 """

@@ -1,4 +1,4 @@
-"""Once a second: who must be greeted, warned, or closed.
+"""Check all connections once a second: heartbeat, token warning, closing.
 
 One pass over all connections, no timer and no task for any of them. A pass costs a fraction of a
 microsecond per connection, so ten thousand idle clients cost less than one percent of a core.

@@ -1,4 +1,4 @@
-"""A client joins and leaves rooms, and is sent the values of now.
+"""Join clients to rooms and take them out, and send the snapshot in between.
 
 The rooms are held first, so that the bus watches their symbols and channels; then their last values are read,
 which may take a while. From there on, joining and the snapshot happen in one turn of the event loop, so that
@@ -162,7 +162,7 @@ class Memberships:
             self._hub.send(outbox, frame)
 
     def _states(self, wanted: SendSnapshot, known: Sequence[Frame], line: DelayLine | None) -> list[Frame]:
-        """What a new member must know of symbols that are not live for it, or were something else before."""
+        """Return the states that a new member must know: not live, or changed."""
         if line is not None:
             since = self._clock.wall_ms()
             return [line.state(symbol, since) for symbol in wanted.symbols]

@@ -1,4 +1,4 @@
-"""The heart of one process: connections come, are let in, take calls one after the other, and go.
+"""Open, admit and close connections, and hand frames to rooms.
 
 What a client may have is decided by its session.
 """
@@ -121,7 +121,7 @@ class Node:
     # Connections
 
     def open(self, ident: str, transport: str, sink: Sink, address: str = "") -> Connection:
-        """Registers a new connection that is not admitted yet; where many are, another one has to go."""
+        """Register a new connection that is not admitted yet; where many are, another one has to go."""
         connection = Connection(
             ident,
             transport,
@@ -186,17 +186,17 @@ class Node:
         self.listener.admitted(connection)
 
     def preview(self, principal: Principal, command: Subscribe) -> Subscribed:
-        """What a subscription would come to if it were the first of a client; changes nothing."""
+        """Return what a subscription would come to if it were the first of a client; change nothing."""
         reply, _ = Session(principal, self.registry).handle(command, self.clock.now(), 0)
         assert isinstance(reply, Subscribed)  # noqa: S101  # what a Subscribe is answered with
         return reply
 
     def refuse(self, code: str) -> None:
-        """Counts a handshake that was refused."""
+        """Count a handshake that was refused."""
         self.stats.refused[code] += 1
 
     def moved(self, connection: Connection, transport: str, sink: Sink) -> None:
-        """Goes on with a connection on another transport; what waits goes out there."""
+        """Go on with a connection on another transport; what waits goes out there."""
         if connection.session is not None:
             self.stats.connections[connection.transport] -= 1
             self.stats.connections[transport] += 1
@@ -205,7 +205,7 @@ class Node:
         self.resume(connection)
 
     def close(self, connection: Connection, reason: CloseReason, *farewell: Frame) -> None:
-        """Ends a connection from this side, after what waits for it and a last word."""
+        """End a connection from this side, after what waits for it and a last word."""
         if connection.closed:
             return
         for frame in farewell:
@@ -215,7 +215,7 @@ class Node:
         connection.sink.close(reason)
 
     def leave(self, connection: Connection, reason: CloseReason) -> None:
-        """Forgets a connection that is gone or about to be; calling it again changes nothing."""
+        """Forget a connection that is gone or about to be; calling it again changes nothing."""
         if connection.closed:
             return
         connection.closed = True
@@ -252,29 +252,29 @@ class Node:
         )
 
     def enter(self, connection: Connection, room: str) -> None:
-        """Makes a client a member of a room of a back end's own."""
+        """Make a client a member of a room of a back end's own."""
         connection.rooms = (*(r for r in connection.rooms if r != room), room)
         self.hub.join(room, connection.outbox)
 
     def exit(self, connection: Connection, room: str) -> None:
-        """Ends such a membership."""
+        """End such a membership."""
         connection.rooms = tuple(r for r in connection.rooms if r != room)
         self.hub.leave(room, connection.outbox)
 
     def pause(self, connection: Connection) -> None:
-        """Notes that a client stopped taking what was written."""
+        """Note that a client stopped taking what was written."""
         connection.blocked_since = self.clock.now()
         connection.blocked_bytes = connection.sink.backlog()
 
     def resume(self, connection: Connection) -> None:
-        """Goes on writing to a client that can take something again."""
+        """Go on writing to a client that can take something again."""
         connection.blocked_since = None
         if len(connection.outbox):
             self.hub.mark(connection.outbox)
             self.flusher.wake()
 
     def wait_for(self, work: Coroutine[None, None, None]) -> None:
-        """Runs what one client's call has to wait for; its failure harms nobody else."""
+        """Run what one client's call has to wait for; its failure harms nobody else."""
         self.spawn(_guarded(work))
 
     def submit(self, connection: Connection, call: Call, size: int) -> None:
@@ -292,7 +292,7 @@ class Node:
     # Messages
 
     def emit(self, room: str, frame: Frame, skip: frozenset[Connection] = frozenset()) -> int:
-        """Gives an event of a back end to everyone in a room.
+        """Give an event of a back end to everyone in a room.
 
         Returns:
             How many clients it went to.
@@ -311,12 +311,12 @@ class Node:
         return count
 
     def send(self, connection: Connection, frame: Frame) -> None:
-        """Gives one client a message of its own; one that is gone gets none."""
+        """Give one client a message of its own; one that is gone gets none."""
         if not connection.closed:
             self.hub.send(connection.outbox, frame)
 
     def settle(self) -> None:
-        """Closes clients that had no room for a message, and sees to it that the rest is written."""
+        """Close clients that had no room for a message, and see to it that the rest is written."""
         while self.hub.overflowed:
             self.close(self.hub.overflowed.pop(), closing.SLOW_CONSUMER)
         self.flusher.wake()
@@ -336,7 +336,7 @@ class Node:
     # Waiting for clients
 
     async def caught_up(self, patience: float = 5.0) -> None:
-        """Returns when everything is written and no client in mode `every` is far behind.
+        """Return when everything is written and no client in mode `every` is far behind.
 
         Args:
             patience: Seconds to wait for such a client at most: nobody waits for the slowest for ever.
@@ -360,7 +360,7 @@ class Node:
         self.close(connection, closing.CLIENT_LEFT)
 
     def monotonic(self, at_ms: int) -> float:
-        """Monotonic seconds of a moment given in epoch milliseconds."""
+        """Return monotonic seconds of a moment given in epoch milliseconds."""
         return self.clock.now() + (at_ms - self.clock.wall_ms()) / 1000
 
 

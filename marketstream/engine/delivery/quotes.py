@@ -1,4 +1,4 @@
-"""The quote of one symbol on request, from the newest best price.
+"""Answer `get_quote` from the newest best price.
 
 It reads a price's JSON, which is asked for by one client at a time, never on the way of a price to the many.
 """
@@ -46,7 +46,7 @@ class Newest:
 
 
 async def newest_price(bus: Bus, symbol: str) -> Newest | None:
-    """The newest price of a symbol that everybody may see; None when there is none.
+    """Return the newest price of a symbol that everybody may see; None when there is none.
 
     Raises:
         UnavailableError: Nobody can say how fresh it is.
@@ -137,7 +137,10 @@ class Quotes:
 
 
 def _staleness(known: Sequence[Frame]) -> str | None:
-    """Why a price among some frames is not fresh, by the state among them; None where nothing says so."""
+    """Return why a price among some frames is not fresh, by the state among them.
+
+    None where nothing says so.
+    """
     states = [state for frame in known if frame.event == STATUS and (state := loads(frame.body))]
     return next((state.get("reason") or STALE for state in states if state["state"] == STALE), None)
 

@@ -1,4 +1,4 @@
-"""A connection goes on under a newer token: all that it holds is judged again.
+"""Judge everything that a connection holds again when its token is renewed.
 
 What the newer token or its plan does not allow ends, and the client is told what and why: in the answer, and
 by an `error`, which also those hear who do not see the answer. A plan with another delay moves the client to

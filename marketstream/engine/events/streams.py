@@ -1,8 +1,8 @@
-"""Event streams of one process, as connections, publishers and operators see them.
+"""Run the event streams of one process: subscriptions, delivery, worker groups.
 
 A client that is admitted hears of the events its user wants from then on, over every connection that can
 carry them; nothing has to be said again after a reconnect. Who may not read hears of none. Events arrive from
-all processes, this one too, by one road; from there on all is this process's own.
+all processes, this one too, by one channel; from there on all is this process's own.
 """
 
 from collections.abc import Awaitable, Mapping, Sequence
@@ -62,7 +62,7 @@ class EventStreams:
 
     Attributes:
         stats: The counters.
-        desk: Where events come in.
+        publisher: Where events come in.
         router: Who gets them.
         broadcaster: What waits.
         workers: Members of worker groups here.
@@ -127,13 +127,13 @@ class EventStreams:
         return self._store.fails
 
     def now(self) -> float:
-        """Monotonic seconds."""
+        """Return monotonic seconds."""
         return self._node.clock.now()
 
     # Connections
 
     def admitted(self, connection: Connection) -> None:
-        """A connection was let in."""
+        """Start the event streams of a connection that was let in."""
         if connection.session is None or not connection.sink.personal:
             return
         principal = connection.session.principal
@@ -149,7 +149,7 @@ class EventStreams:
         self._rank(user)
 
     def renewed(self, connection: Connection, before: Principal) -> list[str]:
-        """A connection goes on under another token.
+        """Judge subscriptions again when a connection goes on under another token.
 
         Args:
             connection: The connection.
@@ -174,12 +174,12 @@ class EventStreams:
         return ended
 
     def left(self, connection: Connection) -> None:
-        """A connection ended."""
+        """Forget a connection that ended."""
         self.workers.end(connection)
         self._forget(connection)
 
     def _forget(self, connection: Connection) -> None:
-        """Brings no events to a connection any more, except for work."""
+        """Bring no events to a connection any more, except for work."""
         self.broadcaster.forget(connection)
         if connection.session is None:
             return
@@ -196,14 +196,14 @@ class EventStreams:
         self.router.leave(user)
 
     def _rank(self, user: User) -> None:
-        """A user is as high as the best plan of all connections."""
+        """Give a user the rank of the best plan among the connections."""
         sessions = (connection.session for connection in self._users[user])
         self.router.join(user, max(session.principal.plan.rank for session in sessions if session))
 
     # What users want
 
     async def execute(self, principal: Principal, command: EventCommand) -> EventReply:
-        """Carries out what a client asks about event streams; raises as what it does."""
+        """Carry out what a client asks about event streams; raise as what it does."""
         match command:
             case SubscribeEvents(name, filter_):
                 await self.subscribe(principal, name, filter_)
@@ -215,7 +215,7 @@ class EventStreams:
                 return EventSubscriptions(tuple((await self.subscriptions(principal)).items()))
 
     async def subscribe(self, principal: Principal, name: str, filter_: Filter) -> None:
-        """Keeps a subscription of a user, which counts in every process.
+        """Keep a subscription of a user, which counts in every process.
 
         Raises:
             SubscriptionLimitError: The user has as many as may be.
@@ -226,14 +226,14 @@ class EventStreams:
         self._tell(user)
 
     async def unsubscribe(self, principal: Principal, name: str) -> bool:
-        """Lets a subscription of a user go, and says whether there was one; raises as `subscribe`."""
+        """Let a subscription of a user go, and say whether there was one; raise as `subscribe`."""
         user = _user(principal)
         found = await _reached(self._store.unsubscribe(user, name))
         self._tell(user)
         return found
 
     async def subscriptions(self, principal: Principal) -> Mapping[str, Filter]:
-        """The subscriptions of a user by name.
+        """Return the subscriptions of a user by name.
 
         Raises:
             UnavailableError: They could not be read.
@@ -241,7 +241,7 @@ class EventStreams:
         return await _reached(self._store.list(_user(principal)))
 
     def look_again(self) -> None:
-        """Asks for everything anew, because changes may have been missed."""
+        """Ask for everything anew, because changes may have been missed."""
         self._store.everything_changed()
         self.workers.say_hello()
 
@@ -296,7 +296,7 @@ class EventStreams:
         return posts
 
     async def _look(self, event: Event) -> Market:
-        """How the symbol of an event stands, as everybody may know who gets it."""
+        """Return how the symbol of an event stands, as everybody may know who gets it."""
         symbol = event.symbol or ""
         keys = [symbol, wire_event.status_key(symbol)]
         known = await settled(self._bus.last(keys, event.tenant or ""))
@@ -309,7 +309,7 @@ _: type[ConnectionListener] = EventStreams
 
 
 async def _reached(asked: Awaitable[_T]) -> _T:
-    """What was asked of the store; that it is out of reach may be told to clients."""
+    """Return what was asked of the store; that it is out of reach may be told to clients."""
     try:
         return await asked
     except BusError as error:

@@ -1,4 +1,4 @@
-"""The members of worker groups that are connected to this process, and what each has in in_flight.
+"""Track the worker group members connected here, and what each has in flight.
 
 A member is a connection that has joined a group; it gets each event alone, as one of `events`, and says when
 it is done. Who hands out the work is told of every change, and of everything again when it asks. What a
@@ -88,7 +88,7 @@ class Workers:
         return sum(map(len, self._in_flight.values()))
 
     def execute(self, connection: Connection, command: WorkCommand) -> WorkReply:
-        """Carries out what a client asks about its work.
+        """Carry out what a client asks about its work.
 
         Raises:
             InvalidMessageError: There is no such group.
@@ -111,7 +111,7 @@ class Workers:
                 return EventAcknowledged(ident)
 
     def check(self, connection: Connection) -> list[str]:
-        """Ends the memberships of a connection that goes on under a token which does not cover them.
+        """End the memberships of a connection that goes on under a token which does not cover them.
 
         Returns:
             A sentence about each.
@@ -123,12 +123,12 @@ class Workers:
         return ended
 
     def end(self, connection: Connection) -> None:
-        """Ends all memberships of a connection; what it has in in_flight goes to others."""
+        """End all memberships of a connection; what it has in in_flight goes to others."""
         for group in list(self._in_flight.get(connection, ())):
             self._leave(connection, group)
 
     def say_hello(self) -> None:
-        """Says that something may have been missed here."""
+        """Say that something may have been missed here."""
         if self._rules:
             self._report(Hello(self._name))
 
@@ -228,7 +228,7 @@ class Workers:
 
 
 def groups_of(rules: Sequence[Rule]) -> dict[str, Rule]:
-    """The groups that there are, each with the first rule that gives it work."""
+    """Return the groups that there are, each with the first rule that gives it work."""
     found: dict[str, Rule] = {}
     for rule in rules:
         if rule.group is not None:
@@ -237,7 +237,7 @@ def groups_of(rules: Sequence[Rule]) -> dict[str, Rule]:
 
 
 def _may_work(who: Principal) -> bool:
-    """Whether there is nothing that would have to be kept from a worker: it gets what comes."""
+    """Return whether there is nothing that would have to be kept from a worker: it gets what comes."""
     return WORK in who.scopes and who.symbols is None and "*" in who.plan.symbols
 
 

@@ -1,4 +1,4 @@
-"""What each job does: keeps answers fresh before anybody asks, and tells listeners of channels of the market.
+"""Do each job: refresh answers, and tell the channels of the market.
 
 Promises that no more than a few questions are asked at a time, and that a symbol which nobody knows is not
 asked for again within the hour: it would eat up quotas minute by minute.
@@ -69,7 +69,7 @@ class JobActions:
         self._unknown: dict[str, float] = {}
 
     def jobs(self) -> list[Job]:
-        """Every job."""
+        """Return every job."""
         return [
             Job("quotes", every(60), self.quotes),
             Job("indices", every(120), self.indices),
@@ -81,11 +81,11 @@ class JobActions:
         ]
 
     def also_clean(self, forget: Callable[[], object]) -> None:
-        """Has something else done when this process cleans up."""
+        """Have something else done when this process cleans up."""
         self._clean_up.append(forget)
 
     async def quotes(self) -> None:
-        """Renews the quotes of what is popular, and of what is watched as far as there is room."""
+        """Renew the quotes of what is popular, and of what is watched as far as there is room."""
         wanted = [*self._popular, *sorted(self._interest.current())]
         now = self._clock.now()
         self._unknown = {symbol: until for symbol, until in self._unknown.items() if until > now}
@@ -93,13 +93,13 @@ class JobActions:
         await self._ask(chosen, lambda symbol: self._queries.quote(symbol, renew=True))
 
     async def warm_cache(self) -> None:
-        """Sees to it that what is asked of popular symbols is at hand."""
+        """See to it that what is asked of popular symbols is at hand."""
         await self._ask(self._popular, self._queries.quote)
         await self._ask(self._popular, self._queries.profile)
         await self._ask(self._popular, lambda symbol: self._queries.historical(symbol, PERIOD, INTERVAL))
 
     async def indices(self) -> None:
-        """Works the indices out anew, and tells listeners."""
+        """Work the indices out anew, and tell listeners."""
         self._push("indices", (await self._overview.indices(renew=True)).value)
 
     async def sectors(self) -> None:
@@ -116,7 +116,7 @@ class JobActions:
         self._push("sentiment", (await self._overview.sentiment(renew=True)).value)
 
     async def clean_up(self) -> None:
-        """Lets go of what is over in the memory of this process."""
+        """Let go of what is over in the memory of this process."""
         for forget in self._clean_up:
             forget()
 
@@ -125,7 +125,7 @@ class JobActions:
         self._bus.publish([messages.channel_update(channel, data, self._clock.wall_ms())])
 
     async def _ask(self, symbols: Iterable[str], ask: Callable[[str], Awaitable[Answer[Any]]]) -> None:
-        """Asks about symbols.
+        """Ask about symbols.
 
         Raises:
             AllProvidersFailedError: Not one answer could be had, though there must be some.

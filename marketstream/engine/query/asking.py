@@ -1,4 +1,4 @@
-"""For whom a question to providers is asked: known where it is asked, needed where a provider's budget is.
+"""Carry the user on whose behalf a provider is asked.
 
 In between are providers, which know no users; so it travels with the task, as a context variable.
 """

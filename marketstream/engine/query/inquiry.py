@@ -1,4 +1,4 @@
-"""One question on its way from provider to provider, on behalf of somebody.
+"""Ask one question of provider after provider, as failover decides.
 
 Who asks spends a share of what each provider may be asked; what is not known to exist spends another. So
 nobody who makes names up keeps the others from asking. A provider that does not have a symbol is not asked

@@ -1,4 +1,4 @@
-"""The market as a whole: indices, sectors, movers and mood, worked out from the quotes of configured symbols.
+"""Answer views of the market from the quotes of configured symbols.
 
 A quote that cannot be had is left out and the answer says so; only when none can be had is there none. Who
 has nothing but old quotes gets an answer made of them, with their warning.
@@ -51,7 +51,7 @@ class Overview:
         self._sectors = tuple(sectors)
 
     async def indices(self, *, renew: bool = False) -> Answer[tuple[Listed, ...]]:
-        """The indices, in the order of the configuration.
+        """Return the indices, in the order of the configuration.
 
         Args:
             renew: Whether to work them out though they are remembered.
@@ -62,11 +62,11 @@ class Overview:
         return await self._listed("indices", INDICES, self._indices, renew=renew)
 
     async def sectors(self, *, renew: bool = False) -> Answer[tuple[Listed, ...]]:
-        """What stands for each sector, in the order of the configuration; raises as `indices`."""
+        """Return what stands for each sector, in the order of the configuration; raise as `indices`."""
         return await self._listed("sectors", SECTORS, self._sectors, renew=renew)
 
     async def movers(self, movement: Movement, *, renew: bool = False) -> Answer[tuple[ProviderQuote, ...]]:
-        """Who moved most of the popular symbols; raises as `indices`."""
+        """Return who moved most of the popular symbols; raise as `indices`."""
         return await self._view(
             keys.market("movers", movement),
             MOVERS,
@@ -77,7 +77,7 @@ class Overview:
         )
 
     async def sentiment(self, *, renew: bool = False) -> Answer[Sentiment]:
-        """The mood of the popular symbols; raises as `indices`."""
+        """Return the mood of the popular symbols; raise as `indices`."""
         return await self._view(
             keys.market("sentiment"), SENTIMENT, self._popular, _mood, wire.read_sentiment, renew=renew
         )

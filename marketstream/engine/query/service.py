@@ -1,4 +1,4 @@
-"""Answers to single questions: from the cache, else from the first provider that answers, else what is left.
+"""Answer single questions: from the cache, a provider, or the fallback.
 
 Promises an answer within 5 s and a little for the cache: what a provider says now, what the cache still has,
 or the reason why there is nothing. Those who find nothing in the cache and ask the same at the same time
@@ -114,7 +114,7 @@ class QueryService:
         Args:
             symbol: The symbol.
             renew: As of `answer`.
-            who: Who asks, and spends a share of providers' budgets by it; None: the server itself.
+            who: Who asks, and spends a share of providers' quotas by it; None: the server itself.
 
         Raises:
             UnknownSymbolError: Nobody knows it.
@@ -134,7 +134,7 @@ class QueryService:
     async def historical(
         self, symbol: str, period: str, interval: str, who: Principal | None = None
     ) -> Answer[History]:
-        """Candles of a symbol; raises as `quote`."""
+        """Return candles of a symbol; raise as `quote`."""
 
         def ask(provider: Provider) -> Coroutine[None, None, History]:
             return provider.historical(symbol, period, interval)
@@ -151,7 +151,7 @@ class QueryService:
     async def news(
         self, symbol: str, limit: int, who: Principal | None = None
     ) -> Answer[tuple[Article, ...]]:
-        """News about a symbol, newest first; raises as `quote`."""
+        """Return news about a symbol, newest first; raise as `quote`."""
 
         async def ask(provider: Provider) -> tuple[Article, ...]:
             return tuple(await provider.news(symbol, limit))
@@ -160,7 +160,7 @@ class QueryService:
         return await self.answer(self._question(key, symbol, NEWS, ask, wire.read_articles, who))
 
     async def search(self, query: str, limit: int, who: Principal | None = None) -> Answer[tuple[Match, ...]]:
-        """Symbols that fit some words; raises `AllProvidersFailedError` as `quote`."""
+        """Return the symbols that fit some words; raises `AllProvidersFailedError` as `quote`."""
 
         async def ask(provider: Provider) -> tuple[Match, ...]:
             return tuple(await provider.search(query, limit))
@@ -183,7 +183,7 @@ class QueryService:
         return await self._find(question) if remembered is None else remembered
 
     def close(self) -> None:
-        """Ends what is being asked: a process that is going down waits for no provider."""
+        """End what is being asked: a process that is going down waits for no provider."""
         self._in_flight.cancel()
 
     # The way of a question

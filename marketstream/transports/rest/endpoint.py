@@ -1,4 +1,4 @@
-"""What every reading endpoint does around its answer: who asks, how often, and how it is told."""
+"""Wrap every reading endpoint: token, rate, symbol, errors."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
@@ -48,7 +48,7 @@ class Endpoint:
     def wrap(
         self, answer: Answer, *scopes: str, status: int = 200
     ) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        """A handler that lets in who holds one of the scopes; `status` is that of a new answer."""
+        """Return a handler that lets in who holds one of the scopes; `status` is that of a new answer."""
 
         async def handle(request: web.Request) -> web.StreamResponse:
             who = await self._guard.require(request, *scopes)
@@ -84,7 +84,7 @@ class Endpoint:
         return who
 
     def symbol(self, request: web.Request, who: Principal) -> str:
-        """The symbol in the path, which the caller may see.
+        """Return the symbol in the path, which the caller may see.
 
         Raises:
             InvalidMessageError: It is not one.
@@ -103,7 +103,7 @@ class Endpoint:
 
 
 def read_query(request: web.Request, shape: type[S]) -> S:
-    """The query of a request.
+    """Return the query of a request.
 
     Raises:
         InvalidMessageError: A parameter is impossible; its path is the parameter's name.
@@ -114,7 +114,7 @@ def read_query(request: web.Request, shape: type[S]) -> S:
 
 
 async def read_body(request: web.Request, shape: type[S]) -> S:
-    """The JSON body of a request.
+    """Return the JSON body of a request.
 
     Raises:
         InvalidMessageError: It is not of that shape; its path names the field.
@@ -124,7 +124,7 @@ async def read_body(request: web.Request, shape: type[S]) -> S:
 
 
 async def read_object(request: web.Request) -> dict[str, Any]:
-    """The JSON object in the body of a reader's request.
+    """Return the JSON object in the body of a reader's request.
 
     Raises:
         InvalidMessageError: It holds none.

@@ -1,4 +1,4 @@
-"""`/api/v1/events`: events of back ends come in, users say what they want, operators look at the layers."""
+"""Serve `/api/v1/events`."""
 
 from typing import Annotated, Any, Literal
 
@@ -194,7 +194,7 @@ class Events:
         ]
 
     async def publish(self, request: web.Request) -> web.Response:
-        """Takes events; a bad one harms no other."""
+        """Take events; a bad one harms no other."""
         await self._guard.require(request, PUBLISH)
         given = await body.read(request)
         with self._guard.waiting.hold(COPIES * len(given)):
@@ -202,12 +202,12 @@ class Events:
         return web.Response(body=taken, content_type="application/json")
 
     async def list(self, request: web.Request, who: Principal) -> Answered:  # noqa: ARG002  # as of every endpoint
-        """All subscriptions of a user."""
+        """Return all subscriptions of a user."""
         held = await self._streams.subscriptions(who)
         return SubscriptionsAnswer(subscriptions=[_body(*each) for each in held.items()]), 0
 
     async def get(self, request: web.Request, who: Principal) -> Answered:
-        """One of them."""
+        """Return one of them."""
         name = _name(request)
         held = await self._streams.subscriptions(who)
         if name not in held:
@@ -215,21 +215,21 @@ class Events:
         return _body(name, held[name]), 0
 
     async def put(self, request: web.Request, who: Principal) -> Answered:
-        """Makes one."""
+        """Make one."""
         name = _name(request)
         filter_ = wire.parse_filter(await read_object(request))
         await self._streams.subscribe(who, name, filter_)
         return _body(name, filter_), 0
 
     async def delete(self, request: web.Request, who: Principal) -> Answered:
-        """Ends one."""
+        """End one."""
         name = _name(request)
         if not await self._streams.unsubscribe(who, name):
             raise NotFoundError(f"there is no subscription {name}")
         return RemovedAnswer(unsubscribed=name), 0
 
     async def health(self, request: web.Request, who: Principal) -> Answered:  # noqa: ARG002  # as of every endpoint
-        """The figures of each layer, and whether they are as they should be."""
+        """Return the figures of each layer, and whether they are as they should be."""
         found = self._health.look()
         return HealthAnswer(
             status="degraded" if found.reasons else "healthy",

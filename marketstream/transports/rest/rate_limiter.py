@@ -1,4 +1,4 @@
-"""How often one user may read: a token bucket a user, of the size that its plan says.
+"""Limit how often one user may read.
 
 Promises a bounded memory: of more users than it can hold those who have been quiet longest are forgotten, and
 begin anew with a full bucket.
@@ -38,7 +38,7 @@ class UserRateLimiter:
         return len(self._buckets)
 
     def spend(self, who: Principal) -> tuple[Headers, RateLimitedError | None]:
-        """Takes one call from a user's allowance.
+        """Take one call from a user's allowance.
 
         Returns:
             Headers that tell the user how much is left, and the error to answer with when there was nothing.

@@ -1,4 +1,4 @@
-"""`GET /api/v1/market/...` and `POST /api/v1/market/search`: single answers about the market.
+"""Serve single answers about the market.
 
 Promises that nobody sees what the plan or the token does not cover: not a symbol, not a view of the market,
 and not a live price where the plan shows them late.
@@ -124,7 +124,7 @@ class Reading:
     # The market as a whole
 
     async def overview(self, request: web.Request, who: Principal) -> Answered:  # noqa: ARG002  # as all of them
-        """Everything at once."""
+        """Return the overview: all views at once."""
         _require_channels(who, *CHANNELS)
         found = await asyncio.gather(
             _or_failure(self._overview.indices()),
@@ -151,7 +151,7 @@ class Reading:
         return answer, self._max_age(whole)
 
     async def indices(self, request: web.Request, who: Principal) -> Answered:  # noqa: ARG002  # as all of them
-        """Indices."""
+        """Answer with the indices."""
         _require_channels(who, "indices")
         found = await self._overview.indices()
         rows = schema.named(_seen(found.value, who))
@@ -174,7 +174,7 @@ class Reading:
         return answer, self._max_age(found)
 
     async def sentiment(self, request: web.Request, who: Principal) -> Answered:  # noqa: ARG002  # as all of them
-        """The mood."""
+        """Return the mood."""
         _require_channels(who, "sentiment")
         found = await self._overview.sentiment()
         answer = schema.SentimentAnswer(**schema.mood(found.value).model_dump(), **self._origin(found))
@@ -183,7 +183,7 @@ class Reading:
     # One symbol
 
     async def quote(self, request: web.Request, who: Principal) -> Answered:
-        """The quote of a symbol: from a provider, or the delayed best price where the plan wants that."""
+        """Answer with a quote: of a provider, or the delayed best price where the plan wants that."""
         symbol = self._endpoint.symbol(request, who)
         if who.plan.delay > 0:
             return await self._delayed(symbol, who), 0
@@ -193,7 +193,7 @@ class Reading:
         return aged(self._written(found), age, found.attempts), max_age
 
     def _written(self, found: Answer[ProviderQuote]) -> Body:
-        """A quote in JSON; the same bytes of the cache are written once."""
+        """Return a quote in JSON; the same bytes of the cache are written once."""
         try:
             return self._bodies[found.body]
         except KeyError:
@@ -203,7 +203,7 @@ class Reading:
         return body
 
     async def historical(self, request: web.Request, who: Principal) -> Answered:
-        """Candles; for a plan that shows prices late only those that ended before."""
+        """Return candles; for a plan that shows prices late only those that ended before."""
         symbol = self._endpoint.symbol(request, who)
         query = read_query(request, schema.HistoricalQuery)
         if too_fine(query.period, query.interval):
@@ -223,7 +223,7 @@ class Reading:
         return answer, self._max_age(found)
 
     async def profile(self, request: web.Request, who: Principal) -> Answered:
-        """Who is behind a symbol."""
+        """Return who is behind a symbol."""
         found = await self._queries.profile(self._endpoint.symbol(request, who), who)
         given = {name: getattr(found.value, name) for name in schema.ProfileBody.model_fields}
         if who.plan.delay > 0:
@@ -232,7 +232,7 @@ class Reading:
         return schema.ProfileAnswer(**given, **self._origin(found)), self._max_age(found)
 
     async def news(self, request: web.Request, who: Principal) -> Answered:
-        """News about a symbol."""
+        """Return news about a symbol."""
         symbol = self._endpoint.symbol(request, who)
         found = await self._queries.news(symbol, read_query(request, schema.NewsQuery).limit, who)
         until_ms = self._seen_by(who)
@@ -243,7 +243,7 @@ class Reading:
     # Others
 
     async def search(self, request: web.Request, who: Principal) -> Answered:
-        """Symbols that fit some words."""
+        """Return the symbols that fit some words."""
         body = await read_body(request, schema.SearchBody)
         found = await self._queries.search(body.query, body.limit, who)
         results = [schema.match(match) for match in found.value]
@@ -251,7 +251,7 @@ class Reading:
         return answer, self._max_age(found)
 
     async def providers(self, request: web.Request, who: Principal) -> Answered:  # noqa: ARG002  # as all of them
-        """Who is asked."""
+        """Return who is asked."""
         attempts = self._queries.stats.attempts
         rows = [
             schema.ProviderBody(
@@ -276,7 +276,10 @@ class Reading:
         return schema.QuoteAnswer.model_validate(given)
 
     def _seen_by(self, who: Principal) -> float:
-        """Epoch milliseconds after which a plan that shows prices late shows nothing; infinity for others."""
+        """Return epoch milliseconds after which a plan that shows prices late shows nothing.
+
+        Infinity for others.
+        """
         delay = who.plan.delay
         return self._time.wall_ms() - delay * 1000 if delay > 0 else float("inf")
 
@@ -323,7 +326,7 @@ async def _or_failure(part: Awaitable[Answer[Any]]) -> Answer[Any] | Marketstrea
 
 
 def _combined(found: Sequence[Answer[Any] | MarketstreamError]) -> Answer[None]:
-    """The origin of an answer of several parts: as old and as bad as the worst of them.
+    """Return the origin of an answer of several parts: as old and as bad as the worst of them.
 
     Raises:
         AllProvidersFailedError: There is no part at all.

@@ -1,4 +1,4 @@
-"""Answers that a client may keep: ETag, Cache-Control, gzip.
+"""Add ETag, Cache-Control and gzip to an answer.
 
 An ETag is weak and covers everything but how old the answer is and how hard it was to get, so that a value
 which has not changed is not sent again. What it covers is one piece of JSON, written once for as long as
@@ -44,7 +44,7 @@ class Body:
 
 
 def write(answer: Shape) -> Body:
-    """An answer by its names on the wire; without a warning when there is nothing to warn of."""
+    """Return an answer by its names on the wire; without a warning when there is nothing to warn of."""
     given = answer.model_dump(by_alias=True)
     passing: dict[str, object] = {}
     if isinstance(answer, Origin):
@@ -56,13 +56,13 @@ def write(answer: Shape) -> Body:
 
 
 def aged(body: Body, age_seconds: float, retry_attempts: int) -> Body:
-    """The same answer some time later."""
+    """Return the same answer some time later."""
     passing = dumps_as_is({"age_seconds": whole(age_seconds), "retry_attempts": retry_attempts})
     return Body(body.lasting, body.etag, passing)
 
 
 def reply(request: web.Request, body: Body, max_age: int, status: int = 200) -> web.Response:
-    """The response: the body, or 304 when the client holds it already.
+    """Return the response: the body, or 304 when the client holds it already.
 
     Args:
         request: The request.
@@ -86,7 +86,7 @@ def reply(request: web.Request, body: Body, max_age: int, status: int = 200) -> 
 
 
 def compress(request: web.Request, response: web.Response) -> None:
-    """Has a large body sent compressed to a client that takes gzip."""
+    """Have a large body sent compressed to a client that takes gzip."""
     body = response.body
     if isinstance(body, bytes) and len(body) > COMPRESS_ABOVE and takes_gzip(request):
         response.enable_compression(web.ContentCoding.gzip)

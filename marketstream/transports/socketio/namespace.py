@@ -1,4 +1,4 @@
-"""The namespace `/market-data`: who is let in, what it may call, and the answer that always comes.
+"""Serve the namespace `/market-data`: handshake, calls, acknowledgements.
 
 A client that is refused, or not verified yet, is in no room and receives no event. An event's name is
 looked up in a list of what exists, so no name reaches a handler that was not meant for clients.
@@ -189,7 +189,7 @@ def build_socketio(
     max_payload: int = 262_144,
     lowat: int = 16_384,
 ) -> MarketServer:
-    """The Socket.IO server, ready to be attached to an aiohttp application.
+    """Return the Socket.IO server, ready to be attached to an aiohttp application.
 
     Args:
         execution: The engine, and what carries out the calls of its clients.

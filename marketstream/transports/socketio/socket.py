@@ -69,7 +69,7 @@ class EngineSocket:
             self._server.node.hub.send(self.connection.outbox, frame)
 
     async def send(self, pkt: Any) -> None:  # noqa: ANN401  # engine.io's Packet
-        """Sends a packet of python-engineio's; part of its face."""
+        """Send a packet of python-engineio's; part of its face."""
         data = pkt.encode()
         if isinstance(data, bytes):
             raise TypeError("binary packets are not part of this server's protocol")
@@ -77,7 +77,7 @@ class EngineSocket:
         self._server.node.settle()
 
     async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:  # noqa: ARG002, FBT001, FBT002  # python-engineio's signature
-        """Ends the transport; part of python-engineio's face."""
+        """End the transport; part of python-engineio's face."""
         self._server.node.close(self.connection, closing.DISCONNECTED)
 
     def floods(self) -> bool:
@@ -113,7 +113,7 @@ class EngineSocket:
         return True
 
     def gone(self, reason: CloseReason = closing.CLIENT_LEFT) -> None:
-        """The transport has ended."""
+        """End: the transport is gone."""
         if self.closed:
             return
         self.closed = True

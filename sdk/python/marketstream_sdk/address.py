@@ -18,7 +18,7 @@ class Address:
 
     @classmethod
     def parse(cls, url: str) -> "Address":
-        """Takes a URL apart.
+        """Take a URL apart.
 
         Args:
             url: Such as `https://prices.example.com` or `http://127.0.0.1:8080`.
@@ -35,9 +35,9 @@ class Address:
         return cls(f"{parts.scheme}://{parts.netloc}", parts.path.rstrip("/"))
 
     def path(self, path: str) -> str:
-        """A path of the server below the prefix."""
+        """Return a path of the server below the prefix."""
         return f"{self.prefix}/{path.lstrip('/')}"
 
     def url(self, path: str) -> str:
-        """The same as a URL."""
+        """Return the same as a URL."""
         return self.root + self.path(path)

@@ -122,7 +122,7 @@ class MarketDataClient(EventClient):
         return self.state == "connected"
 
     async def connect(self) -> None:
-        """Connects, trying again as often as it may; does nothing when connected.
+        """Connect, trying again as often as it may; does nothing when connected.
 
         Raises:
             ConnectionFailedError: The server cannot be reached.
@@ -132,18 +132,18 @@ class MarketDataClient(EventClient):
         await self._life.connect()
 
     async def close(self) -> None:
-        """Ends every stream and callback and the connection; `connect` begins anew.
+        """End every stream and callback and the connection; `connect` begins anew.
 
         Streams end as if there were no more quotes. A callback that is running is cancelled.
         """
         await self._life.close()
 
     async def disconnect_stream(self) -> None:
-        """The same as `close`."""
+        """Call `close` at the end of the block."""
         await self.close()
 
     def get_stream_status(self) -> StreamStatus:
-        """What the client can say of itself at this moment."""
+        """Return what the client can say of itself at this moment."""
         return self._life.status()
 
     async def subscribe(
@@ -154,7 +154,7 @@ class MarketDataClient(EventClient):
         mode: Mode = "latest",
         max_rate: float = 0,
     ) -> tuple[str, ...]:
-        """Has a function called with each new quote of some symbols.
+        """Have a function called with each new quote of some symbols.
 
         It is called once per quote, however often it is subscribed; subscribing it again adds symbols, or
         changes mode and rate. It gets the last known quote at once, if there is one. While there is no
@@ -185,7 +185,7 @@ class MarketDataClient(EventClient):
     async def unsubscribe(
         self, symbols: str | Iterable[str], callback: Callback[Quote] | None = None
     ) -> None:
-        """Ends the calls for some symbols; streams are not touched.
+        """End the calls for some symbols; streams are not touched.
 
         Args:
             symbols: Several, or a single one.
@@ -201,7 +201,7 @@ class MarketDataClient(EventClient):
         await self._life.settle()
 
     def remove_callback(self, callback: Callback[Quote]) -> bool:
-        """Ends all calls of a function; returns whether there were any to end."""
+        """End all calls of a function; return whether there were any to end."""
         consumer = self._dispatcher.quotes.find(callback)
         if consumer is not None:
             self._dispatcher.quotes.leave(consumer)
@@ -236,7 +236,7 @@ class MarketDataClient(EventClient):
         return stream
 
     async def get_quote(self, symbol: str) -> MarketQuote:
-        """One quote, now.
+        """Return one quote, now.
 
         Raises:
             InvalidSymbolError: It cannot be a symbol.
@@ -252,7 +252,7 @@ class MarketDataClient(EventClient):
     async def subscribe_channels(
         self, channels: Channel | Iterable[Channel], callback: Callback[ChannelUpdate]
     ) -> tuple[str, ...]:
-        """Has a function called with each update of some channels (Socket.IO only).
+        """Have a function called with each update of some channels (Socket.IO only).
 
         Args:
             channels: `indices`, `sectors`, `sentiment`, `movers`.
@@ -279,7 +279,7 @@ class MarketDataClient(EventClient):
     async def unsubscribe_channels(
         self, channels: Channel | Iterable[Channel], callback: Callback[ChannelUpdate] | None = None
     ) -> None:
-        """Ends the calls for some channels; with a callback only those of that one."""
+        """End the calls for some channels; with a callback only those of that one."""
         names = channel_names(channels)
         for consumer in self._dispatcher.updates.callbacks:
             if callback is None or consumer.callback == callback:

@@ -39,7 +39,7 @@ class ConsumerQueue(Generic[T]):
         return sum(map(len, self._waiting.values()))
 
     def put(self, key: str, value: T, depth: int = 1) -> int:
-        """Adds a value; never waits.
+        """Add a value; never waits.
 
         Args:
             key: What it is a value of.
@@ -62,7 +62,7 @@ class ConsumerQueue(Generic[T]):
         return missed if depth > 1 else 0
 
     async def take(self) -> T:
-        """The next value; waits for one.
+        """Return the next value; waits for one.
 
         Raises:
             ClosedError: It was closed.
@@ -81,11 +81,11 @@ class ConsumerQueue(Generic[T]):
         return value
 
     def discard(self, key: str) -> None:
-        """Takes back what waits of a key."""
+        """Take back what waits of a key."""
         self._waiting.pop(key, None)
 
     def close(self, error: BaseException | None = None) -> None:
-        """Takes back all that waits and ends the reader, with an error if there is one."""
+        """Take back all that waits and ends the reader, with an error if there is one."""
         self._end = error or ClosedError()
         self._waiting.clear()
         self._filled.set()
@@ -114,7 +114,7 @@ class Consumer(Generic[T]):
         self.consumer_queue: ConsumerQueue[T] = ConsumerQueue()
 
     def offer(self, key: str, value: T) -> int:
-        """Gives it a value; never waits.
+        """Give it a value; never wait.
 
         Returns:
             How many values of mode `every` it will not see because it is too slow.
@@ -125,12 +125,12 @@ class Consumer(Generic[T]):
         return self.consumer_queue.put(key, value, EVERY_DEPTH if terms.mode == "every" else 1)
 
     def drop(self, key: str) -> None:
-        """Takes a key away from it, with what waits of it."""
+        """Take a key away from it, with what waits of it."""
         self.terms.pop(key, None)
         self.consumer_queue.discard(key)
 
     def end(self, error: BaseException | None = None) -> None:
-        """Ends it: nothing more is delivered, and who waits for it hears the error, if there is one."""
+        """End it: nothing more is delivered, and who waits for it hears the error, if there is one."""
         self.terms.clear()
         self.consumer_queue.close(error)
 
@@ -158,7 +158,7 @@ class CallbackConsumer(Consumer[T]):
 
 
 async def call(callback: Callback[T], value: T) -> None:
-    """Calls a user's function and waits for it if it is asynchronous; what it raises is logged."""
+    """Call a user's function and wait for it if it is asynchronous; what it raises is logged."""
     try:
         result = callback(value)
         if isawaitable(result):
@@ -198,13 +198,13 @@ class ConsumerRegistry(Generic[T]):
         return tuple(self._by_key)
 
     def wanted(self) -> dict[str, Terms]:
-        """What they want together, in the order in which keys came to be wanted."""
+        """Return what they want together, in the order in which keys came to be wanted."""
         return joined(
             (key, consumer.terms[key]) for key, consumers in self._by_key.items() for consumer in consumers
         )
 
     def find(self, callback: Callback[T]) -> CallbackConsumer[T] | None:
-        """The consumer that calls a function, if there is one."""
+        """Return the consumer that calls a function, if there is one."""
         return next((each for each in self.callbacks if each.callback == callback), None)
 
     def join(self, consumer: Consumer[T], keys: Iterable[str], terms: Terms) -> None:
@@ -218,7 +218,7 @@ class ConsumerRegistry(Generic[T]):
         self._changed()
 
     def leave(self, consumer: Consumer[T], keys: Iterable[str] | None = None) -> None:
-        """Takes keys away from a consumer, or all of them; without any left it is no consumer any more."""
+        """Take keys away from a consumer, or all of them; without any left it is no consumer any more."""
         if consumer not in self._consumers:
             return
         for key in list(consumer.terms if keys is None else keys):
@@ -230,7 +230,7 @@ class ConsumerRegistry(Generic[T]):
         self._changed()
 
     def refuse(self, key: str, error: Exception) -> bool:
-        """Takes a key that is not to be had away from all; those who have nothing left end with the error.
+        """Take a key that is not to be had away from all; those who have nothing left end with the error.
 
         Returns:
             Whether anybody wanted it.
@@ -249,7 +249,7 @@ class ConsumerRegistry(Generic[T]):
         return {consumer: key for key in keys for consumer in self._by_key.get(key, ())}
 
     def deliver(self, key: str, value: T) -> int:
-        """Gives a value to all who want it; never waits.
+        """Give a value to all who want it; never waits.
 
         Returns:
             How many values of mode `every` were pushed out of queues.
@@ -257,7 +257,7 @@ class ConsumerRegistry(Generic[T]):
         return sum(consumer.offer(key, value) for consumer in self._by_key.get(key, ()))
 
     def end(self, consumers: Iterable[Consumer[T]], error: Exception | None = None) -> None:
-        """Ends some consumers, with an error if there is one."""
+        """End some consumers, with an error if there is one."""
         for consumer in consumers:
             for key in list(consumer.terms):
                 self._unlink(key, consumer)

@@ -55,15 +55,15 @@ class Dispatcher:
         self._delivery = Delivery()
 
     def goal(self) -> Goal:
-        """What the server should be sending."""
+        """Return what the server should be sending."""
         return Goal(self.quotes.wanted(), tuple(self.updates.wanted()), self.events.interested)
 
     def settled(self) -> None:
-        """The server has been told all that is wanted, and sends nothing else from now on."""
+        """Forget quotes that nobody wants: from now on the server sends nothing else."""
         self._delivery.retain(self.quotes)
 
     def join(self, consumer: Consumer[Quote], symbols: Sequence[str], terms: Terms) -> None:
-        """Lets a consumer want symbols; it begins with the last known quotes, as others have them."""
+        """Let a consumer want symbols; it begins with the last known quotes, as others have them."""
         new = [symbol for symbol in symbols if symbol not in consumer.terms]
         self.quotes.join(consumer, symbols, terms)
         for symbol in new:
@@ -71,7 +71,7 @@ class Dispatcher:
                 consumer.offer(symbol, last)
 
     def receive(self, message: Message) -> None:
-        """Takes a message of the server; never waits, never raises."""
+        """Take a message of the server; never wait, never raise."""
         match message:
             case Prices(quotes):
                 self._deliver(quotes)
@@ -93,7 +93,7 @@ class Dispatcher:
 
     @contextmanager
     def refusals(self) -> Iterator[Mapping[str, SubscriptionError]]:
-        """Gathers what is refused during the block, by symbol or channel."""
+        """Gather what is refused during the block, by symbol or channel."""
         refused: dict[str, SubscriptionError] = {}
 
         def gather(error: MarketDataError) -> None:
@@ -113,7 +113,7 @@ class Dispatcher:
         self.errors.tell(error)
 
     def clear(self) -> set[asyncio.Task[None]]:
-        """Ends all consumers and forgets all quotes; returns the tasks that are still calling callbacks."""
+        """End all consumers and forget all quotes; return the tasks that are still calling callbacks."""
         tasks = {consumer.task for consumer in self.quotes.callbacks}
         tasks |= {consumer.task for consumer in self.updates.callbacks}
         self.quotes.end([*self.quotes.callbacks, *self.quotes.streams])
@@ -137,7 +137,7 @@ class Dispatcher:
 
 
 def taken(names: Sequence[str], refused: Mapping[str, SubscriptionError]) -> tuple[str, ...]:
-    """Those of the names that were not refused.
+    """Return those of the names that were not refused.
 
     Raises:
         SubscriptionError: All of them were; this is the first.

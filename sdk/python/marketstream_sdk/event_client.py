@@ -69,7 +69,7 @@ class EventClient(Listening):
         min_confidence: float | None = None,
         min_priority: Priority | None = None,
     ) -> None:
-        """Has a function called with each event that meets all conditions; those left out may be anything.
+        """Have a function called with each event that meets all conditions; those left out may be anything.
 
         Events come in order, each once, also when several subscriptions of the function match it. While there
         is no connection, or the server cannot keep subscriptions, this returns, and is made good later.
@@ -96,7 +96,7 @@ class EventClient(Listening):
             await self._life.settle_events()
 
     async def unsubscribe_events(self, name: str, callback: Callback[MarketEvent] | None = None) -> None:
-        """Ends the calls for a subscription; streams are not touched. The last consumer to leave ends it.
+        """End the calls for a subscription; streams are not touched. The last consumer to leave ends it.
 
         Args:
             name: Of the subscription; without a callback it may also be one that another program has made.
@@ -120,7 +120,7 @@ class EventClient(Listening):
         min_confidence: float | None = None,
         min_priority: Priority | None = None,
     ) -> EventStream:
-        """Events as they come: `async for event in client.stream_events("mine", types="pattern")`.
+        """Return events as they come: `async for event in client.stream_events("mine", types="pattern")`.
 
         Arguments and errors are those of `subscribe_events`; what the server refuses the stream raises.
         """
@@ -136,19 +136,19 @@ class EventClient(Listening):
         return stream
 
     def on_event(self, listener: Callable[[MarketEvent], object]) -> Remove:
-        """Has a plain function told of events that the server sends to everybody, such as a market's halt.
+        """Have a plain function told of events that the server sends to everybody, such as a market's halt.
 
         They need no subscription; every callback and every stream of events gets them too.
         """
         return self._dispatcher.events.listen(listener)
 
     def on_events_dropped(self, listener: Callable[[int], object]) -> Remove:
-        """Has a plain function told how many events were lost, here or at the server, for want of room."""
+        """Have a plain function told how many events were lost, here or at the server, for want of room."""
         return self._dispatcher.events.losses.add(listener)
 
     @contextmanager
     def _refusals(self, name: str) -> Iterator[None]:
-        """Raises what is refused of a subscription during the block."""
+        """Raise what is refused of a subscription during the block."""
         refused: list[EventSubscriptionError] = []
 
         def gather(error: MarketDataError) -> None:

@@ -65,11 +65,11 @@ class EventDispatcher:
         return bool(self._registry.keys or len(self.everybody))
 
     def wanted(self) -> dict[str, EventFilter]:
-        """Subscriptions by name, in the order in which they came to be wanted."""
+        """Return subscriptions by name, in the order in which they came to be wanted."""
         return {name: self._filters[name] for name in self._registry.keys}
 
     def listen(self, listener: Callable[[MarketEvent], object]) -> Callable[[], None]:
-        """Has a plain function told of events that go to everybody; returns what takes it away again."""
+        """Have a plain function told of events that go to everybody; return what takes it away again."""
         remove = self.everybody.add(listener)
         self._changed()
 
@@ -80,11 +80,11 @@ class EventDispatcher:
         return leave
 
     def consumer(self, callback: Callback[MarketEvent]) -> CallbackConsumer[MarketEvent]:
-        """The consumer that calls a function; a new one if there is none."""
+        """Return the consumer that calls a function; a new one if there is none."""
         return self._registry.find(callback) or CallbackConsumer(callback)
 
     def check(self, name: str, filter_: EventFilter) -> None:
-        """Looks whether a subscription can be had beside those that there are.
+        """Look whether a subscription can be had beside those that there are.
 
         Raises:
             EventSubscriptionError: The name is in use with another filter.
@@ -94,14 +94,14 @@ class EventDispatcher:
             raise EventSubscriptionError(name, text, code=CONFLICT)
 
     def join(self, consumer: Consumer[MarketEvent], name: str, filter_: EventFilter) -> None:
-        """Lets a consumer want the events of a subscription, which `check` has let pass."""
+        """Let a consumer want the events of a subscription, which `check` has let pass."""
         self._filters[name] = filter_
         self.left.pop(name, None)
         self._had.setdefault(consumer, Recent())
         self._registry.join(consumer, [name], _ALL)
 
     def leave(self, consumer: Consumer[MarketEvent], name: str) -> None:
-        """Takes a subscription away from a consumer; the last one to leave ends it."""
+        """Take a subscription away from a consumer; the last one to leave ends it."""
         if name in consumer.terms:
             # Before `leave` tells of the change: a name that is wanted is not left, whatever stands here.
             self.left[name] = None
@@ -109,7 +109,7 @@ class EventDispatcher:
             self._forget()
 
     def leave_all(self, name: str, callback: Callback[MarketEvent] | None) -> None:
-        """Takes a subscription away from callbacks, or from one of them; without consumers it ends.
+        """Take a subscription away from callbacks, or from one of them; without consumers it ends.
 
         With no callback given it ends also when it was made by another program of the same user.
         """
@@ -121,13 +121,13 @@ class EventDispatcher:
             self._changed()
 
     def receive(self, message: Events) -> None:
-        """Takes what the server sends; never waits, never raises."""
+        """Take what the server sends; never wait, never raise."""
         lost = message.dropped + sum(map(self._deliver, message.events))
         if lost:
             self.losses.tell(lost)
 
     def refuse(self, error: EventSubscriptionError) -> None:
-        """A subscription is not to be had: those who have nothing left end, and it is told."""
+        """End the consumers of a refused subscription that have nothing left, and tell the error."""
         self.left.pop(error.name, None)
         self._registry.refuse(error.name, error)
         self._forget()
@@ -140,7 +140,7 @@ class EventDispatcher:
         self._forget()
 
     def clear(self) -> set[asyncio.Task[None]]:
-        """Ends all consumers; returns the tasks that are still calling callbacks.
+        """End all consumers; return the tasks that are still calling callbacks.
 
         What the server holds stays there: it is the user's, and may be another program's as well.
         """
@@ -151,7 +151,7 @@ class EventDispatcher:
         return tasks
 
     def _deliver(self, event: MarketEvent) -> int:
-        """Gives an event to who wants it; returns how many others were pushed out for it."""
+        """Give an event to who wants it; return how many others were pushed out for it."""
         if not event.matched and self._recent.add(event.id):
             self.everybody.tell(event)
         wanting = self._registry.who_want(event.matched or self._registry.keys)

@@ -71,7 +71,7 @@ class EventFilter:
 
 
 def read_filter(payload: object) -> EventFilter | None:
-    """A filter out of JSON; None when it asks for something that this client does not know."""
+    """Return a filter out of JSON; None when it asks for something that this client does not know."""
     if not isinstance(payload, dict) or not payload.keys() <= set(_SPELT.values()):
         return None
     try:

@@ -89,29 +89,29 @@ class Lifecycle:
         )
 
     async def settle(self) -> None:
-        """Waits until the server has been told of a change, or cannot be."""
+        """Wait until the server has been told of a change, or cannot be."""
         if self.link is not None and self.link.connection is not None:
             await self.link.settling.wait()
 
     async def settle_events(self) -> None:
-        """The same for a change of events."""
+        """Wait until the server has been told of a change of events, or cannot be."""
         await self.settle()
         if self.link is not None and self.link.connection is not None:
             await self.link.upkeep.settling.wait()
 
     def change(self) -> None:
-        """What is wanted may have changed."""
+        """Tell the link that what is wanted may have changed."""
         if self.link is not None:
             self.link.change()
 
     def change_events(self) -> None:
-        """The same of events; whether any are to come is said like what else is wanted."""
+        """Tell the link that wanted events may have changed."""
         if self.link is not None:
             self.link.upkeep.change()
             self.link.change()
 
     def expire(self) -> None:
-        """The token ends soon."""
+        """Renew the token, which ends soon."""
         if self.link is not None:
             self.link.expire()
 

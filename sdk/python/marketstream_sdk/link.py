@@ -97,16 +97,16 @@ class Link:
         return self._retry.attempts
 
     def change(self) -> None:
-        """What is wanted has changed; several changes of one turn of the loop are told together."""
+        """Note that what is wanted has changed; tell all changes of one turn of the loop together."""
         self.settling.clear()
         self._changed.set()
 
     def expire(self) -> None:
-        """The token ends soon."""
+        """Renew the token, which ends soon."""
         self._expiring.set()
 
     async def run(self) -> None:
-        """Connects, again and again.
+        """Connect, again and again.
 
         Raises:
             ConnectionFailedError: The last attempt failed.
@@ -121,7 +121,7 @@ class Link:
             await self._pace.sleep(wait)
 
     async def _stay(self) -> float:
-        """One connection from its beginning to its end; returns the seconds until the next."""
+        """Run one connection to its end; return the seconds until the next."""
         self._expiring.clear()
         try:
             connection = await self._connect()
@@ -151,7 +151,7 @@ class Link:
             raise ConnectionLostError(f"no connection within {self._connect_timeout:g} s") from error
 
     async def _fetch(self) -> str:
-        """A token.
+        """Return a token.
 
         Raises:
             ConnectionLostError: The function that gives them failed.
@@ -167,7 +167,7 @@ class Link:
             raise ConnectionLostError(text, code="TOKEN_FUNCTION") from error
 
     async def _serve(self, connection: Connection) -> MarketDataError:
-        """Does all that a connection needs; returns why it ended."""
+        """Do all that a connection needs; return why it ended."""
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._align(connection))
@@ -204,7 +204,7 @@ class Link:
             await self._renew_until_done(connection)
 
     async def _renew_until_done(self, connection: Connection) -> None:
-        """Tries again for as long as the old token lasts; after that the connection ends anyway."""
+        """Try again for as long as the old token lasts; after that the connection ends anyway."""
         for attempt in count(1):
             try:
                 await connection.renew(await self._fetch())

@@ -23,7 +23,7 @@ class Listeners(Generic[P]):
         return len(self._listeners)
 
     def add(self, listener: Callable[P, object]) -> Callable[[], None]:
-        """Adds one; returns what takes it away again.
+        """Add one; return what takes it away again.
 
         Raises:
             TypeError: It is a coroutine function, which nobody would wait for.
@@ -34,7 +34,7 @@ class Listeners(Generic[P]):
         return lambda: self._remove(listener)
 
     def tell(self, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Calls all of them."""
+        """Call all of them."""
         for listener in list(self._listeners):
             try:
                 listener(*args, **kwargs)

@@ -26,7 +26,7 @@ class LoopThread:
         return not self._loop.is_closed()
 
     def run(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
-        """Runs a coroutine there and waits for it here.
+        """Run a coroutine there and wait for it here.
 
         Raises:
             NotConnectedError: The loop has been stopped.
@@ -46,13 +46,13 @@ class LoopThread:
             raise
 
     def call(self, function: Callable[[], T]) -> T:
-        """Calls a plain function there."""
+        """Call a plain function there."""
         if threading.current_thread() is self._thread:
             return function()
         return self.run(_called(function))
 
     def stop(self) -> None:
-        """Ends loop and thread."""
+        """End loop and thread."""
         self._loop.call_soon_threadsafe(self._loop.stop)
         if threading.current_thread() is not self._thread:
             self._thread.join()

@@ -7,7 +7,7 @@ from marketstream_sdk.model import Quote, Side
 
 
 def parse_quote(payload: Any) -> Quote:  # noqa: ANN401 - JSON is of any shape
-    """A best price as the wire has it."""
+    """Return a best price as the wire has it."""
     return Quote(
         text(payload["symbol"]),
         _side(payload["bestBid"]),
@@ -20,14 +20,14 @@ def parse_quote(payload: Any) -> Quote:  # noqa: ANN401 - JSON is of any shape
 
 
 def text(value: object) -> str:
-    """A text, and nothing else."""
+    """Return a text, and nothing else."""
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not a text")
     return value
 
 
 def number(value: object) -> float:
-    """A number, and nothing else."""
+    """Return a number, and nothing else."""
     # The numbers of JSON come as exactly these two; `isinstance` would let a boolean through.
     if type(value) is float or type(value) is int:
         return value
@@ -35,27 +35,27 @@ def number(value: object) -> float:
 
 
 def maybe(value: object) -> float | None:
-    """A number, or nothing."""
+    """Return a number, or nothing."""
     return None if value is None else number(value)
 
 
 def whole(value: object) -> int:
-    """A whole number."""
+    """Return a whole number."""
     return int(number(value))
 
 
 def maybe_text(value: object) -> str | None:
-    """A text, or nothing."""
+    """Return a text, or nothing."""
     return None if value is None else text(value)
 
 
 def names(value: object) -> list[str]:
-    """The names in a list; none where there is something else."""
+    """Return the names in a list; none where there is something else."""
     return [str(name) for name in value] if isinstance(value, list) else []
 
 
 def named(answer: Mapping[str, Any], field: str, asked: Iterable[str]) -> list[str]:
-    """Those of the names in a field of an answer that were asked for."""
+    """Return those of the names in a field of an answer that were asked for."""
     confirmed = set(names(answer.get(field)))
     return [name for name in asked if name in confirmed]
 

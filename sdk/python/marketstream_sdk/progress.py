@@ -29,7 +29,7 @@ class Delivery:
         return True
 
     def last(self, symbol: str) -> Quote | None:
-        """The newest quote of a symbol; None when there was none."""
+        """Return the newest quote of a symbol; None when there was none."""
         return self._last.get(symbol)
 
     def retain(self, symbols: Container[str]) -> None:
@@ -53,7 +53,7 @@ class Recent:
         return len(self._ids)
 
     def add(self, ident: str) -> bool:
-        """Notes an id; returns whether it is new."""
+        """Note an id; return whether it is new."""
         if ident in self._ids:
             return False
         self._ids[ident] = None
@@ -69,14 +69,14 @@ class Cursors:
         self._newest: dict[str, tuple[int, str]] = {}
 
     def note(self, symbol: str, ident: str) -> None:
-        """Takes the id of a price that came; one without a cursor is passed over."""
+        """Take the id of a price that came; one without a cursor is passed over."""
         cursor = ident.rpartition("@")[2]
         if "@" in ident and cursor.isascii() and cursor.isdecimal():
             mine = (int(cursor), ident)
             self._newest[symbol] = max(mine, self._newest.get(symbol, mine))
 
     def resume(self, symbols: Collection[str]) -> str:
-        """The id to open a stream of these symbols with; empty when everything is wanted.
+        """Return the id to open a stream of these symbols with; empty when everything is wanted.
 
         Other symbols are forgotten: without the stream they will have missed something.
         """

@@ -69,7 +69,7 @@ class Call:
 
 
 def reconcile(wanted: Mapping[str, Terms], confirmed: Mapping[str, Terms], part: int = PART) -> list[Call]:
-    """The calls that make the server confirm what is wanted, in order.
+    """Return the calls that make the server confirm what is wanted, in order.
 
     Args:
         wanted: Symbols and how they are wanted, in the order in which they came to be wanted.
@@ -88,7 +88,7 @@ def reconcile(wanted: Mapping[str, Terms], confirmed: Mapping[str, Terms], part:
 
 
 def joined(terms: Iterable[tuple[str, Terms]]) -> dict[str, Terms]:
-    """What several consumers want together, in the order in which symbols are first named."""
+    """Return what several consumers want together, in the order in which symbols are first named."""
     wanted: dict[str, Terms] = {}
     for symbol, each in terms:
         wanted[symbol] = each.joined(wanted[symbol]) if symbol in wanted else each
@@ -126,7 +126,7 @@ def reconcile_events(
     held: Mapping[str, EventFilter | None],
     left: Collection[str] = (),
 ) -> list[EventCall]:
-    """The calls that make the server hold what is wanted, in order; leaving first, so that there is room.
+    """Return the calls that make the server hold what is wanted; leaving first, so that there is room.
 
     Args:
         wanted: Subscriptions by name, in the order in which they came to be wanted.

@@ -37,7 +37,7 @@ class Backoff:
             raise ValueError("attempts must be 0 (for ever) or more")
 
     def delay(self, attempt: int, chance: float) -> float:
-        """Seconds before an attempt.
+        """Return seconds before an attempt.
 
         Args:
             attempt: Its number, from 1.
@@ -67,12 +67,12 @@ class Retry:
         self._expired = False
 
     def healthy(self) -> None:
-        """The connection is in order; past failures count no more."""
+        """Forget past failures: the connection is in order."""
         self.attempts = 0
         self._refused = self._expired = False
 
     def after(self, error: MarketDataError, chance: float) -> float:
-        """Seconds to wait before the next attempt.
+        """Return seconds to wait before the next attempt.
 
         Args:
             error: What went wrong.
@@ -93,7 +93,7 @@ class Retry:
         return max(asked, self._backoff.delay(self.attempts, chance))
 
     def _at_once(self, error: AuthenticationError) -> bool:
-        """Whether a new token may be tried at once, as it may the first time.
+        """Return whether a new token may be tried at once, as it may the first time.
 
         Raises:
             AuthenticationError: No token that this client can have would do.

@@ -36,7 +36,7 @@ class Stream(AsyncIterator[T], Generic[T]):
         self._loop = asyncio.get_running_loop()
 
     async def __anext__(self) -> T:
-        """The next value.
+        """Return the next value.
 
         Raises:
             StopAsyncIteration: The stream or the client was closed.
@@ -54,7 +54,7 @@ class Stream(AsyncIterator[T], Generic[T]):
         return value
 
     async def aclose(self) -> None:
-        """Ends it; does nothing to one that has ended."""
+        """End it; does nothing to one that has ended."""
         self._leave()
 
     async def __aenter__(self) -> Self:
@@ -106,6 +106,6 @@ class EventStream(Stream[MarketEvent]):
         self._settle = settle
 
     async def aclose(self) -> None:
-        """Ends it; the last one of its name to leave ends the subscription, and waits until that is told."""
+        """End it; the last one of its name to leave ends the subscription, and wait until that is told."""
         await super().aclose()
         await self._settle()

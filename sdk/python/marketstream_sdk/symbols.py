@@ -10,7 +10,7 @@ _SHOWN = 64
 
 
 def normalise(symbols: str | Iterable[str]) -> tuple[str, ...]:
-    """Symbols as the server writes them: trimmed, upper-case, each once, in order.
+    """Return symbols as the server writes them: trimmed, upper-case, each once, in order.
 
     Args:
         symbols: Several, or a single one.
@@ -25,7 +25,7 @@ def normalise(symbols: str | Iterable[str]) -> tuple[str, ...]:
 
 
 def channel_names(channels: str | Iterable[str]) -> tuple[str, ...]:
-    """Names of channels, each once, in order.
+    """Return the names of channels, each once, in order.
 
     Raises:
         ValueError: There is none.

@@ -44,7 +44,7 @@ class SyncStream(Iterator[T], Generic[T]):
         self._timeout = timeout
 
     def __next__(self) -> T:
-        """The next value.
+        """Return the next value.
 
         Raises:
             TimeoutError: None came in time; the stream goes on.
@@ -56,7 +56,7 @@ class SyncStream(Iterator[T], Generic[T]):
             raise StopIteration from None
 
     def close(self) -> None:
-        """Ends it."""
+        """End it."""
         if self._thread.running:
             self._thread.run(self._stream.aclose())
 
@@ -208,13 +208,13 @@ class SyncMarketDataClient(SyncEventClient):
         self._thread.run(self._client.connect())
 
     def close(self) -> None:
-        """Ends streams, callbacks, connection and thread; the client is of no use afterwards."""
+        """End streams, callbacks, connection and thread; the client is of no use afterwards."""
         if self._thread.running:
             self._thread.run(self._client.close())
             self._thread.stop()
 
     def disconnect_stream(self) -> None:
-        """Ends streams, callbacks and connection; `connect` begins anew."""
+        """End streams, callbacks and connection; `connect` begins anew."""
         self._thread.run(self._client.disconnect_stream())
 
     def get_stream_status(self) -> StreamStatus:

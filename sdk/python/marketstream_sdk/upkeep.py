@@ -60,12 +60,12 @@ class Upkeep:
         self._changed = asyncio.Event()
 
     def change(self) -> None:
-        """What is wanted has changed."""
+        """Note that what is wanted has changed."""
         self.settling.clear()
         self._changed.set()
 
     async def run(self, connection: Connection) -> None:
-        """Does this for as long as a connection lasts.
+        """Do this for as long as a connection lasts.
 
         Raises:
             MarketDataError: The connection is of no use any more.
@@ -86,7 +86,7 @@ class Upkeep:
                 await self._changed.wait()
 
     async def _align(self, connection: Connection, held: Held | None) -> Held | None:
-        """Tells the server what is to be told; returns what it holds then, None where that was not asked.
+        """Tell the server what is to be told; return what it holds then, None where that was not asked.
 
         Raises:
             RequestError: The server cannot do that now.
@@ -124,7 +124,7 @@ class Upkeep:
             held[call.name] = call.filter
 
     async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T:
-        """The answer to a call, which is made again after each time it comes too early."""
+        """Return the answer to a call, which is made again after each time it comes too early."""
         while True:
             try:
                 return await ask()
@@ -133,7 +133,7 @@ class Upkeep:
                 await self._sleep(error.retry_after)
 
     async def _put_off(self, error: RequestError, failures: int) -> None:
-        """Waits until it is to be tried again, or until something else is wanted."""
+        """Wait until it is to be tried again, or until something else is wanted."""
         wait = self._delay(failures)
         _log.warning("subscriptions to events cannot be told: %s; next attempt in %.1f s", error, wait)
         self.settling.set()

@@ -32,12 +32,12 @@ from marketstream_sdk.payload import maybe, maybe_text, names, number, parse_quo
 
 
 def parse_events(payload: Any) -> Events:  # noqa: ANN401 - JSON is of any shape
-    """The payload of `events`."""
+    """Return the payload of `events`."""
     return Events(tuple(map(_event, payload["events"])), whole(payload.get("dropped", 0)))
 
 
 def parse_subscriptions(answer: Any) -> dict[str, EventFilter | None]:  # noqa: ANN401 - JSON is of any shape
-    """What the server holds, by name; None for a filter that makes no sense here.
+    """Return what the server holds, by name; None for a filter that makes no sense here.
 
     Raises:
         InvalidMessageError: It says something else.
@@ -117,7 +117,7 @@ Message = Prices | SymbolStatus | Lagged | ChannelUpdate | Events | TokenExpirin
 
 
 def parse_event(name: str, payload: object) -> Message | None:
-    """What an event says.
+    """Return what an event says.
 
     Args:
         name: Its name.
@@ -139,7 +139,7 @@ def parse_event(name: str, payload: object) -> Message | None:
 
 
 def parse_market_quote(payload: Any) -> MarketQuote:  # noqa: ANN401 - JSON is of any shape
-    """The answer to `get_quote`.
+    """Return the answer to `get_quote`.
 
     Raises:
         InvalidMessageError: It has another shape.
@@ -165,7 +165,7 @@ def parse_market_quote(payload: Any) -> MarketQuote:  # noqa: ANN401 - JSON is o
 
 
 def parse_failure(answer: object) -> MarketDataError | None:
-    """Why a call failed as a whole; None when it did not.
+    """Return why a call failed as a whole; None when it did not.
 
     Args:
         answer: The acknowledgement of a call.
@@ -182,7 +182,7 @@ def parse_failure(answer: object) -> MarketDataError | None:
 
 
 def patience(asked: float | None) -> float:
-    """Seconds to wait before a call is made again: those that are asked for, as far as they make sense.
+    """Return the seconds to wait before a call is made again, as the server asks, within bounds.
 
     Args:
         asked: What the server says; None where it does not.
@@ -193,21 +193,21 @@ def patience(asked: float | None) -> float:
 
 
 def refusal(code: str, text: str) -> MarketDataError:
-    """An error of the server's by its code."""
+    """Return an error of the server's by its code."""
     if code in REFUSALS:
         return AuthenticationError(text, code=code)
     return RequestError(text, code=code)
 
 
 def unreachable(code: str, text: str, retry_after: float = 0.0) -> MarketDataError:
-    """The same for an error that stands in the way of a connection."""
+    """Return the same for an error that stands in the way of a connection."""
     if code in REFUSALS:
         return AuthenticationError(text, code=code)
     return ConnectionLostError(text, code=code or None, retry_after=retry_after)
 
 
 def parse_refused(errors: object) -> tuple[SubscriptionError, ...]:
-    """What `errors` of an answer says of single symbols: sentences such as `AAPL: not entitled`."""
+    """Return what `errors` of an answer says of single symbols: sentences such as `AAPL: not entitled`."""
     if not isinstance(errors, list):
         return ()
     parts = [str(error).partition(": ") for error in errors]

@@ -22,7 +22,7 @@ def make_transport(
     call_timeout: float,
     idle_timeout: float,
 ) -> Transport:
-    """The transport of a name, or the one that is given; see `MarketDataClient` for what the options mean.
+    """Return the transport of a name, or the one given; `MarketDataClient` explains the options.
 
     Raises:
         ValueError: There is none of that name.

@@ -45,11 +45,11 @@ class Connection(Protocol):
 
     @property
     def confirmed(self) -> tuple[str, ...]:
-        """Symbols that the server has confirmed."""
+        """Return the symbols that the server has confirmed."""
         ...
 
     async def align(self, goal: Callable[[], Goal]) -> None:
-        """Makes the server send what is wanted; done when nothing is left to say of what is wanted then.
+        """Make the server send what is wanted; done when nothing is left to say of what is wanted then.
 
         What is not to be had is told as `Refused`, and the goal must not hold it from then on.
 
@@ -62,7 +62,7 @@ class Connection(Protocol):
         ...
 
     async def renew(self, token: str) -> None:
-        """Goes on under another token, without a gap.
+        """Go on under another token, without a gap.
 
         Raises:
             MarketDataError: The server does not accept it; the connection stays as it is.
@@ -70,7 +70,7 @@ class Connection(Protocol):
         ...
 
     async def get_quote(self, symbol: str) -> MarketQuote:
-        """Asks for one quote.
+        """Ask for one quote.
 
         Raises:
             RequestError: The server has none, does not give it, or does not answer.
@@ -79,7 +79,7 @@ class Connection(Protocol):
         ...
 
     async def event_subscriptions(self) -> dict[str, EventFilter | None]:
-        """The subscriptions to events that the server holds for the user, by name.
+        """Return the subscriptions to events that the server holds for the user, by name.
 
         Returns:
             Their filters; None stands for one that makes no sense here.
@@ -91,7 +91,7 @@ class Connection(Protocol):
         ...
 
     async def change_events(self, call: EventCall) -> None:
-        """Has the server hold a subscription to events, or let one go, whether it had it or not.
+        """Have the server hold a subscription to events, or let one go, whether it had it or not.
 
         Raises:
             RequestError: It does not do that, or not now.
@@ -100,7 +100,7 @@ class Connection(Protocol):
         ...
 
     async def close(self) -> None:
-        """Ends it and all it holds, whatever state it is in."""
+        """End it and all it holds, whatever state it is in."""
         ...
 
 
@@ -118,7 +118,7 @@ class Transport(Protocol):
     channels: bool
 
     async def connect(self, token: str, goal: Callable[[], Goal], receive: Receive) -> Connection:
-        """Makes a connection.
+        """Make a connection.
 
         Args:
             token: Who the client is.

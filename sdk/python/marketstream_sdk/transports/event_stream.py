@@ -54,7 +54,7 @@ class EventParser:
         self._size = 0
 
     def feed(self, chunk: bytes) -> list[Event]:
-        """The events that end in this chunk.
+        """Return the events that end in this chunk.
 
         Raises:
             InvalidMessageError: One is longer than any that a server sends.
@@ -149,7 +149,7 @@ class Reading:
         self._task = asyncio.create_task(self._read(), name="marketstream stream")
 
     async def end(self) -> None:
-        """Ends it."""
+        """End it."""
         self._task.cancel()
         self._response.close()
         await asyncio.wait([self._task])
@@ -168,7 +168,7 @@ class Reading:
 
 
 def comes_too_late(response: aiohttp.ClientResponse | None, lost: "asyncio.Future[Any]") -> bool:
-    """Ends a stream that came after its connection was closed or lost: nobody else would."""
+    """End a stream that came after its connection was closed or lost: nobody else would."""
     if response is None or not lost.done():
         return False
     response.close()

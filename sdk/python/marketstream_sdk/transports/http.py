@@ -64,7 +64,7 @@ class Http:
     async def get(
         self, path: str, token: str, headers: Mapping[str, str] | None = None
     ) -> aiohttp.ClientResponse:
-        """The head of an answer to `GET`; see `send`."""
+        """Return the head of an answer to `GET`; see `send`."""
         return await self.send("GET", path, token, headers)
 
     async def send(
@@ -75,7 +75,7 @@ class Http:
         headers: Mapping[str, str] | None = None,
         body: object = None,
     ) -> aiohttp.ClientResponse:
-        """The head of an answer; its body can be read from it.
+        """Return the head of an answer; its body can be read from it.
 
         Args:
             method: Such as `PUT`.
@@ -100,12 +100,12 @@ class Http:
             raise ConnectionLostError(f"cannot connect to {self._address.root}: {error}") from error
 
     async def close(self) -> None:
-        """Ends it."""
+        """End it."""
         await self._session.close()
 
 
 async def read_body(response: aiohttp.ClientResponse) -> object:
-    """The JSON of an answer; None when it is not there, or is no JSON."""
+    """Return the JSON of an answer; None when it is not there, or is no JSON."""
     try:
         body: object = await response.json(content_type=None)
     except (aiohttp.ClientError, OSError, ValueError):
@@ -114,7 +114,7 @@ async def read_body(response: aiohttp.ClientResponse) -> object:
 
 
 def read_error(response: aiohttp.ClientResponse, body: object) -> tuple[str, str]:
-    """Code and text of an answer that is an error."""
+    """Return the code and text of an answer that is an error."""
     match body:
         case {"error": {"code": str(code), "message": str(text)}}:
             return code, text
@@ -123,7 +123,7 @@ def read_error(response: aiohttp.ClientResponse, body: object) -> tuple[str, str
 
 
 async def read_answer(response: aiohttp.ClientResponse) -> object:
-    """The JSON of an answer, which is read to its end.
+    """Return the JSON of an answer, which is read to its end.
 
     Raises:
         RequestError: The server does not do what it was asked.
@@ -139,7 +139,7 @@ async def read_answer(response: aiohttp.ClientResponse) -> object:
 
 
 async def read_obstacle(response: aiohttp.ClientResponse) -> MarketDataError:
-    """Why there is no connection, by an answer; it is read to its end."""
+    """Return why there is no connection, by an answer; it is read to its end."""
     async with response:
         code, text = read_error(response, await read_body(response))
         if response.status == HTTPStatus.UNAUTHORIZED and code not in REFUSALS:
@@ -148,7 +148,7 @@ async def read_obstacle(response: aiohttp.ClientResponse) -> MarketDataError:
 
 
 def retry_after(response: aiohttp.ClientResponse) -> float:
-    """Seconds that an answer asks to wait; 0 when it does not."""
+    """Return seconds that an answer asks to wait; 0 when it does not."""
     asked = response.headers.get("Retry-After", "")
     return float(asked) if asked.isascii() and asked.isdecimal() else 0.0
 
@@ -162,7 +162,7 @@ _log = logging.getLogger("marketstream_sdk")
 
 
 async def open_events(http: Http, token: str) -> aiohttp.ClientResponse | None:
-    """The response whose body is the stream of a user's events; None where there is none for this user.
+    """Return the response whose body is the stream of a user's events; None where there is none.
 
     Raises:
         MarketDataError: There is none now, or no connection.

@@ -121,7 +121,7 @@ class SocketIoConnection:
         return tuple(self._confirmed)
 
     async def open(self, root: str, path: str, token: str, timeout: float) -> None:  # noqa: ASYNC109 - python-socketio wants the seconds
-        """Makes the connection; see `Transport.connect`."""
+        """Make the connection; see `Transport.connect`."""
         try:
             await self._socket.connect(
                 root,
@@ -200,7 +200,7 @@ class SocketIoConnection:
         self._refuse(call.symbols, answer, lambda symbol: self._confirmed.get(symbol) == call.terms)
 
     async def _align_channels(self, wanted: tuple[str, ...]) -> bool:
-        """Whether there was something to say of channels; then one call is made."""
+        """Return whether there was something to say of channels; then one call is made."""
         leaving = sorted(self._channels.difference(wanted))
         joining = [name for name in wanted if name not in self._channels]
         if leaving:
@@ -215,7 +215,7 @@ class SocketIoConnection:
     def _refuse(
         self, asked: tuple[str, ...] | list[str], answer: Mapping[str, Any], had: Callable[[str], bool]
     ) -> None:
-        """Tells of what was asked for and is not confirmed."""
+        """Tell of what was asked for and is not confirmed."""
         reasons = {error.symbol: error for error in parse_refused(answer.get("errors"))}
         missing = [name for name in asked if not had(name)]
         if missing:
@@ -243,7 +243,7 @@ class SocketIoConnection:
             self._receive(message)
 
     def _refused(self, reason: object = None) -> None:
-        """The server does not let the client in; `connect` fails with this."""
+        """Note why the server refused the client; `connect` fails with it."""
         if isinstance(reason, Mapping):
             data = reason.get("data")
             code = str(data.get("code", "")) if isinstance(data, Mapping) else str(reason.get("code", ""))

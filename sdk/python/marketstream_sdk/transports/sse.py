@@ -139,7 +139,7 @@ class SseConnection:
                     await self._wait_for_turn(error)
 
     async def _step(self, wanted: Goal) -> bool:
-        """Does one thing towards what is wanted; returns whether there was one to do."""
+        """Do one thing towards what is wanted; return whether there was one to do."""
         if wanted.events != self._has_events:
             await self._switch_events(wanted=wanted.events)
         elif not wanted.symbols and self._confirmed:
@@ -151,7 +151,7 @@ class SseConnection:
         return True
 
     async def probe(self) -> None:
-        """Finds out whether the server is there and takes the token, as long as there is nothing to stream.
+        """Find out whether the server is there and take the token, as long as there is nothing to stream.
 
         Raises:
             AuthenticationError: It does not take the token.
@@ -196,7 +196,7 @@ class SseConnection:
         await self._http.close()
 
     async def _switch(self, wanted: dict[str, Terms]) -> None:
-        """Opens a stream of these symbols, then ends the one before."""
+        """Open a stream of these symbols, then end the one before."""
         try:
             response = await self._open(wanted)
         except ConnectionLostError as error:
@@ -209,7 +209,10 @@ class SseConnection:
             await self._change(wanted, response)
 
     async def _open(self, wanted: Mapping[str, Terms]) -> aiohttp.ClientResponse | None:
-        """The response whose body is the stream; None when some symbols are not to be had, which was told."""
+        """Return the response whose body is the stream.
+
+        None when some symbols are not to be had, which was told.
+        """
         last = self._cursors.resume(wanted)
         headers = ACCEPT | ({"Last-Event-ID": last} if last else {})
         response = await self._http.get(stream_path(wanted), self._token, headers)
@@ -219,7 +222,7 @@ class SseConnection:
         return None
 
     async def _wait_for_turn(self, error: ConnectionLostError) -> None:
-        """Waits after a stream that came too early, while what streams there are go on; raises any other."""
+        """Wait after a stream that came too early, while what streams there are go on; raise any other."""
         if error.code != RateLimitedError.code or (self._prices is None and self._events is None):
             raise error
         await asyncio.wait([self.lost], timeout=patience(error.retry_after))
@@ -249,7 +252,7 @@ class SseConnection:
             self._take(event)
 
     async def _change(self, confirmed: dict[str, Terms], response: aiohttp.ClientResponse | None) -> None:
-        """Goes on with another stream of prices, or with none, and ends the one before."""
+        """Go on with another stream of prices, or with none, and end the one before."""
         if comes_too_late(response, self.lost):
             return
         before = self._prices
@@ -259,13 +262,13 @@ class SseConnection:
             await before.end()
 
     async def _switch_events(self, *, wanted: bool) -> None:
-        """Opens a stream of events, or none, then ends the one before; for a moment both bring the same."""
+        """Open a stream of events, or none, then end the one before; for a moment both bring the same."""
         response = await self._open_events() if wanted else None
         self._has_events = wanted
         await self._change_events(response, OVERLAP)
 
     async def _open_events(self) -> aiohttp.ClientResponse | None:
-        """The response whose body is the stream; None where there are no events for this user."""
+        """Return the response whose body is the stream; None where there are no events for this user."""
         try:
             return await open_events(self._http, self._token)
         except ConnectionLostError as error:
