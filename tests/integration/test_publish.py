@@ -181,7 +181,7 @@ async def test_the_time_of_a_symbol_never_goes_back_for_a_tenant_with_prices_of_
         b'{"prices":{}}',
         b'{"prices":[],"tenantId":7}',
         b'{"prices":[],"tenantId":""}',
-        b'{"prices":[NaN]}',
+        b'{"prices":[NaN,]}',
         b"\xff\xfe",
         b"[" * 100_000,
         json.dumps({"prices": [None] * 10_001}).encode(),

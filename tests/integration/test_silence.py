@@ -69,6 +69,9 @@ async def market(mortal: Valkey) -> AsyncIterator[Market]:
         for each in up:
             await eventually(lambda each=each: is_ready(each), 15, "readiness")  # type: ignore[misc]
         await up[0].publish(prices=[price(QUIET, 1)])
+        for each in (feed, *up):
+            # A gateway that was there before the feed has said so.
+            each.log.clear()
         yield Market(mortal, feed, up)
 
 

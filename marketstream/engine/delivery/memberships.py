@@ -60,7 +60,9 @@ class Memberships:
             # There may have been no room for the answer, and the client was closed for it.
             self.apply(connection, session, effects, delay)
             return
-        held = [rooms.symbol_room(symbol, delay) for symbol in symbols]
+        # Without the delay: what the bus says meanwhile of its last values was never underway, and a line
+        # that took it would hold it back. A line is begun with what was read, as its room is joined.
+        held = [rooms.symbol_room(symbol) for symbol in symbols]
         held += map(rooms.channel_room, channels)
         self._hub.hold(held)
         wanted = [*symbols, *map(messages.status_key, symbols), *map(messages.channel_key, channels)]

@@ -1,11 +1,13 @@
 """Clients of delayed plans are told when what they see stands still, and not before."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
 
-from marketstream.core.delivery.commands import GetQuote, Quoted
+from marketstream.core.delivery.commands import GetQuote, Quoted, Subscribe
 from marketstream.core.delivery.entitlements import Plan
+from marketstream.core.delivery.frame import Frame
 from marketstream.core.market.model import State, Status
 from marketstream.engine.delivery.delay import OVERHEAD, DelayLines
 from marketstream.wire import messages
@@ -170,3 +172,20 @@ async def test_states_that_alternate_for_ever_take_no_more_than_there_is_room_fo
     line.unwatch("A", now)
     line.release(now + 100)
     assert (lines.frames, lines.bytes) == (0, 0)
+
+
+async def test_what_the_bus_says_while_somebody_joins_was_never_underway(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its word of last values that it has just read comes before the client is in the room."""
+    stale = messages.status(Status("A", "stale", None, bench.clock.wall_ms(), "no_feed"))
+
+    async def read(_wanted: object, _tenant: str) -> list[Frame]:
+        await asyncio.sleep(0)
+        bench.node.fanout.receive([stale])
+        return [stale]
+
+    monkeypatch.setattr(bench.bus, "last", read)
+    client = bench.client(principal(plan=LATE))
+    await bench.execution.execute(client.connection, Subscribe(("A",), "latest", 0, None), lambda _: None)
+    assert heard(client) == ["no_feed"]
