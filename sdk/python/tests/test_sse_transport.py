@@ -1,6 +1,8 @@
 """The transport over server-sent events, against web servers that say what a test wants."""
 
 import asyncio
+import contextlib
+import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
@@ -119,6 +121,19 @@ async def test_a_stream_names_its_symbols_and_shows_its_token_in_a_header_only()
         assert dict(query) == {"symbols": "EUR/USD,AAPL"}
         assert headers["Authorization"] == "Bearer secret"
         assert "Last-Event-ID" not in headers
+
+
+async def test_a_connection_whose_closing_is_cancelled_leaves_no_session_open() -> None:
+    """What is left open is a warning when the collector finds it, and warnings are errors here."""
+    async with web_server() as (house, transport):
+        connection = await transport.connect("secret", house.goal, house.receive)
+        closing = asyncio.create_task(connection.close())
+        await asyncio.sleep(0)
+        closing.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await closing
+        del connection, closing
+        gc.collect()
 
 
 async def test_coming_back_says_what_is_known_already() -> None:

@@ -191,9 +191,12 @@ class SseConnection:
     async def close(self) -> None:
         """See `Connection.close`."""
         self._lose(ConnectionLostError("it was closed"))
-        await self._change({}, None)
-        await self._change_events(None)
-        await self._http.close()
+        try:
+            await self._change({}, None)
+            await self._change_events(None)
+        finally:
+            # Also when whoever closes it is cancelled meanwhile: nobody else would.
+            await self._http.close()
 
     async def _switch(self, wanted: dict[str, Terms]) -> None:
         """Open a stream of these symbols, then end the one before."""
