@@ -83,15 +83,6 @@ def build_clients(url: str) -> tuple[Redis | RedisCluster, Redis | RedisCluster]
     return Redis.from_pool(commands), Redis.from_pool(waiting)
 
 
-def check_url(url: str) -> None:
-    """Raise what `build_bus` would raise, and make no bus.
-
-    Raises:
-        ConfigurationError: The URL names no bus that this version has.
-    """
-    _client(url, keys.SHARDS)
-
-
 def _client(url: str, shards: int) -> Client:
     kind = url.partition("://")[0]
     if kind == _CLUSTER:

@@ -6,7 +6,7 @@ import pytest
 from marketstream.bus.client import PlainClient
 from marketstream.bus.cluster import ClusterClient
 from marketstream.bus.redis import RedisBus
-from marketstream.bus.url import build_bus, check_url
+from marketstream.bus.url import build_bus, build_client
 from marketstream.errors import ConfigurationError
 from tests.support.clock import FakeClock
 
@@ -100,7 +100,7 @@ def test_a_cluster_url_that_asks_for_too_much_is_refused_with_what_it_must_be(
     url: str, sentence: str
 ) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(sentence)) as refused:
-        check_url(url)
+        build_client(url)
     assert "secret" not in str(refused.value)
 
 
@@ -117,7 +117,7 @@ def test_a_cluster_url_that_asks_for_too_much_is_refused_with_what_it_must_be(
 )
 def test_what_is_no_bus_is_refused_in_a_sentence_that_shows_no_secret(url: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
-        check_url(url)
+        build_client(url)
     assert refused.value.path == "bus.url"
     assert "secret" not in str(refused.value)
 
@@ -141,6 +141,6 @@ def test_what_is_no_bus_is_refused_in_a_sentence_that_shows_no_secret(url: str) 
 )
 def test_what_is_said_of_a_bad_url_holds_nothing_of_its_password(url: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
-        check_url(url)
+        build_client(url)
     assert "s3cr3t" not in str(refused.value)
     assert refused.value.__cause__ is None
