@@ -29,6 +29,7 @@ from marketstream.ports import Cache, Clock, LeaderForwarder, Provider
 from marketstream.providers.guard import Guard as ProviderGuard
 from marketstream.settings import Settings
 from marketstream.settings.loading import WELL_KNOWN
+from marketstream.settings.model import Market
 from marketstream.settings.plan import load_rules
 from marketstream.settings.provider import NAMES, Terms, load_terms
 from marketstream.transports.address import AddressReader
@@ -55,7 +56,7 @@ class ReadSide:
     """What must be let go of at the end.
 
     Attributes:
-        provision: Asks providers.
+        queries: Asks providers.
         providers: Those that are asked.
         jobs: What is done periodically, where the role says so.
     """
@@ -119,7 +120,6 @@ def build_providers(settings: Settings, node: Node, backend: Backend) -> list[Pr
     given, market = settings.providers, settings.market
     terms = load_terms(given, market.providers or NAMES)
     quota = backend.quota({name: each.allowance for name, each in terms.items()}, given.reserve)
-    listed = [symbol for symbol, _ in _named((*market.indices, *market.sectors))]
     clock, secret = node.clock, build_secrets(settings)
 
     def make(name: str, each: Terms) -> Provider:
@@ -131,7 +131,7 @@ def build_providers(settings: Settings, node: Node, backend: Backend) -> list[Pr
             clock=clock,
         )
         newest = partial(newest_price, backend.bus)
-        context = ProviderContext(clock, guard, secret, each.base_url, newest, [*market.popular, *listed])
+        context = ProviderContext(clock, guard, secret, each.base_url, newest, _listed(market))
         return each.plugin(context)
 
     return [make(name, each) for name, each in terms.items()]
@@ -282,7 +282,7 @@ def attach_reading(
         spawn=lambda work: node.spawn(work),  # noqa: PLW0108  # as said
         stats=node.stats.reads,
         known=quotes.known,
-        listed=[*market.popular, *(symbol for symbol, _ in _named((*market.indices, *market.sectors)))],
+        listed=_listed(market),
     )
     overview = Overview(
         queries=queries,
@@ -327,6 +327,11 @@ def attach_reading(
         ]
     reference.attach(app, operations)
     return ReadSide(queries, providers, jobs)
+
+
+def _listed(market: Market) -> list[str]:
+    """Return the symbols that the settings name, and that therefore exist."""
+    return [*market.popular, *(symbol for symbol, _ in _named((*market.indices, *market.sectors)))]
 
 
 def _named(listed: Sequence[str]) -> list[tuple[str, str]]:
