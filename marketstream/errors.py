@@ -32,7 +32,7 @@
     +-- ConfigurationError               the server must not start like this
 
 Edges read only the class attributes `code`, `status`, `retryable` and `public`, in one mapping
-function an edge. Closing a client is not an error: see `core.closing`.
+function an edge. Closing a client is not an error: see `core.delivery.closing`.
 """
 
 from collections.abc import Sequence
@@ -186,7 +186,7 @@ class UnavailableError(MarketstreamError):
 
 
 class AllProvidersFailedError(UnavailableError):
-    """Nobody answered, and nothing is remembered that could stand in.
+    """Nobody answered, and nothing is remembered to fall back on.
 
     Attributes:
         attempts: Provider and error code of each attempt, in order.

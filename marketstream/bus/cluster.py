@@ -77,7 +77,7 @@ class ShardSubscriber(Subscriber):
 
     Args:
         connection: A connection of its own, not open yet.
-        heard: Called with channel and message.
+        receive: Called with channel and message.
     """
 
     joined = b"ssubscribe"
@@ -120,7 +120,7 @@ class ClusterSubscriber:
     Args:
         redis: Knows the cluster.
         shards: Number of shards.
-        heard: Called with channel and message.
+        receive: Called with channel and message.
     """
 
     def __init__(self, redis: RedisCluster, shards: int, receive: Receive) -> None:

@@ -50,7 +50,7 @@ class Watched:
 
 
 class LastValues:
-    """See the module; `name in mirror` tells whether a symbol or channel is watched."""
+    """See the module; `name in last_values` tells whether a symbol or channel is watched."""
 
     def __init__(self) -> None:
         self._watched: dict[str, Watched] = {}

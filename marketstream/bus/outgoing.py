@@ -1,6 +1,6 @@
 """Decide what is sent to Redis next, and what again after a failure; no I/O.
 
-It does no input or output and keeps no time: `bus.sender` sends what this says, and tells it what came back.
+It keeps no time: `bus.sender` sends what this says, and tells it what came back.
 In a term frames are sent in its name; once another term has begun, Redis takes none of them any more.
 """
 

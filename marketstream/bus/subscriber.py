@@ -21,7 +21,7 @@ class Subscriber:
 
     Args:
         connection: A connection of its own, not open yet.
-        heard: Called with channel and message.
+        receive: Called with channel and message.
 
     Attributes:
         joined: Kind of a reply that confirms a channel.

@@ -48,7 +48,7 @@ class _Ask:
 
 
 class RedisConnectionLimits:
-    """See the module and `ports.Places`.
+    """See the module and `ports.ConnectionLimits`.
 
     Args:
         client: Commands go through it.

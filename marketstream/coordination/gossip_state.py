@@ -1,6 +1,6 @@
 """What a process tells others of its interest, and what it makes of what they tell.
 
-It does no input or output: `coordination.interest_gossip` sends, listens and reads as is decided here.
+No I/O: `coordination.interest_gossip` sends, listens and reads as is decided here.
 """
 
 from collections.abc import Collection, Iterable, Mapping

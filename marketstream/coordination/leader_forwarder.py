@@ -41,7 +41,7 @@ OK = 200
 
 
 class RedisLeaderForwarder:
-    """See the module and `ports.Intake`.
+    """See the module and `ports.LeaderForwarder`.
 
     Args:
         bus: Requests and answers travel beside its frames.
@@ -62,7 +62,7 @@ class RedisLeaderForwarder:
         bus.subscribe(self._reply, self._answered)
 
     async def submit(self, body: bytes) -> bytes:
-        """See `ports.Intake.submit`."""
+        """See `ports.LeaderForwarder.submit`."""
         if self._lease.held:
             return await self._handler.take(body)
         number = next(self._numbers)

@@ -1,6 +1,6 @@
 """Decide when to take the lease and whether the term goes on; no I/O.
 
-It does no input or output: `coordination.lease` asks Redis and does what is decided here.
+`coordination.lease` asks Redis and does what is decided here.
 """
 
 from typing import Literal

@@ -33,7 +33,7 @@ SPEND = Script(_LUA.joinpath("spend.lua").read_text())
 
 
 class RedisProviderQuota:
-    """See `ports.Budget`.
+    """See `ports.ProviderQuota`.
 
     Args:
         client: Speaks to Redis; closed by who made it.
@@ -60,7 +60,7 @@ class RedisProviderQuota:
         self._ask_again_at = 0.0
 
     async def take(self, provider: str, asker: Asker = SERVER) -> float:
-        """See `ports.Budget.take`."""
+        """See `ports.ProviderQuota.take`."""
         whole = self._allowances.get(provider, Allowance(0, 0))
         parts = shares(whole, asker, self._reserve)
         names = [
@@ -83,7 +83,7 @@ class RedisProviderQuota:
         return wait
 
     async def spend(self, provider: str, seconds: float) -> None:
-        """See `ports.Budget.spend`."""
+        """See `ports.ProviderQuota.spend`."""
         self._own.spend(provider, self._clock.now(), seconds)
         await self._ask(SPEND, [keys.provider_quota(provider)], [round(seconds * 1000)])
 

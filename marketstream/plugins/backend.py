@@ -88,7 +88,7 @@ class Inlets:
 
 
 class Gossip(Protocol):
-    """Tells other processes what is watched here, and forgets those that die without saying so."""
+    """Tell other processes what is watched here, and forget those that die without saying so."""
 
     @property
     def connection_limits(self) -> ConnectionLimits:
@@ -96,11 +96,11 @@ class Gossip(Protocol):
         ...
 
     def attach(self, interest: Interest) -> None:
-        """Names what is watched here, and where to tell what is watched elsewhere; called before `run`."""
+        """Name what is watched here, and where to tell what is watched elsewhere; called before `run`."""
         ...
 
     def listen(self, on: bool) -> None:  # noqa: FBT001  # a switch
-        """Begins to follow what is watched elsewhere, or lets go of it."""
+        """Begin to follow what is watched elsewhere, or let go of it."""
         ...
 
     async def follow(self) -> None:
@@ -108,7 +108,7 @@ class Gossip(Protocol):
         ...
 
     async def run(self) -> None:
-        """Tells until cancelled, and then says goodbye."""
+        """Tell until cancelled, and then say goodbye."""
         ...
 
 

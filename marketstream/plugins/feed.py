@@ -10,7 +10,7 @@ from marketstream.plugins.registry import Point
 from marketstream.ports import Clock, Feed
 
 SETTING = "feed"
-"""What errors about a specification name; it may come from a flag or from `feeds.specs`."""
+"""What errors about a specification name; it may come from a flag or from the setting `feeds.specs`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,7 +101,7 @@ class ConnectionLimits(Protocol):
         Args:
             tenant: The tenant.
             user: The user.
-            limit: Places of the user, at least 1.
+            limit: Connections that the user may have, at least 1.
 
         Returns:
             None when it is taken; an awaitable when others must be asked, which must be awaited.

@@ -8,7 +8,7 @@ from marketstream.ports import Clock, ProviderQuota
 
 
 class MemoryProviderQuota:
-    """See `ports.Budget`; it forgets everything when the process ends.
+    """See `ports.ProviderQuota`; it forgets everything when the process ends.
 
     Args:
         allowances: What each provider allows, by its name; any other allows everything.
@@ -23,7 +23,7 @@ class MemoryProviderQuota:
         self._reserve = reserve
 
     async def take(self, provider: str, asker: Asker = SERVER) -> float:
-        """See `ports.Budget.take`."""
+        """See `ports.ProviderQuota.take`."""
         parts = shares(self._allowances.get(provider, Allowance(0, 0)), asker, self._reserve)
         wait, spent = self._quotas.take(provider, parts, self._clock.now(), self._clock.wall_ms())
         if spent is not None:
@@ -31,7 +31,7 @@ class MemoryProviderQuota:
         return wait
 
     async def spend(self, provider: str, seconds: float) -> None:
-        """See `ports.Budget.spend`."""
+        """See `ports.ProviderQuota.spend`."""
         self._quotas.spend(provider, self._clock.now(), seconds)
 
 

@@ -31,7 +31,7 @@ class _RateLimit(_Table):
 
 
 class _PlanTable(_Table):
-    """One `[plans.NAME]`; the meaning of each key is that of `core.entitlements.Plan`."""
+    """One `[plans.NAME]`; the meaning of each key is that of `core.delivery.entitlements.Plan`."""
 
     max_subscriptions: Annotated[int, Field(gt=0)] = 100
     max_connections: Annotated[int, Field(ge=0)] = 0

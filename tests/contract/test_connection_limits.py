@@ -51,7 +51,7 @@ LIMITS: dict[str, Open] = {"memory": memory, "redis": redis}
 
 @pytest.fixture(params=list(LIMITS.values()), ids=list(LIMITS))
 async def limits(request: pytest.FixtureRequest) -> AsyncIterator[ConnectionLimits]:
-    """Places of each kind."""
+    """Connection limits of each kind."""
     make: Open = request.param
     async with make(request) as made:
         yield made

@@ -182,7 +182,7 @@ async def test_what_is_watched_outlives_a_redis_that_forgets_or_a_channel_that_b
         await prices(socket, 10)
 
 
-# Places
+# Connection limits
 
 
 async def refused(server: Server, token: str) -> None:

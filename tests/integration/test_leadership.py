@@ -335,7 +335,7 @@ class Clumsy(PublicationHandler):
         self._bus = bus
 
     async def take(self, body: bytes) -> bytes:
-        """See `Desk.take`."""
+        """See `PublicationHandler.take`."""
         self.given.append(body)
         if body == b"stumble":
             raise KeyError("a fault")

@@ -1,7 +1,7 @@
 """Store sets of subscriptions as integers, so that they combine in one step.
 
 A set of slots is an `int` with one bit a slot, so that whole sets meet word by word. Such an `int` is as long
-as its highest slot, however few bits it has; so a `Posting` is one only while that is shorter than naming its
+as its highest slot, however few bits it has; so a `BitSet` is one only while that is shorter than naming its
 slots. What it takes therefore follows from what was put in, whoever thinks of how many values.
 """
 

@@ -111,7 +111,7 @@ class Batch:
     """What goes to a user in one message, and what happened since the batch before.
 
     Attributes:
-        events: Letters, higher priorities first; may be empty, and is to be sent all the same if `dropped`.
+        events: Those to send, higher priorities first; may be empty, sent all the same if `dropped`.
         dropped: Events for which there was no room; the user must be told.
         expired: Events that were of no use any more.
         limited: Events that the limit holds back from now on, each counted once however long it waits.
@@ -132,8 +132,8 @@ class Tally:
     """What many queues have counted together, each list by priority.
 
     Attributes:
-        dropped: Letters for which there was no room.
-        limited: Letters that a limit has held back at some time.
+        dropped: Events for which there was no room.
+        limited: Events that a limit has held back at some time.
     """
 
     dropped: list[int] = field(default_factory=lambda: [0] * len(Priority))
@@ -145,19 +145,19 @@ class EventQueue:
 
     Args:
         window: Seconds in which events are collected; 0 means that they are due at once.
-        limit: Letters that may be sent in any second, at least 1; CRITICAL ones do not count.
-        capacity: Letters that may wait, at least 1.
+        limit: Events that may be sent in any second, at least 1; CRITICAL ones do not count.
+        capacity: Events that may wait, at least 1.
         tally: Counts for this queue and others.
 
     Raises:
         ValueError: It could never send anything.
 
     Attributes:
-        offered: Letters that came.
-        sent: Letters that went out, CRITICAL ones included.
-        dropped: Letters for which there was no room.
-        expired: Letters that were of no use any more.
-        limited: Letters that the limit has held back at some time.
+        offered: Events that came.
+        sent: Events that went out, CRITICAL ones included.
+        dropped: Events for which there was no room.
+        expired: Events that were of no use any more.
+        limited: Events that the limit has held back at some time.
         due: Monotonic seconds when to take a batch; None when nothing waits.
     """
 
@@ -195,7 +195,7 @@ class EventQueue:
         # When how many were sent within the last second, oldest first, and how many that is.
         self._recent: list[tuple[float, int]] = []
         self._recently = 0
-        # Letters are numbered as they come; those below this number were held back by the limit before.
+        # Events are numbered as they come; those below this number were held back by the limit before.
         self._held_below = 0
         self._fresh = [0] * len(Priority)
         self._told = (0, 0)

@@ -15,7 +15,7 @@ class Quote:
     """What one source says of one symbol at one moment.
 
     Attributes:
-        symbol: Upper-case symbol, as `core.symbols` accepts it.
+        symbol: Upper-case symbol, as `core.market.symbols` accepts it.
         source: Name of the venue or vendor the quote came from.
         bid: Highest price someone pays; None when the source has no bid.
         bid_size: Size behind the bid; None where the source has none.

@@ -18,7 +18,7 @@ STEP = 1.0
 
 
 class Heartbeat:
-    """The periodic duties of a node.
+    """What a node does periodically.
 
     Args:
         node: Whose connections.

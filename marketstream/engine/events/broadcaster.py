@@ -51,8 +51,8 @@ class Broadcaster:
         settle: Sees to it that what was sent is written.
         stats: Counters to keep.
         window: Seconds in which events are collected.
-        limit: Letters that a connection may be sent in any second.
-        capacity: Letters that may wait for one.
+        limit: Events that a connection may be sent in any second.
+        capacity: Events that may wait for one.
     """
 
     def __init__(

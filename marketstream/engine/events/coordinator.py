@@ -1,7 +1,7 @@
 """Hand out the work of groups; runs in the leader alone.
 
 It hears every event as all processes do, and of members from the processes that they are connected to. When
-its time begins, and whenever something may have been missed, it calls a roll: everybody says which members
+its time begins, and whenever something may have been missed, it starts a resync: everybody says which members
 there are and what each has in hand, so that takes over from whoever did this before. Members of a process
 that died are gone, and what they had in hand goes to others, who are told that it may have been done.
 

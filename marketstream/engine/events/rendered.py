@@ -17,7 +17,7 @@ class RenderedEvent(QueuedEvent):
     Attributes:
         received_at: Monotonic seconds at which its event reached this process.
         sent_ms: Epoch milliseconds at which some process took it.
-        rendering: All of its event.
+        source: What it was rendered from, and is again for others.
         names: The subscriptions by which its user gets it.
     """
 

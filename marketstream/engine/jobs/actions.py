@@ -36,9 +36,9 @@ class JobActions:
     """See the module.
 
     Args:
-        provision: Answers about single symbols.
+        queries: Answers about single symbols.
         overview: Answers about the market.
-        demand: Knows what is watched.
+        interest: Knows what is watched.
         bus: Carries updates of channels.
         clock: Time.
         popular: Symbols that are kept warm.

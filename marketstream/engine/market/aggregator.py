@@ -70,7 +70,7 @@ class Aggregator:
         self._inherited = {
             (frame.tenant, frame.symbol): patience for frame in states if messages.is_live(frame)
         }
-        # Live or not, what is said of them stands until they are quoted, or buried.
+        # Live or not, what is said of them stands until they are quoted, or expire.
         self._stated = frozenset(frame.symbol for frame in states if frame.tenant is None)
         self._lacking.clear()
 

@@ -54,7 +54,7 @@ class PublicationHandler:
         self._stats = stats
 
     async def submit(self, body: bytes) -> bytes:
-        """See `ports.Intake.submit`."""
+        """See `ports.LeaderForwarder.submit`."""
         return await self.take(body)
 
     async def take(self, body: bytes) -> bytes:

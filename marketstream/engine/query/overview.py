@@ -28,7 +28,7 @@ class Overview:
     """See the module.
 
     Args:
-        provision: Answers about single symbols.
+        queries: Answers about single symbols.
         clock: Time.
         popular: Symbols that movers and mood are made of.
         indices: Indices of the market.

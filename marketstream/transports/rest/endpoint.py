@@ -36,7 +36,7 @@ class Endpoint:
 
     Args:
         guard: Checks callers.
-        meter: Counts their calls.
+        limiter: Counts their calls.
         registry: Symbols of this server.
     """
 

@@ -89,7 +89,7 @@ class Publishing:
 
     Args:
         guard: Checks callers.
-        intake: Judges what they say.
+        forwarder: Judges what they say.
     """
 
     def __init__(self, *, guard: Guard, forwarder: LeaderForwarder) -> None:

@@ -49,7 +49,7 @@ class Reading:
         endpoint: Lets callers in.
         quotes: Answers from delayed prices.
         clock: Time.
-        provision: Answers about single symbols.
+        queries: Answers about single symbols.
         overview: Answers about the market.
         time: The clock that all processes share: what is too new for a plan goes by it.
     """

@@ -46,7 +46,7 @@ class MarketData:
         self._manager = manager
 
     def on_message(self, socket: EngineSocket, text: str) -> None:
-        """See `engine.Edge.on_message`."""
+        """See `Edge.on_message`."""
         connection = socket.connection
         if connection.session is None and not connection.busy and not text.startswith(wire.CONNECT):
             self._node.close(connection, INVALID_MESSAGE)
@@ -54,7 +54,7 @@ class MarketData:
             self._node.submit(connection, lambda: self._handle(socket, text), getsizeof(text))
 
     def on_lost(self, socket: EngineSocket, reason: CloseReason) -> None:  # noqa: ARG002  # the node logs the reason
-        """See `engine.Edge.on_lost`."""
+        """See `Edge.on_lost`."""
         self._manager.remove(socket)
 
     async def _handle(self, socket: EngineSocket, text: str) -> None:

@@ -54,7 +54,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Here:
-    """A member is there, and has some events in hand; said when a roll is called."""
+    """A member is there, and has some events in flight; said in a resync."""
 
     address: Address
     resync: int
@@ -85,7 +85,7 @@ class Resync:
 
 @dataclass(frozen=True, slots=True)
 class Give:
-    """A member is to do an event, which `message` holds as `wire.event_message` writes it."""
+    """A member is to do an event, which `message` holds as `wire.events.between_processes` writes it."""
 
     address: Address
     again: bool

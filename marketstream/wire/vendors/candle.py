@@ -20,7 +20,7 @@ def first_day(period: str, today: date) -> date:
     """Return the day from which candles must be asked for.
 
     Args:
-        period: One of `core.provision.PERIODS`.
+        period: One of `core.query.model.PERIODS`.
         today: The day in UTC.
     """
     if period in _SESSIONS:

@@ -19,7 +19,7 @@ POPULAR = ("AAPL", "MSFT")
 
 
 class World:
-    """Duties over one provider.
+    """Job actions over one provider.
 
     Attributes:
         told: Event and data of every update.
