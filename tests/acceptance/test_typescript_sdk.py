@@ -215,8 +215,9 @@ async def test_a_quiet_connection_is_left_alone(node: Node, transport: str) -> N
 async def test_a_token_is_replaced_before_it_ends(node: Node, transport: str) -> None:
     """The connection, or for server-sent events its successor, outlives the first token."""
     async with running_server() as server:
-        tokens = [server.token(ttl=3), server.token(ttl=3600)]
-        ends = time.time() + 3
+        # Long enough for Node to start on a busy machine: one that has ended by then is another test.
+        tokens = [server.token(ttl=8), server.token(ttl=3600)]
+        ends = time.time() + 8
         async with watching(node, server.url, transport, tokens) as client:
             await client.is_()
             await client.until("token", 2)

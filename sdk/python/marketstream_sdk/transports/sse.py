@@ -212,10 +212,7 @@ class SseConnection:
             await self._change(wanted, response)
 
     async def _open(self, wanted: Mapping[str, Terms]) -> aiohttp.ClientResponse | None:
-        """Return the response whose body is the stream.
-
-        None when some symbols are not to be had, which was told.
-        """
+        """Return the response whose body is the stream; None where some are not to be had, which was told."""
         last = self._cursors.resume(wanted)
         headers = ACCEPT | ({"Last-Event-ID": last} if last else {})
         response = await self._http.get(stream_path(wanted), self._token, headers)
